@@ -1,0 +1,23 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Errors that the user of an experiment can cause and can mend."""
+
+
+class UserError(ValueError):
+  """A mistake in a command, a configuration or a run folder.
+
+  `launch.main` prints the message as one line on standard error and exits with
+  status 2, without a traceback. The message therefore says what is wrong and
+  what to do about it.
+  """
