@@ -1,0 +1,335 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The two players of a GAN, their losses, and who may change which state."""
+
+from collections.abc import Callable, Mapping
+import functools
+from typing import Any, NamedTuple
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+
+from differentiable_games import game
+
+
+class GANTuple(NamedTuple):
+  """One value for each player."""
+
+  disc: Any
+  gen: Any
+
+
+class GANPenalty(NamedTuple):
+  """A penalty `fn(disc_apply, rng, real, samples)` and its coefficient."""
+
+  fn: Callable[..., jax.Array]
+  coeff: float
+
+
+class GANState(NamedTuple):
+  """All that is neither parameter nor optimiser state.
+
+  Attributes:
+    players: a GANTuple of Haiku states, such as batch-norm statistics.
+    param_transforms: a GANTuple of the states of the parameter transforms,
+      such as the power iteration of spectral norm.
+  """
+
+  players: GANTuple
+  param_transforms: GANTuple
+
+
+class GANLossAux(NamedTuple):
+  """What a loss gives beside its value."""
+
+  state: GANState
+  log_dict: Mapping[str, jax.Array]
+  loss_components: Mapping[str, jax.Array]
+
+
+class LossGradient(NamedTuple):
+  """The gradient of a loss in one player's parameters, as a function.
+
+  That the loss is at hand, and not only its gradient, is what lets
+  `regularizer_estimates` differentiate it in a single forward-over-reverse
+  pass.
+
+  Attributes:
+    loss: `loss(params, state, data_batch, rng, is_training) -> (loss, aux)`.
+    player: index in GANTuple of the player whose parameters are varied.
+  """
+
+  loss: Callable[..., tuple[jax.Array, GANLossAux]]
+  player: int
+
+  def scalar_loss(self, *args) -> Callable[[GANTuple], jax.Array]:
+    """The loss as a function of params, `args` being what follows them."""
+    return lambda params: self.loss(params, *args)[0]
+
+  def __call__(self, params, *args) -> Any:
+    return game.player_gradient(self.scalar_loss(*args), params, self.player)
+
+
+def keep_batch_norm(new_state: Any, old_state: Any) -> Any:
+  """The old state of a player, but with its new batch-norm statistics.
+
+  These serve evaluation only, so that a pass made for the other player's loss
+  may refresh them; what training itself uses stays with its owner.
+  """
+  return {
+    module: (new_state if 'batch_norm' in module else old_state)[module]
+    for module in old_state
+  }
+
+
+class GAN:
+  """Two networks and their losses, as pure functions of params and state."""
+
+  def __init__(
+    self,
+    players_hk: GANTuple,
+    losses: GANTuple,
+    penalties: GANTuple,
+    player_param_transformers: GANTuple,
+    players_kwargs: GANTuple,
+    num_latents: int,
+  ):
+    """Initialises the GAN.
+
+    Args:
+      players_hk: Haiku module classes. The discriminator is called as
+        `(inputs, is_training)`, the generator as `(latents, is_training=…)`.
+      losses: functions of `losses.py`.
+      penalties: a GANPenalty for the discriminator, or None.
+      player_param_transformers: for the discriminator a function that makes a
+        Haiku module from parameters to parameters, or None.
+      players_kwargs: keyword arguments of the module classes.
+      num_latents: dimension of the generator's input.
+
+    Raises:
+      ValueError: for a penalty or transform of the generator: no loss would
+        use it.
+    """
+    for name, value in (
+      ('penalty', penalties.gen),
+      ('parameter transform', player_param_transformers.gen),
+    ):
+      if value:
+        raise ValueError(f'A {name} of the generator has no effect: remove it.')
+    self._disc = _transform(players_hk.disc, players_kwargs.disc)
+    self._gen = _transform(players_hk.gen, players_kwargs.gen)
+    transformer = player_param_transformers.disc
+    self._disc_param_transform = transformer and _transform(transformer, {})
+    self._losses = losses
+    self._disc_penalty = penalties.disc
+    self._num_latents = num_latents
+
+    self.disc_loss_fn_disc_grads = LossGradient(self.disc_loss, 0)
+    self.disc_loss_fn_gen_grads = LossGradient(self.disc_loss, 1)
+    self.gen_loss_fn_disc_grads = LossGradient(self.gen_loss, 0)
+    self.gen_loss_fn_gen_grads = LossGradient(self.gen_loss, 1)
+
+  def initial_params(
+    self, rng: jax.Array, batch: jax.Array
+  ) -> tuple[GANTuple, GANState]:
+    """Draws initial parameters.
+
+    Args:
+      rng: a key.
+      batch: data of the right shape, (batch, …); its values do not matter.
+
+    Returns:
+      A GANTuple of parameters, and the initial GANState.
+    """
+    rng_gen, rng_disc, rng_transform = jax.random.split(rng, 3)
+    latents = jnp.zeros((batch.shape[0], self._num_latents))
+    gen_params, gen_state = self._gen.init(rng_gen, latents)
+    disc_params, disc_state = self._disc.init(rng_disc, batch)
+    transform_state = None
+    if self._disc_param_transform:
+      _, transform_state = self._disc_param_transform.init(
+        rng_transform, disc_params
+      )
+    state = GANState(
+      players=GANTuple(disc=disc_state, gen=gen_state),
+      param_transforms=GANTuple(disc=transform_state, gen=None),
+    )
+    return GANTuple(disc=disc_params, gen=gen_params), state
+
+  def sample(
+    self,
+    gen_params: Any,
+    gen_state: Any,
+    rng: jax.Array,
+    num_samples: int,
+    gen_kwargs: Mapping[str, Any],
+  ) -> tuple[jax.Array, Any]:
+    """Samples from the generator, latents from a standard normal.
+
+    Returns:
+      Samples of shape (num_samples, …), and the generator's new state.
+    """
+    latents = jax.random.normal(rng, (num_samples, self._num_latents))
+    return self._gen.apply(gen_params, gen_state, latents, **gen_kwargs)
+
+  def disc_forward(
+    self,
+    disc_params: Any,
+    state: GANState,
+    inputs: jax.Array,
+    is_training: bool,
+    update_stats: bool,
+  ) -> tuple[jax.Array, Any, Any, Any]:
+    """A pass of the discriminator with transformed parameters.
+
+    Args:
+      disc_params: its parameters, before the transform.
+      state: the GAN's state.
+      inputs: shape (batch, …).
+      is_training: passed to the network.
+      update_stats: whether the transform's state is to be renewed.
+
+    Returns:
+      The outputs, the discriminator's new state, its transformed parameters,
+      and the transform's new state (None without a transform).
+    """
+    transform_state = None
+    if self._disc_param_transform:
+      disc_params, transform_state = self._disc_param_transform.apply(
+        {},
+        state.param_transforms.disc,
+        disc_params,
+        update_stats=update_stats,
+      )
+    outputs, disc_state = self._disc.apply(
+      disc_params, state.players.disc, inputs, is_training
+    )
+    return outputs, disc_state, disc_params, transform_state
+
+  @functools.partial(jax.jit, static_argnums=(0, 5))
+  def disc_loss(
+    self,
+    params: GANTuple,
+    state: GANState,
+    data_batch: jax.Array,
+    rng: jax.Array,
+    is_training: bool,
+  ) -> tuple[jax.Array, GANLossAux]:
+    """The discriminator's loss, with its penalty.
+
+    Of the state it changes the discriminator's, the transform's (when
+    training), and the generator's batch-norm statistics.
+
+    Args:
+      params: both players' parameters.
+      state: the GAN's state.
+      data_batch: real examples, of shape (batch, …).
+      rng: a key; as many samples are drawn as there are real examples.
+      is_training: passed to the networks.
+
+    Returns:
+      The loss and a GANLossAux.
+    """
+    samples, gen_state = self._samples(
+      params, state, data_batch, rng, is_training
+    )
+    real_outputs, sample_outputs, disc_state, disc_params, transform_state = (
+      self._outputs(params, state, data_batch, samples, is_training, is_training)
+    )
+    loss, components = self._losses.disc(real_outputs, sample_outputs)
+    if self._disc_penalty:
+
+      def disc_apply(x):
+        return self._disc.apply(disc_params, disc_state, x, is_training)[0]
+
+      loss += self._disc_penalty.coeff * self._disc_penalty.fn(
+        disc_apply, rng, data_batch, samples
+      )
+    new_state = GANState(
+      players=GANTuple(
+        disc=disc_state, gen=keep_batch_norm(gen_state, state.players.gen)
+      ),
+      param_transforms=state.param_transforms._replace(disc=transform_state),
+    )
+    return loss, GANLossAux(new_state, {'disc_loss': loss}, components)
+
+  @functools.partial(jax.jit, static_argnums=(0, 5))
+  def gen_loss(
+    self,
+    params: GANTuple,
+    state: GANState,
+    data_batch: jax.Array,
+    rng: jax.Array,
+    is_training: bool,
+  ) -> tuple[jax.Array, GANLossAux]:
+    """The generator's loss.
+
+    Of the state it changes the generator's, and the discriminator's
+    batch-norm statistics. The power iteration of a transform is run, as in
+    every pass, but its new vectors are not kept.
+
+    Arguments and result are those of `disc_loss`.
+    """
+    samples, gen_state = self._samples(
+      params, state, data_batch, rng, is_training
+    )
+    real_outputs, sample_outputs, disc_state, _, _ = self._outputs(
+      params, state, data_batch, samples, is_training, False
+    )
+    loss, components = self._losses.gen(real_outputs, sample_outputs)
+    new_state = state._replace(
+      players=GANTuple(
+        disc=keep_batch_norm(disc_state, state.players.disc), gen=gen_state
+      )
+    )
+    return loss, GANLossAux(new_state, {'gen_loss': loss}, components)
+
+  def disc_loss_components(self, *args) -> Mapping[str, jax.Array]:
+    """The named parts of `disc_loss(*args)`."""
+    return self.disc_loss(*args)[1].loss_components
+
+  def gen_loss_components(self, *args) -> Mapping[str, jax.Array]:
+    """The named parts of `gen_loss(*args)`."""
+    return self.gen_loss(*args)[1].loss_components
+
+  def _samples(self, params, state, data_batch, rng, is_training):
+    return self.sample(
+      params.gen,
+      state.players.gen,
+      rng,
+      data_batch.shape[0],
+      {'is_training': is_training},
+    )
+
+  def _outputs(
+    self, params, state, data_batch, samples, is_training, update_stats
+  ):
+    # One pass over both, so that they meet the same state and renew it once.
+    outputs, *new_state = self.disc_forward(
+      params.disc,
+      state,
+      jnp.concatenate((data_batch, samples)),
+      is_training,
+      update_stats,
+    )
+    num_data = data_batch.shape[0]
+    return outputs[:num_data], outputs[num_data:], *new_state
+
+
+def _transform(make_module, kwargs) -> hk.TransformedWithState:
+  def apply(*args, **apply_kwargs):
+    return make_module(**kwargs)(*args, **apply_kwargs)
+
+  return hk.without_apply_rng(hk.transform_with_state(apply))

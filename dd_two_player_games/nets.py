@@ -1,0 +1,494 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Networks of both players, and transforms of the discriminator's parameters.
+
+Images are NHWC, convolutions pad to the same size, initialisers are Haiku's.
+"""
+
+from collections.abc import Callable, Sequence
+import functools
+import math
+
+import haiku as hk
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+def spectral_norm() -> hk.Module:
+  """Divides each weight by its largest singular value, one power step a pass.
+
+  References:
+    Miyato et al., "Spectral Normalization for GANs", 2018.
+  """
+  return hk.SNParamsTree(ignore_regex='.*b$', eps=1e-12, n_steps=1)
+
+
+def no_op() -> hk.Module:
+  """Leaves the parameters alone, but tracks their singular values."""
+  return NoOpTree()
+
+
+class NoOpTree(hk.Module):
+  """The identity on parameters, with spectral norm's running estimates."""
+
+  def __init__(self):
+    super().__init__(name='NoOpTree')
+    self._sn_tree = spectral_norm()
+
+  def __call__(self, tree, update_stats: bool = True):
+    self._sn_tree(tree, update_stats=update_stats)
+    return tree
+
+
+class Conv2D(hk.Module):
+  """`hk.Conv2D` with padding SAME; on the CPU, as one matrix product.
+
+  XLA's CPU backend computes the weight gradients of its convolutions far below
+  the machine's matrix-product rate, and about twenty times slower still inside
+  a device loop. Parameters, their names and the results are Haiku's.
+  """
+
+  def __init__(
+    self,
+    output_channels: int,
+    kernel_shape: Sequence[int],
+    stride: int = 1,
+    name: str = 'conv2_d',
+  ):
+    super().__init__(name=name)
+    self._output_channels = output_channels
+    self._kernel_shape = tuple(kernel_shape)
+    self._stride = stride
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (*self._kernel_shape, x.shape[-1], self._output_channels)
+    w = hk.get_parameter('w', shape, x.dtype, _scaled_init(shape[:-1]))
+    b = hk.get_parameter('b', shape[-1:], x.dtype, jnp.zeros)
+    if jax.default_backend() == 'cpu':
+      return conv_as_matmul(x, w, self._stride) + b
+    strides = (self._stride, self._stride)
+    dimensions = ('NHWC', 'HWIO', 'NHWC')
+    return (
+      lax.conv_general_dilated(
+        x, w, strides, 'SAME', dimension_numbers=dimensions
+      )
+      + b
+    )
+
+
+class Conv2DTranspose(hk.Module):
+  """`hk.Conv2DTranspose` with padding SAME; see `Conv2D`."""
+
+  def __init__(
+    self,
+    output_channels: int,
+    kernel_shape: Sequence[int],
+    stride: int = 1,
+    name: str = 'conv2_d_transpose',
+  ):
+    super().__init__(name=name)
+    self._output_channels = output_channels
+    self._kernel_shape = tuple(kernel_shape)
+    self._stride = stride
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    shape = (*self._kernel_shape, self._output_channels, x.shape[-1])
+    fan_in = (*self._kernel_shape, x.shape[-1])
+    w = hk.get_parameter('w', shape, x.dtype, _scaled_init(fan_in))
+    b = hk.get_parameter('b', shape[2:3], x.dtype, jnp.zeros)
+    if jax.default_backend() == 'cpu':
+      return conv_transpose_as_matmul(x, w, self._stride) + b
+    strides = (self._stride, self._stride)
+    dimensions = ('NHWC', 'HWOI', 'NHWC')
+    return (
+      lax.conv_transpose(x, w, strides, 'SAME', dimension_numbers=dimensions)
+      + b
+    )
+
+
+def conv_as_matmul(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+  """A convolution with padding SAME as patches times kernel.
+
+  Args:
+    x: images, (N, H, W, C).
+    w: kernel, (height, width, C, O).
+    stride: of both dimensions.
+
+  Returns:
+    Shape (N, ceil(H / stride), ceil(W / stride), O).
+  """
+  height, width, channels, outputs = w.shape
+  pads = lax.padtype_to_pads(
+    x.shape[1:3], (height, width), (stride, stride), 'SAME'
+  )
+  rows, columns = (math.ceil(size / stride) for size in x.shape[1:3])
+  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+  taps = [
+    x[
+      :,
+      i : i + stride * (rows - 1) + 1 : stride,
+      j : j + stride * (columns - 1) + 1 : stride,
+    ]
+    for i in range(height)
+    for j in range(width)
+  ]
+  patches = jnp.concatenate(taps, axis=-1)
+  return patches @ w.reshape(height * width * channels, outputs)
+
+
+def conv_transpose_as_matmul(
+  x: jax.Array, w: jax.Array, stride: int
+) -> jax.Array:
+  """A transposed convolution with padding SAME: columns added with overlap.
+
+  Each input pixel times the kernel gives a patch of the output. The patches
+  are cut into tiles of stride × stride; tiles with the same place in their
+  patch do not overlap and form an image of their own, so that the output is
+  the sum of a few shifted images.
+
+  Args:
+    x: images, (N, H, W, C).
+    w: kernel, (height, width, O, C).
+    stride: of both dimensions.
+
+  Returns:
+    Shape (N, H * stride, W * stride, O).
+  """
+  kernel, outputs = w.shape[:2], w.shape[2]
+  num, rows, columns, _ = x.shape
+  tiles = [math.ceil(size / stride) for size in kernel]
+  # What lax cuts off before the first output pixel.
+  crops = [
+    size - 1 - (size - 1 if stride > size - 1 else (size + stride - 1) // 2)
+    for size in kernel
+  ]
+  w = w[::-1, ::-1]
+  w = jnp.pad(
+    w,
+    [(0, t * stride - k) for t, k in zip(tiles, kernel, strict=True)]
+    + [(0, 0), (0, 0)],
+  )
+  w = w.reshape(tiles[0], stride, tiles[1], stride, outputs, -1)
+  patches = jnp.einsum('nhwc,aibjoc->abnhiwjo', x, w)
+  images = patches.reshape(
+    *tiles, num, rows * stride, columns * stride, outputs
+  )
+  total = 0.0
+  for a in range(tiles[0]):
+    for b in range(tiles[1]):
+      total += _shift(images[a, b], stride * a - crops[0], stride * b - crops[1])
+  return total
+
+
+def _shift(images: jax.Array, down: int, right: int) -> jax.Array:
+  """Moves images within their frame; what leaves it is lost."""
+  zero = (0, 0, 0)
+  return lax.pad(
+    images,
+    jnp.zeros((), images.dtype),
+    (zero, (down, -down, 0), (right, -right, 0), zero),
+  )
+
+
+class ConvNet2D(hk.Module):
+  """Convolutions with an activation between them, none after the last."""
+
+  def __init__(
+    self,
+    output_channels: Sequence[int],
+    strides: Sequence[int],
+    kernel_shapes: Sequence[Sequence[int]],
+    activation: Activation,
+    name: str | None = None,
+  ):
+    """Initialises the network.
+
+    Args:
+      output_channels: one a layer.
+      strides: one a layer.
+      kernel_shapes: one a layer, or a single one for all.
+      activation: between layers.
+      name: of the module.
+
+    Raises:
+      ValueError: if the numbers of layers differ.
+    """
+    super().__init__(name=name)
+    self._layers = _layers(output_channels, strides, kernel_shapes)
+    self._activation = activation
+
+  def __call__(self, x: jax.Array, is_training: bool = True) -> jax.Array:
+    del is_training
+    for i, layer in enumerate(self._layers):
+      x = Conv2D(*layer)(x if i == 0 else self._activation(x))
+    return x
+
+
+class ConvNet2DTranspose(hk.Module):
+  """Transposed convolutions with ReLU, and batch norm if asked, between them."""
+
+  def __init__(
+    self,
+    output_channels: Sequence[int],
+    strides: Sequence[int],
+    kernel_shapes: Sequence[Sequence[int]],
+    use_batch_norm: bool = False,
+    batch_norm_config: dict | None = None,
+    name: str | None = None,
+  ):
+    """Initialises the network.
+
+    Args:
+      output_channels: one a layer.
+      strides: one a layer, or a single one for all.
+      kernel_shapes: one a layer, or a single one for all.
+      use_batch_norm: whether batch norm precedes each ReLU.
+      batch_norm_config: keyword arguments of `hk.BatchNorm`.
+      name: of the module.
+
+    Raises:
+      ValueError: if the numbers of layers differ.
+    """
+    super().__init__(name=name)
+    if len(strides) == 1:
+      strides = list(strides) * len(output_channels)
+    self._layers = _layers(output_channels, strides, kernel_shapes)
+    self._batch_norm_config = batch_norm_config if use_batch_norm else None
+
+  def __call__(
+    self,
+    x: jax.Array,
+    is_training: bool = True,
+    test_local_stats: bool = False,
+  ) -> jax.Array:
+    for i, layer in enumerate(self._layers):
+      if i > 0:
+        if self._batch_norm_config is not None:
+          x = hk.BatchNorm(**self._batch_norm_config)(
+            x, is_training=is_training, test_local_stats=test_local_stats
+          )
+        x = jax.nn.relu(x)
+      x = Conv2DTranspose(*layer)(x)
+    return x
+
+
+BATCH_NORM = {
+  'create_scale': True,
+  'create_offset': True,
+  'decay_rate': 0.999,
+  'cross_replica_axis': 'i',
+}
+
+
+class CifarGenerator(hk.Module):
+  """Generator of 32 × 32 colour images, as in the spectral norm paper."""
+
+  def __init__(self, name: str = 'CifarGenerator'):
+    super().__init__(name=name)
+
+  def __call__(self, inputs, is_training=True, test_local_stats=False):
+    x = hk.Linear(4 * 4 * 512)(inputs).reshape(-1, 4, 4, 512)
+    net = ConvNet2DTranspose(
+      output_channels=[256, 128, 64, 3],
+      kernel_shapes=[(4, 4), (4, 4), (4, 4), (3, 3)],
+      strides=[2, 2, 2, 1],
+      use_batch_norm=True,
+      batch_norm_config=BATCH_NORM,
+    )
+    return jnp.tanh(net(x, is_training, test_local_stats))
+
+
+class CifarDiscriminator(hk.Module):
+  """Discriminator of 32 × 32 images, as in the spectral norm paper."""
+
+  def __init__(self, name: str = 'CifarDiscriminator'):
+    super().__init__(name=name)
+
+  def __call__(self, inputs, is_training=True):
+    activation = functools.partial(jax.nn.leaky_relu, negative_slope=0.1)
+    net = ConvNet2D(
+      output_channels=[64, 64, 128, 128, 256, 256, 512],
+      kernel_shapes=[
+        (3, 3),
+        (4, 4),
+        (3, 3),
+        (4, 4),
+        (3, 3),
+        (4, 4),
+        (3, 3),
+      ],
+      strides=[1, 2, 1, 2, 1, 2, 1],
+      activation=activation,
+    )
+    return _linear_output(activation(net(inputs, is_training)))
+
+
+class MnistGenerator(hk.Module):
+  """Generator of 28 × 28 images."""
+
+  def __init__(
+    self,
+    last_layer_activation: Activation = jnp.tanh,
+    output_channels: Sequence[int] = (32, 1),
+    name: str = 'MnistGenerator',
+  ):
+    super().__init__(name=name)
+    self._last_layer_activation = last_layer_activation
+    self._output_channels = output_channels
+
+  def __call__(self, x, is_training=True, test_local_stats=False):
+    del is_training, test_local_stats
+    x = jax.nn.relu(hk.Linear(7 * 7 * 64)(x).reshape(-1, 7, 7, 64))
+    net = ConvNet2DTranspose(
+      output_channels=self._output_channels,
+      kernel_shapes=[(5, 5)],
+      strides=[2],
+    )
+    return self._last_layer_activation(net(x))
+
+
+class MnistDiscriminator(hk.Module):
+  """Discriminator of 28 × 28 images."""
+
+  def __init__(self, name: str = 'MnistDiscriminator'):
+    super().__init__(name=name)
+
+  def __call__(self, x, is_training=True):
+    del is_training
+    activation = functools.partial(jax.nn.leaky_relu, negative_slope=0.2)
+    net = ConvNet2D(
+      output_channels=[8, 16, 32, 64, 128],
+      kernel_shapes=[(5, 5)],
+      strides=[2, 1, 2, 1, 2],
+      activation=activation,
+    )
+    return _linear_output(activation(net(x)))
+
+
+class DCGANGenerator(hk.Module):
+  """A small DCGAN generator of square images, doubling the size each layer.
+
+  References:
+    Radford et al., "Unsupervised Representation Learning with Deep
+    Convolutional Generative Adversarial Networks", 2016.
+  """
+
+  def __init__(
+    self,
+    channels: Sequence[int] = (32, 16),
+    output_channels: int = 1,
+    output_size: int = 28,
+    name: str = 'DCGANGenerator',
+  ):
+    """Initialises the generator.
+
+    Args:
+      channels: before each transposed convolution of stride 2.
+      output_channels: of the images.
+      output_size: height and width of the images, in pixels.
+      name: of the module.
+
+    Raises:
+      ValueError: if `output_size` is not divisible by 2 for each layer.
+    """
+    super().__init__(name=name)
+    self._first_size, rest = divmod(output_size, 2 ** len(channels))
+    if rest:
+      raise ValueError(
+        f'output_size {output_size} must be divisible by 2 for each of the '
+        f'{len(channels)} layers.'
+      )
+    self._channels = tuple(channels)
+    self._output_channels = output_channels
+
+  def __call__(self, x, is_training=True, test_local_stats=False):
+    shape = (self._first_size, self._first_size, self._channels[0])
+    x = hk.Linear(math.prod(shape))(x).reshape(-1, *shape)
+    x = hk.BatchNorm(**BATCH_NORM)(x, is_training, test_local_stats)
+    net = ConvNet2DTranspose(
+      output_channels=(*self._channels[1:], self._output_channels),
+      kernel_shapes=[(4, 4)],
+      strides=[2],
+      use_batch_norm=True,
+      batch_norm_config=BATCH_NORM,
+    )
+    return jnp.tanh(net(jax.nn.relu(x), is_training, test_local_stats))
+
+
+class DCGANDiscriminator(hk.Module):
+  """A small DCGAN discriminator: 4 × 4 convolutions of stride 2."""
+
+  def __init__(
+    self,
+    channels: Sequence[int] = (16, 32),
+    negative_slope: float = 0.2,
+    name: str = 'DCGANDiscriminator',
+  ):
+    super().__init__(name=name)
+    self._channels = tuple(channels)
+    self._negative_slope = negative_slope
+
+  def __call__(self, x, is_training=True):
+    del is_training
+    activation = functools.partial(
+      jax.nn.leaky_relu, negative_slope=self._negative_slope
+    )
+    net = ConvNet2D(
+      output_channels=self._channels,
+      kernel_shapes=[(4, 4)],
+      strides=[2] * len(self._channels),
+      activation=activation,
+    )
+    return _linear_output(activation(net(x)))
+
+
+class SimpleMLP(hk.nets.MLP):
+  """A ReLU multi-layer perceptron: either player of point data."""
+
+  def __init__(
+    self,
+    depth: int = 4,
+    hidden_size: int = 25,
+    out_dim: int = 1,
+    name: str = 'SimpleMLP',
+  ):
+    super().__init__([hidden_size] * depth + [out_dim], name=name)
+
+  def __call__(self, x, is_training=True, test_local_stats=False):
+    del is_training, test_local_stats
+    return super().__call__(x)
+
+
+def _scaled_init(fan_in: Sequence[int]) -> hk.initializers.Initializer:
+  """Haiku's default: a truncated normal of deviation 1/√fan-in."""
+  return hk.initializers.TruncatedNormal(1.0 / np.sqrt(np.prod(fan_in)))
+
+
+def _layers(output_channels, strides, kernel_shapes):
+  if len(kernel_shapes) == 1:
+    kernel_shapes = list(kernel_shapes) * len(output_channels)
+  if not len(output_channels) == len(strides) == len(kernel_shapes):
+    raise ValueError(
+      f'{len(output_channels)} output_channels, {len(strides)} strides and '
+      f'{len(kernel_shapes)} kernel_shapes: there must be one a layer.'
+    )
+  return list(zip(output_channels, kernel_shapes, strides, strict=True))
+
+
+def _linear_output(x: jax.Array) -> jax.Array:
+  return hk.Linear(1)(hk.Flatten()(x))

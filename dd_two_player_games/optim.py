@@ -1,0 +1,355 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Optimisers of the players, and the update rules that a GAN trains by.
+
+An update rule takes a `TrainState` through one step. What differs between the
+rules is when each player moves and what it then sees; how a player's gradient
+is made, and how its optimiser uses it, is common to all.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from dd_two_player_games import drift_utils
+from dd_two_player_games import gan
+from dd_two_player_games import gan_grads_calculator
+from differentiable_games import updates
+
+Logs = Mapping[str, jax.Array]
+Draw = tuple[jax.Array, jax.Array]  # A minibatch and a key.
+
+
+class TrainState(NamedTuple):
+  """All that a step depends on and changes.
+
+  Attributes:
+    params: a GANTuple of parameters.
+    opt_state: a GANTuple of optimiser states.
+    state: the networks' states.
+    global_step: number of steps done, an int32 scalar.
+  """
+
+  params: gan.GANTuple
+  opt_state: gan.GANTuple
+  state: gan.GANState
+  global_step: jax.Array
+
+
+class Players(NamedTuple):
+  """What an update rule needs to know of the players.
+
+  Attributes:
+    grads_calculator: their gradients.
+    optimizers: a GANTuple of optax optimisers.
+    coeffs: maps the global step to the regularisers' coefficients.
+  """
+
+  grads_calculator: gan_grads_calculator.GANGradsCalculator
+  optimizers: gan.GANTuple
+  coeffs: Callable[[jax.Array], gan.GANTuple]
+
+  def initial_opt_state(self, params: gan.GANTuple) -> gan.GANTuple:
+    """The optimisers' states at the start."""
+    return gan.GANTuple(
+      *(
+        optimizer.init(own)
+        for optimizer, own in zip(self.optimizers, params, strict=True)
+      )
+    )
+
+  def apply(
+    self, player: str, train_state: TrainState, grads: Any
+  ) -> TrainState:
+    """Hands a player's gradient to its optimiser, and moves the player."""
+    params = getattr(train_state.params, player)
+    update, opt_state = getattr(self.optimizers, player).update(
+      grads, getattr(train_state.opt_state, player), params
+    )
+    params = optax.apply_updates(params, update)
+    return train_state._replace(
+      params=train_state.params._replace(**{player: params}),
+      opt_state=train_state.opt_state._replace(**{player: opt_state}),
+    )
+
+  def update(
+    self, player: str, train_state: TrainState, draw: Draw
+  ) -> tuple[TrainState, Logs]:
+    """One player's update; the networks' state becomes its loss's."""
+    grads_fn = {
+      'disc': self.grads_calculator.disc_grads,
+      'gen': self.grads_calculator.gen_grads,
+    }[player]
+    batch, rng = draw
+    grads, aux = grads_fn(
+      train_state.params,
+      train_state.state,
+      batch,
+      rng,
+      True,
+      self.coeffs(train_state.global_step),
+    )
+    moved = self.apply(player, train_state, grads)
+    return moved._replace(state=aux.state), aux.log_dict
+
+
+class UpdateRule(NamedTuple):
+  """One step of training.
+
+  Attributes:
+    num_draws: minibatches and keys that a step uses.
+    step: maps a TrainState, and a function from the number of a draw (0, …,
+      num_draws - 1) to its minibatch and key, to the next TrainState and what
+      is to be logged. It leaves `global_step` alone.
+  """
+
+  num_draws: int
+  step: Callable[
+    [TrainState, Callable[[int], Draw]], tuple[TrainState, dict[str, jax.Array]]
+  ]
+
+
+def simultaneous(players: Players) -> UpdateRule:
+  """Both players move at once, each on a draw of its own."""
+
+  def step(train_state, draw):
+    disc, disc_logs = players.update('disc', train_state, draw(0))
+    gen, gen_logs = players.update('gen', train_state, draw(1))
+    merged = TrainState(
+      params=_own(disc.params, gen.params),
+      opt_state=_own(disc.opt_state, gen.opt_state),
+      state=_own_states(disc.state, gen.state),
+      global_step=train_state.global_step,
+    )
+    return merged, {**disc_logs, **gen_logs}
+
+  return UpdateRule(2, step)
+
+
+def alternating(
+  players: Players,
+  order: drift_utils.PlayerOrder,
+  num_updates: gan.GANTuple,
+) -> UpdateRule:
+  """Players move in turns; the second sees the first's new params and state.
+
+  Args:
+    players: the players.
+    order: who moves first.
+    num_updates: updates of each player in its turn, each on a fresh draw.
+
+  Returns:
+    The rule.
+  """
+  turns = ['disc'] * num_updates.disc, ['gen'] * num_updates.gen
+  if order == drift_utils.PlayerOrder.gen_first:
+    turns = turns[::-1]
+  sequence = [*turns[0], *turns[1]]
+
+  def step(train_state, draw):
+    logs = {}
+    for k, player in enumerate(sequence):
+      train_state, player_logs = players.update(player, train_state, draw(k))
+      logs.update(player_logs)
+    return train_state, logs
+
+  return UpdateRule(len(sequence), step)
+
+
+class RungeKutta:
+  """Combines the gradients of a Runge-Kutta rule's stages."""
+
+  def __init__(
+    self,
+    grad_fn: Callable[..., tuple[Any, Any]],
+    runge_kutta_order: int,
+    same_args_to_grad_calls: bool = False,
+  ):
+    """Initialises the rule.
+
+    Args:
+      grad_fn: maps (params, *args) to (gradients, aux). It averages over
+        devices if that is needed.
+      runge_kutta_order: 1, 2 or 4.
+      same_args_to_grad_calls: whether all stages use the first one's
+        arguments.
+
+    Raises:
+      ValueError: for another order.
+    """
+    if runge_kutta_order not in updates.RUNGE_KUTTA:
+      raise ValueError(
+        f'runge_kutta_order {runge_kutta_order} is not one of '
+        f'{sorted(updates.RUNGE_KUTTA)}.'
+      )
+    self.runge_kutta_order = runge_kutta_order
+    self._grad_fn = grad_fn
+    self._same_args = same_args_to_grad_calls
+
+  def grad(
+    self, params: Any, step_size: Any, *grad_fn_args
+  ) -> tuple[Any, Any]:
+    """The combined gradient, and the first stage's aux.
+
+    Args:
+      params: where the step starts.
+      step_size: of the inner stages.
+      *grad_fn_args: for each argument of `grad_fn`, a sequence with one value
+        a stage.
+    """
+
+    def field(stage_params, stage):
+      index = 0 if self._same_args else stage
+      return self._grad_fn(stage_params, *(arg[index] for arg in grad_fn_args))
+
+    return updates.runge_kutta_direction(
+      field, params, step_size, updates.RUNGE_KUTTA[self.runge_kutta_order]
+    )
+
+
+def runge_kutta(
+  players: Players,
+  order: int,
+  step_size: Callable[[jax.Array], jax.Array],
+  after_coeffs: gan.GANTuple,
+) -> UpdateRule:
+  """A Runge-Kutta step of both players, "ODE-GAN".
+
+  Each stage has its own draw for each player: all the discriminator's come
+  first, then the generator's. The combined gradients go to the optimisers. The
+  networks' state and the logs are the first stage's.
+
+  Args:
+    players: the players; their coefficients are used inside each stage.
+    order: 1, 2 or 4.
+    step_size: of the inner stages, for both players: the discriminator's
+      learning rate at a global step.
+    after_coeffs: regularisers added once to the combined gradients, at the
+      initial params with the first draws.
+
+  Returns:
+    The rule.
+
+  References:
+    Qin et al., "Training Generative Adversarial Networks by Solving Ordinary
+    Differential Equations", 2020.
+  """
+  calculator = players.grads_calculator
+  combined = RungeKutta(calculator.both_player_grads, order)
+
+  def step(train_state, draw):
+    params, state = train_state.params, train_state.state
+    disc_batches, disc_rngs = zip(*map(draw, range(order)), strict=True)
+    gen_batches, gen_rngs = zip(*map(draw, range(order, 2 * order)), strict=True)
+    coeffs = players.coeffs(train_state.global_step)
+    grads, aux = combined.grad(
+      params,
+      step_size(train_state.global_step),
+      [state] * order,
+      disc_batches,
+      gen_batches,
+      disc_rngs,
+      gen_rngs,
+      [True] * order,
+      [coeffs] * order,
+    )
+    first_draws = gan.GANTuple(
+      disc=(disc_batches[0], disc_rngs[0]), gen=(gen_batches[0], gen_rngs[0])
+    )
+    for player, (batch, rng) in first_draws._asdict().items():
+      player_grads = getattr(grads, player)
+      after = calculator.regularisation_grads(
+        player, params, state, batch, rng, True, getattr(after_coeffs, player)
+      )
+      if after is not None:
+        after = jax.lax.pmean(after, axis_name='i')
+        player_grads = optax.tree.add(player_grads, after)
+      train_state = players.apply(player, train_state, player_grads)
+    train_state = train_state._replace(
+      state=_own_states(aux.disc.state, aux.gen.state)
+    )
+    return train_state, {**aux.disc.log_dict, **aux.gen.log_dict}
+
+  return UpdateRule(2 * order, step)
+
+
+def make_optimizer(
+  name: str,
+  lr: float,
+  clip: float | None = None,
+  kwargs: Mapping[str, Any] | None = None,
+  scheduler: str | None = None,
+  scheduler_kwargs: Mapping[str, Any] | None = None,
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+  """An optimiser, and its learning rate as a function of its updates.
+
+  Args:
+    name: `momentum` (a trace of gradients, then the learning rate) or any
+      optax alias.
+    lr: learning rate, or the schedule's first value.
+    clip: bound on the size of each element of an update, None for no bound.
+    kwargs: further arguments of the optimiser.
+    scheduler: name of an optax schedule that takes `init_value`, None for a
+      constant rate.
+    scheduler_kwargs: its further arguments.
+
+  Returns:
+    An optax optimiser and an optax schedule.
+  """
+  schedule = make_schedule(lr, scheduler, scheduler_kwargs or {})
+  # A constant stays a number: no step count is kept for it.
+  rate = schedule if scheduler else lr
+  kwargs = dict(kwargs or {})
+  if name == 'momentum':
+    optimizer = optax.chain(
+      optax.trace(decay=kwargs['momentum'], nesterov=False),
+      optax.scale_by_learning_rate(rate),
+    )
+  else:
+    if name == 'sgd' and kwargs.get('momentum') == 0:
+      del kwargs['momentum']  # Else optax would keep a trace of no effect.
+    optimizer = getattr(optax, name)(rate, **kwargs)
+  if clip:
+    optimizer = optax.chain(optimizer, optax.clip(clip))
+  return optimizer, schedule
+
+
+def make_schedule(
+  lr: float, scheduler: str | None, kwargs: Mapping[str, Any]
+) -> optax.Schedule:
+  """An optax schedule by name, a constant one for None."""
+  if not scheduler:
+    return optax.constant_schedule(lr)
+  kwargs = dict(kwargs)
+  if 'boundaries_and_scales' in kwargs:
+    # Configs may hold the boundaries as strings.
+    kwargs['boundaries_and_scales'] = {
+      int(step): scale
+      for step, scale in dict(kwargs['boundaries_and_scales']).items()
+    }
+  return getattr(optax, scheduler)(init_value=lr, **kwargs)
+
+
+def _own(disc: gan.GANTuple, gen: gan.GANTuple) -> gan.GANTuple:
+  """The discriminator's part of one and the generator's of the other."""
+  return gan.GANTuple(disc=disc.disc, gen=gen.gen)
+
+
+def _own_states(disc: gan.GANState, gen: gan.GANState) -> gan.GANState:
+  return gan.GANState(
+    players=_own(disc.players, gen.players),
+    param_transforms=_own(disc.param_transforms, gen.param_transforms),
+  )

@@ -1,0 +1,160 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+r"""Products with the Jacobian of a game, without forming it.
+
+The game Jacobian is :math:`J = \partial\xi/\partial\theta`, with blocks
+:math:`J_{ij} = \nabla_j \nabla_i L_i`. Everything here rests on one
+forward-over-reverse pass: the derivative of a gradient along a direction.
+
+- A row of :math:`J v` is the derivative of :math:`\nabla_i L_i` along
+  :math:`v`.
+- A column of :math:`J^\top v` needs, for each player j, the derivative of
+  :math:`\nabla_i L_j` along :math:`v_j` alone, as
+  :math:`J_{ji}^\top v_j = \nabla_i \langle \nabla_j L_j, v_j \rangle`.
+"""
+
+from collections.abc import Sequence
+
+import jax
+from jax.flatten_util import ravel_pytree
+
+from differentiable_games import game
+
+
+def gradient_and_product(
+  loss: game.Loss,
+  params: game.Params,
+  player: int,
+  direction: Sequence[game.PlayerParams | None],
+) -> tuple[game.PlayerParams, game.PlayerParams]:
+  r"""A player's gradient of a loss, and its derivative along a direction.
+
+  .. math::
+    \Big(\nabla_i L(\theta),\;
+         \tfrac{d}{d\epsilon} \nabla_i L(\theta + \epsilon v)|_{\epsilon=0}\Big)
+
+  One forward-over-reverse pass. Players whose direction is None do not move,
+  and cost nothing.
+
+  Args:
+    loss: a loss of all players' parameters.
+    params: n pytrees.
+    player: i, the player whose gradient is taken.
+    direction: v, n pytrees like `params`, or None for a zero block.
+
+  Returns:
+    The gradient and its derivative, both in the structure of `params[i]`.
+
+  Raises:
+    ValueError: if every block of `direction` is None.
+  """
+  moving = [i for i, block in enumerate(direction) if block is not None]
+  if not moving:
+    raise ValueError('The direction has no block: there is nothing to compute.')
+
+  def gradient(*blocks):
+    players = list(params)
+    for i, block in zip(moving, blocks, strict=True):
+      players[i] = block
+    moved = game.from_players(params, players)
+    return game.player_gradient(loss, moved, player)
+
+  return jax.jvp(
+    gradient,
+    tuple(params[i] for i in moving),
+    tuple(direction[i] for i in moving),
+  )
+
+
+def row_product(
+  losses: Sequence[game.Loss],
+  params: game.Params,
+  player: int,
+  direction: Sequence[game.PlayerParams | None],
+) -> game.PlayerParams:
+  r"""One player's row of the Jacobian times a direction: :math:`(J v)_i`."""
+  return gradient_and_product(losses[player], params, player, direction)[1]
+
+
+def jacobian_product(
+  losses: Sequence[game.Loss], params: game.Params, direction: game.Params
+) -> game.Params:
+  r""":math:`J v`, in the structure of `params`."""
+  rows = [
+    row_product(losses, params, i, direction) for i in range(len(params))
+  ]
+  return game.from_players(params, rows)
+
+
+def transposed_jacobian_product(
+  losses: Sequence[game.Loss], params: game.Params, direction: game.Params
+) -> game.Params:
+  r""":math:`J^\top v`, in the structure of `params`.
+
+  :math:`(J^\top v)_i = \sum_j \nabla_i \langle \nabla_j L_j, v_j\rangle`, so
+  the full gradient of :math:`L_j` is differentiated along :math:`v_j`, for
+  each j: n forward-over-reverse passes.
+  """
+  total = None
+  for j, loss in enumerate(losses):
+
+    def gradient(block, loss=loss, j=j):
+      return jax.grad(loss)(game.replace_player(params, j, block))
+
+    _, product = jax.jvp(gradient, (params[j],), (direction[j],))
+    total = product if total is None else jax.tree.map(_add, total, product)
+  return total
+
+
+def symmetric_product(
+  losses: Sequence[game.Loss], params: game.Params, direction: game.Params
+) -> game.Params:
+  r""":math:`S v` with :math:`S = (J + J^\top)/2`, the potential part."""
+  product = jacobian_product(losses, params, direction)
+  transposed = transposed_jacobian_product(losses, params, direction)
+  return jax.tree.map(lambda a, b: (a + b) / 2, product, transposed)
+
+
+def antisymmetric_product(
+  losses: Sequence[game.Loss], params: game.Params, direction: game.Params
+) -> game.Params:
+  r""":math:`A v` with :math:`A = (J - J^\top)/2`, the Hamiltonian part."""
+  product = jacobian_product(losses, params, direction)
+  transposed = transposed_jacobian_product(losses, params, direction)
+  return jax.tree.map(lambda a, b: (a - b) / 2, product, transposed)
+
+
+def dense_jacobian(
+  losses: Sequence[game.Loss], params: game.Params
+) -> jax.Array:
+  """The Jacobian of a small game as a (d, d) matrix.
+
+  Args:
+    losses: n losses.
+    params: n pytrees with d numbers in all.
+
+  Returns:
+    J, rows and columns in the order of `ravel_pytree(params)`.
+  """
+  flat, unravel = ravel_pytree(params)
+
+  def field(vector):
+    gradient = game.simultaneous_gradient(losses, unravel(vector))
+    return ravel_pytree(gradient)[0]
+
+  return jax.jacfwd(field)(flat)
+
+
+def _add(a: jax.Array, b: jax.Array) -> jax.Array:
+  return a + b

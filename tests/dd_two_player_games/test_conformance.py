@@ -1,0 +1,339 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Figures that the published code computes for fixed inputs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dd_two_player_games import drift_utils
+from dd_two_player_games import gan
+from dd_two_player_games import gan_grads_calculator
+from dd_two_player_games import losses
+from dd_two_player_games import nets
+from dd_two_player_games import optim
+from dd_two_player_games import regularizer_estimates
+from tests.dd_two_player_games import conformance
+
+RECORDED = conformance.recorded('two_player_gan')
+RECORDED_IMAGES = conformance.recorded('image_gan')
+GEN_LOSSES = ('generator_saturating_loss', 'generator_goodfellow_loss')
+CROSS_GRADIENTS = (
+  'disc_loss_fn_disc_grads',
+  'disc_loss_fn_gen_grads',
+  'gen_loss_fn_disc_grads',
+  'gen_loss_fn_gen_grads',
+)
+TERMS = (
+  'disc_grads_disc_norm',
+  'disc_grads_gen_norm',
+  'disc_grads_gen_dot_prod',
+  'gen_grads_gen_norm',
+  'gen_grads_disc_norm',
+  'gen_grads_disc_dot_prod',
+)
+ESTIMATORS = (
+  'biased_estimate_grad_fn',
+  'unbiased_estimate_fn_different_device_results',
+)
+NO_TERMS = drift_utils.PlayerRegularizationTerms(0.0, 0.0, 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _highest_precision():
+  with jax.default_matmul_precision('highest'):
+    yield
+
+
+def _loss_args(params, state):
+  return params, state, conformance.points(0), jax.random.PRNGKey(4), True
+
+
+@pytest.mark.parametrize('gen_loss', GEN_LOSSES)
+def test_losses_and_cross_gradients(gen_loss):
+  recorded = RECORDED[f'mlp_gan.{gen_loss}']
+  model, params, state = conformance.mlp_gan(gen_loss)
+  args = _loss_args(params, state)
+  np.testing.assert_allclose(
+    model.disc_loss(*args)[0], recorded['disc_loss'], rtol=1e-5
+  )
+  np.testing.assert_allclose(
+    model.gen_loss(*args)[0], recorded['gen_loss'], rtol=1e-5
+  )
+  for name in CROSS_GRADIENTS:
+    gradient = getattr(model, name)(*args)
+    conformance.assert_tree_matches(gradient, recorded[name])
+
+
+@pytest.mark.parametrize('estimator', ESTIMATORS)
+@pytest.mark.parametrize('gen_loss', GEN_LOSSES)
+def test_regulariser_terms(gen_loss, estimator):
+  recorded = RECORDED[f'mlp_gan.{gen_loss}']
+  model, params, state = conformance.mlp_gan(gen_loss)
+  calculator = gan_grads_calculator.GANGradsCalculator(
+    model, getattr(regularizer_estimates, estimator), use_pmean=False
+  )
+  for term in TERMS:
+    gradient = getattr(calculator, term)(*_loss_args(params, state))
+    conformance.assert_tree_matches(gradient, recorded[f'{estimator}.{term}'])
+
+
+@pytest.mark.parametrize('estimator', ESTIMATORS)
+@pytest.mark.parametrize('gen_loss', GEN_LOSSES)
+def test_regularised_gradients(gen_loss, estimator):
+  recorded = RECORDED[f'mlp_gan.{gen_loss}']
+  model, params, state = conformance.mlp_gan(gen_loss)
+  calculator = gan_grads_calculator.GANGradsCalculator(
+    model, getattr(regularizer_estimates, estimator), use_pmean=False
+  )
+  coeffs = gan.GANTuple(
+    disc=drift_utils.PlayerRegularizationTerms(0.3, -0.2, 0.1),
+    gen=drift_utils.PlayerRegularizationTerms(-0.15, 0.25, 0.05),
+  )
+  args = (*_loss_args(params, state), coeffs)
+  conformance.assert_tree_matches(
+    calculator.disc_grads(*args)[0],
+    recorded[f'{estimator}.disc_grads.disc(0.3,-0.2,0.1)'],
+  )
+  conformance.assert_tree_matches(
+    calculator.gen_grads(*args)[0],
+    recorded[f'{estimator}.gen_grads.gen(-0.15,0.25,0.05)'],
+  )
+
+
+def _players(model, learning_rates, drift_coeffs, estimator):
+  multipliers = drift_utils.PlayerRegularizationTerms(1.0, -1.0, 0.0)
+  coeffs = gan.GANTuple(NO_TERMS, NO_TERMS)
+  if drift_coeffs is not None:
+    coeffs = gan.GANTuple(
+      *(
+        drift_utils.PlayerRegularizationTerms(
+          *(m * c for m, c in zip(multipliers, own, strict=True))
+        )
+        for own in drift_coeffs
+      )
+    )
+  return optim.Players(
+    grads_calculator=gan_grads_calculator.GANGradsCalculator(model, estimator),
+    optimizers=gan.GANTuple(*(optax.sgd(rate) for rate in learning_rates)),
+    coeffs=lambda step: coeffs,
+  )
+
+
+def _trajectory_rule(name, model):
+  # One device, so both unbiased estimators are the same.
+  unbiased = regularizer_estimates.unbiased_estimate_fn_lowest_variance
+  once = gan.GANTuple(1, 1)
+  order = drift_utils.PlayerOrder.disc_first
+  rates = gan.GANTuple(disc=0.05, gen=0.02)
+  if name == 'runge_kutta4':
+    players = _players(model, gan.GANTuple(0.2, 0.2), None, unbiased)
+    none = gan.GANTuple(NO_TERMS, NO_TERMS)
+    return players, optim.runge_kutta(players, 4, lambda step: 0.2, none)
+  if name == 'simultaneous':
+    drift = drift_utils.get_dd_coeffs(order, True, rates, once)
+    players = _players(model, rates, drift, unbiased)
+    return players, optim.simultaneous(players)
+  drift = drift_utils.get_dd_coeffs(order, False, rates, once)
+  players = _players(model, rates, drift, unbiased)
+  return players, optim.alternating(players, order, once)
+
+
+@pytest.mark.parametrize(
+  'name', ['simultaneous', 'alternating_disc_first', 'runge_kutta4']
+)
+def test_trajectories(name):
+  recorded = RECORDED[f'trajectory.{name}']
+  model, params, state = conformance.mlp_gan()
+  players, rule = _trajectory_rule(name, model)
+  train_state = optim.TrainState(
+    params, players.initial_opt_state(params), state, jnp.zeros((), jnp.int32)
+  )
+  num_steps = len(recorded['losses_after_each_step'])
+  batches = jnp.stack(
+    [conformance.points(t) for t in range(num_steps * rule.num_draws + 1)]
+  )
+
+  def step(train_state):
+    def draw(k):
+      t = train_state.global_step * rule.num_draws + k + 1
+      return batches[t], jax.random.fold_in(jax.random.PRNGKey(7), t)
+
+    train_state, _ = rule.step(train_state, draw)
+    return train_state._replace(global_step=train_state.global_step + 1)
+
+  mapped_step = jax.pmap(
+    step, axis_name='i', devices=jax.local_devices()[:1]
+  )
+  train_state = jax.tree.map(lambda leaf: leaf[None], train_state)
+  losses_after = []
+  for _ in range(num_steps):
+    train_state = mapped_step(train_state)
+    one = jax.tree.map(lambda leaf: leaf[0], train_state)
+    args = one.params, one.state, conformance.points(0), jax.random.PRNGKey(4)
+    losses_after.append(
+      [model.disc_loss(*args, False)[0], model.gen_loss(*args, False)[0]]
+    )
+  np.testing.assert_allclose(
+    losses_after, recorded['losses_after_each_step'], rtol=1e-4
+  )
+  conformance.assert_tree_matches(one.params.disc, recorded['final_disc'])
+  conformance.assert_tree_matches(one.params.gen, recorded['final_gen'])
+
+
+@pytest.mark.parametrize(
+  'name', sorted(RECORDED['losses(real=linspace(-2,3,7),fake=linspace(1,-4,7))'])
+)
+def test_losses(name):
+  key = 'losses(real=linspace(-2,3,7),fake=linspace(1,-4,7))'
+  recorded = RECORDED[key][name]
+  output = getattr(losses, name)(jnp.linspace(-2, 3, 7), jnp.linspace(1, -4, 7))
+  np.testing.assert_allclose(output.total, recorded['total'], rtol=1e-4)
+  assert output.components.keys() == recorded['components'].keys()
+  for component, value in output.components.items():
+    np.testing.assert_allclose(
+      value, recorded['components'][component], rtol=1e-4
+    )
+
+
+def test_wgan_gradient_penalty():
+  def critic(x):
+    return jnp.sin(x) @ jnp.array([1.0, 2.0])
+
+  penalty = losses.wgan_gradient_penalty_loss(
+    critic,
+    jax.random.PRNGKey(3),
+    conformance.points(1),
+    conformance.points(2),
+  )
+  np.testing.assert_allclose(
+    penalty, RECORDED['wgan_gradient_penalty'], rtol=1e-4
+  )
+
+
+@pytest.mark.parametrize('case', sorted(RECORDED['drift_coefficients']))
+def test_drift_coefficients(case):
+  rule, order, rest = case.split('.', 2)
+  rates, num_updates = rest.removeprefix('lr').split('.updates')
+
+  def parse(text, kind):
+    return gan.GANTuple(*map(kind, text.strip('()').split(', ')))
+
+  coeffs = drift_utils.get_dd_coeffs(
+    drift_utils.PlayerOrder[order],
+    rule == 'simultaneous',
+    parse(rates, float),
+    parse(num_updates, int),
+  )
+  for player, recorded in RECORDED['drift_coefficients'][case].items():
+    for term, value in recorded.items():
+      np.testing.assert_allclose(
+        getattr(getattr(coeffs, player), term), value, rtol=1e-6, atol=1e-12
+      )
+
+
+def _image_gan(case):
+  cifar = case.startswith('cifar')
+  prefix = 'Cifar' if cifar else 'Mnist'
+  model = gan.GAN(
+    players_hk=gan.GANTuple(
+      disc=getattr(nets, f'{prefix}Discriminator'),
+      gen=getattr(nets, f'{prefix}Generator'),
+    ),
+    losses=gan.GANTuple(
+      disc=losses.discriminator_goodfellow_loss,
+      gen=losses.generator_saturating_loss,
+    ),
+    penalties=gan.GANTuple(None, None),
+    player_param_transformers=gan.GANTuple(
+      disc=nets.spectral_norm if cifar else nets.no_op, gen=None
+    ),
+    players_kwargs=gan.GANTuple({}, {}),
+    num_latents=128,
+  )
+  batch = conformance.images((4, 32, 32, 3) if cifar else (4, 28, 28, 1), 0)
+  return model, batch
+
+
+@pytest.mark.parametrize('case', sorted(RECORDED_IMAGES))
+def test_image_networks(case):
+  recorded = RECORDED_IMAGES[case]
+  model, batch = _image_gan(case)
+  key = jax.random.PRNGKey(11)
+  coeffs = NO_TERMS
+  if 'unbiased' in case:
+    coeffs = drift_utils.PlayerRegularizationTerms(0.05, -0.1, 0.02)
+  calculator = gan_grads_calculator.GANGradsCalculator(
+    model, regularizer_estimates.unbiased_estimate_fn_lowest_variance
+  )
+
+  def on_one_device(fn, *args):
+    mapped = jax.pmap(fn, axis_name='i', devices=jax.local_devices()[:1])
+    out = mapped(*jax.tree.map(lambda leaf: leaf[None], args))
+    return jax.tree.map(lambda leaf: leaf[0], out)
+
+  params, state = on_one_device(
+    lambda batch: model.initial_params(jax.random.PRNGKey(0), batch), batch
+  )
+  names = {
+    player: [(p['module'], p['name']) for p in recorded[f'{player}_params']]
+    for player in ('disc', 'gen')
+  }
+  params = gan.GANTuple(
+    disc=conformance.fill_tree(params.disc, names['disc']),
+    gen=conformance.fill_tree(params.gen, names['gen']),
+  )
+  u0_names = list(recorded['sn_u0_after_disc_update'])
+  transform_state = {k: dict(v) for k, v in state.param_transforms.disc.items()}
+  assert transform_state.keys() == set(u0_names)
+  for k, name in enumerate(u0_names):
+    u0 = conformance.fill(transform_state[name]['u0'].shape, k)
+    transform_state[name]['u0'] = jnp.asarray(u0 / np.linalg.norm(u0))
+  state = state._replace(
+    param_transforms=gan.GANTuple(disc=transform_state, gen=None)
+  )
+
+  def everything(params, state, batch):
+    both = gan.GANTuple(coeffs, coeffs)
+    args = params, state, batch, key, True, both
+    samples, _ = model.sample(
+      params.gen, state.players.gen, key, 4, {'is_training': True}
+    )
+    return samples, calculator.disc_grads(*args), calculator.gen_grads(*args)
+
+  samples, (disc_grads, disc_aux), (gen_grads, gen_aux) = on_one_device(
+    everything, params, state, batch
+  )
+  np.testing.assert_allclose(
+    disc_aux.log_dict['disc_loss'], recorded['disc_loss'], rtol=1e-4
+  )
+  np.testing.assert_allclose(
+    gen_aux.log_dict['gen_loss'], recorded['gen_loss'], rtol=1e-4
+  )
+  conformance.assert_matches(samples, recorded['samples'])
+  for player, grads in (('disc', disc_grads), ('gen', gen_grads)):
+    for (module, name), summary in zip(
+      names[player], recorded[f'{player}_grads'], strict=True
+    ):
+      conformance.assert_matches(grads[module][name], summary)
+  conformance.assert_tree_matches(
+    gen_aux.state.players.gen, recorded['gen_state_after_gen_update']
+  )
+  for name, summary in recorded['sn_u0_after_disc_update'].items():
+    u0 = disc_aux.state.param_transforms.disc[name]['u0']
+    conformance.assert_matches(u0, summary)
+    kept = gen_aux.state.param_transforms.disc[name]['u0']
+    np.testing.assert_array_equal(kept, transform_state[name]['u0'])
