@@ -11,13 +11,20 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Errors that the user of an experiment can cause and can mend."""
+"""Errors that launch prints as one line, without a traceback."""
 
 
 class UserError(ValueError):
   """A mistake in a command, a configuration or a run folder.
 
   `launch.main` prints the message as one line on standard error and exits with
-  status 2, without a traceback. The message therefore says what is wrong and
-  what to do about it.
+  status 2. The message therefore says what is wrong and what to do about it.
+  """
+
+
+class TrainingError(RuntimeError):
+  """Training cannot go on, through no mistake in the code.
+
+  For example a loss that is no longer finite. `launch.main` prints the message
+  as one line on standard error and exits with status 1.
   """

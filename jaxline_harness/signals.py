@@ -1,0 +1,131 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+r"""Signals as flags that a training loop looks at between chunks of steps.
+
+| signal                    | first                                | second  |
+|---------------------------|--------------------------------------|---------|
+| SIGINT (Ctrl+C), SIGTERM  | finish the chunk, save, exit 128 + n | exit    |
+| SIGQUIT (Ctrl+\)           | save after the chunk and go on       | same    |
+
+Before training has begun there is nothing to save, and the first SIGINT or
+SIGTERM exits at once.
+
+Python runs its signal handlers between byte codes of the main thread, which may
+sit in a compilation for a minute. So that a second Ctrl+C is heard there too, a
+small thread reads the numbers of the signals from Python's wake-up pipe.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import threading
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_END_OF_WATCH = 0  # No signal has this number.
+
+
+@dataclasses.dataclass
+class Watcher:
+  """What the signals so far have asked for.
+
+  Attributes:
+    can_save: whether a loop runs that honours the two requests below.
+    stop_signal: the number of the signal that asks to stop, or None.
+    save_requested: whether to save a checkpoint and go on.
+  """
+
+  can_save: bool = False
+  stop_signal: int | None = None
+  save_requested: bool = False
+
+  def receive(self, number: int) -> None:
+    """Takes note of one signal, or exits at once."""
+    if number not in _STOP_SIGNALS:
+      self.save_requested = self.can_save
+      _say(
+        'saving after this chunk' if self.can_save else 'nothing to save yet'
+      )
+    elif self.can_save and self.stop_signal is None:
+      self.stop_signal = number
+      _say('stopping: finishes the chunk and saves; again to exit at once')
+    else:
+      _say('exits without saving')
+      sys.stdout.flush()
+      os._exit(128 + number)  # pylint: disable=protected-access
+
+
+def _say(text: str) -> None:
+  sys.stderr.write(f'\n{text}\n')
+  sys.stderr.flush()
+
+
+_active: Watcher | None = None
+
+
+@contextlib.contextmanager
+def watch() -> Iterator[Watcher]:
+  """Watches SIGINT, SIGTERM and SIGQUIT; nested calls share one watcher.
+
+  Outside the main thread, where Python allows no handlers, the watcher never
+  receives anything.
+
+  Yields:
+    The watcher.
+  """
+  global _active
+  if _active is not None:
+    yield _active
+    return
+  watcher = Watcher()
+  if threading.current_thread() is not threading.main_thread():
+    yield watcher
+    return
+  _active = watcher
+  try:
+    with _routed_to(watcher):
+      yield watcher
+  finally:
+    _active = None
+
+
+@contextlib.contextmanager
+def _routed_to(watcher: Watcher) -> Iterator[None]:
+  """Sends the three signals to `watcher.receive` while the context lasts."""
+  read_end, write_end = os.pipe()
+  os.set_blocking(write_end, False)  # Python demands it.
+  numbers = (*_STOP_SIGNALS, signal.SIGQUIT)
+
+  def listen():
+    while (number := os.read(read_end, 1)[0]) != _END_OF_WATCH:
+      if number in numbers:
+        watcher.receive(number)
+
+  # A handler must exist for Python to write to the pipe; it has nothing to do.
+  old_handlers = {n: signal.signal(n, lambda *_: None) for n in numbers}
+  old_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+  listener = threading.Thread(target=listen, name='signals', daemon=True)
+  listener.start()
+  try:
+    yield
+  finally:
+    signal.set_wakeup_fd(old_fd)
+    for number, handler in old_handlers.items():
+      signal.signal(number, handler)
+    os.write(write_end, bytes([_END_OF_WATCH]))
+    listener.join()
+    os.close(read_end)
+    os.close(write_end)
