@@ -31,6 +31,7 @@ import types
 from typing import Any
 
 from absl import logging
+from etils import epath
 import jax
 from ml_collections import config_dict
 import numpy as np
@@ -55,7 +56,12 @@ class ExperimentState(types.SimpleNamespace):
 
 
 class Checkpointer:
-  """Saves and restores `train_loop.ChunkedExperiment`s for jaxline."""
+  """Saves and restores `train_loop.ChunkedExperiment`s for jaxline.
+
+  Attributes:
+    writer: handed to `write_samples` after each save of 'latest'; None for
+      none.
+  """
 
   def __init__(
     self, config: config_dict.ConfigDict, mode: str, writer: Any = None
@@ -66,11 +72,11 @@ class Checkpointer:
       config: jaxline's config with `checkpoint_dir`, `restore_path`,
         `eval_specific_checkpoint_dir` and `max_checkpoints_to_keep`.
       mode: 'train' or 'eval'.
-      writer: handed to `write_samples` after each save of 'latest'.
+      writer: see the attribute.
     """
     self._config = config
     self._mode = mode
-    self._writer = writer
+    self.writer = writer
     self._states = {}
     self._managers = {}
     self._root = os.path.join(
@@ -107,8 +113,8 @@ class Checkpointer:
       force=True,
     )
     logging.info('saved %s', os.path.join(folder, str(step)))
-    if ckpt_series == 'latest' and self._writer is not None:
-      state.experiment_module.write_samples(self._writer, step)
+    if ckpt_series == 'latest' and self.writer is not None:
+      state.experiment_module.write_samples(self.writer, step)
 
   def can_be_restored(self, ckpt_series: str) -> bool:
     """Returns whether there is a checkpoint of this series to restore."""
@@ -168,6 +174,24 @@ class Checkpointer:
       '(--jaxline_mode=train), or name a checkpoint with '
       '--config.restore_path=DIR'
     )
+
+  def own_step(self) -> int | None:
+    """Returns the step of the newest checkpoint in the run's own folder."""
+    steps = steps_in(self._series_folder('latest'))
+    return steps[-1] if steps else None
+
+  def step_to_restore(self) -> int | None:
+    """Returns the step of the checkpoint that training would start from."""
+    path = self.restore_path('latest')
+    return None if path is None else int(os.path.basename(path))
+
+  def describe_newest(self) -> str:
+    """Returns what there is to go back to after a failure."""
+    step = self.own_step()
+    if step is None:
+      return 'no checkpoint was saved before'
+    folder = self._series_folder('latest')
+    return f'the last good checkpoint is {os.path.join(folder, str(step))}'
 
   def is_own(self, path: str) -> bool:
     """Returns whether a checkpoint lies in this run's folder."""
@@ -317,7 +341,7 @@ def _read(path: str, abstract_state: Any) -> Any:
     errors.UserError: if the two differ in structure, shapes or types. (Orbax
       itself would hand back arrays of other shapes without a word.)
   """
-  folder = os.path.join(path, _STATE)
+  folder = epath.Path(path) / _STATE
   handler = ocp.StandardCheckpointHandler()
   saved = _array_types(handler.metadata(folder).tree)
   wanted = _array_types(

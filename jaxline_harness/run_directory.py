@@ -105,13 +105,8 @@ def prepare(config: config_dict.ConfigDict, has_checkpoint: bool) -> None:
   path = os.path.join(folder, CONFIG_FILE)
   if has_checkpoint:
     _check_unchanged(path, config)
-  try:
-    os.makedirs(folder, exist_ok=True)
-    write_atomically(path, _to_json(describe_run(config)))
-  except OSError as error:
-    raise errors.UserError(
-      f'config.checkpoint_dir: cannot write to {folder} ({error.strerror})'
-    ) from error
+  _make_folder(folder)
+  write_atomically(path, _to_json(describe_run(config)))
 
 
 def describe_run(config: config_dict.ConfigDict) -> dict[str, Any]:
@@ -259,6 +254,18 @@ def write_atomically(path: str, text: str) -> None:
     raise
 
 
+def _make_folder(folder: str) -> None:
+  """Makes a folder and checks that it can be written, or raises UserError."""
+  try:
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except OSError as error:
+    raise errors.UserError(
+      f'config.checkpoint_dir: cannot write to {folder} ({error.strerror})'
+    ) from error
+
+
 def _umask() -> int:
   mask = os.umask(0)
   os.umask(mask)
@@ -288,15 +295,8 @@ def locked(folder: str) -> Iterator[None]:
   """
   import fcntl  # pylint: disable=g-import-not-at-top
 
-  try:
-    os.makedirs(folder, exist_ok=True)
-    # Kept open while training; the lock ends when it is closed.
-    lock_file = open(os.path.join(folder, '.lock'), 'a')  # noqa: SIM115
-  except OSError as error:
-    raise errors.UserError(
-      f'config.checkpoint_dir: cannot write to {folder} ({error.strerror})'
-    ) from error
-  with lock_file:
+  _make_folder(folder)
+  with open(os.path.join(folder, '.lock'), 'a') as lock_file:
     try:
       fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -313,7 +313,8 @@ class MetricsTable:
   """metrics.csv: one row a logged step, in the order of steps.
 
   The columns are `step`, the metrics in the order of their first appearance and
-  `seconds`, the time that the run has taken so far, over all its starts.
+  `seconds`, the time so far: in training over all starts of the run, in
+  evaluation that of the one evaluation.
   """
 
   def __init__(self, path: str, last_step: int | None = None):
@@ -322,14 +323,16 @@ class MetricsTable:
     Args:
       path: the file; it need not exist.
       last_step: the step that training goes on from; rows beyond it are cut
-        off, since their steps are made again. None keeps all.
+        off, since their steps are made again. None keeps all, and does not
+        go on with their clock.
     """
     self._path = path
     self._columns = []
     self._rows = {}
     self._read(last_step)
-    seconds = [float(row['seconds']) for row in self._rows.values()]
-    self._start_time = time.monotonic() - (seconds[-1] if seconds else 0.0)
+    self._start_time = time.monotonic()
+    if last_step is not None and self._rows:
+      self._start_time -= float(self._rows[max(self._rows)]['seconds'])
 
   def write(self, step: int, scalars: Mapping[str, str]) -> None:
     """Adds a row, or replaces the step's row."""
@@ -412,7 +415,7 @@ class Writer:
     self.last_scalars = None
     self._lock = threading.RLock()
     folder = os.path.join(self.run_dir, mode)
-    os.makedirs(folder, exist_ok=True)
+    _make_folder(folder)
     self._table = MetricsTable(
       os.path.join(folder, METRICS_FILE), restored_step
     )

@@ -1,0 +1,616 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The command line of an experiment: flags, modes, errors.
+
+An experiment's module ends with
+
+```
+if __name__ == '__main__':
+  launch.main(Experiment, base_config.resolve)
+```
+
+and then takes `--config=FILE [--config.field=value ...]
+[--jaxline_mode=train|eval]`. Exit status: 0 done; 2 a bad config or input (one
+line, no traceback); 1 failure; 130 after Ctrl+C and 143 after SIGTERM (a
+training is saved first).
+
+Compiled programs are cached in `$XDG_CACHE_HOME/jaxline_harness` (by default
+`~/.cache/jaxline_harness`). JAX's own `JAX_COMPILATION_CACHE_DIR` names another
+folder, and `JAX_ENABLE_COMPILATION_CACHE=false` turns it off.
+
+This is also the one place that mends what jaxline 0.0.8 calls and current JAX
+no longer has. Nothing here imports `jaxline.platform` or TensorFlow, and JAX
+only when flags and config have been read, so that `--help` is quick.
+"""
+
+import ast
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
+import difflib
+import hashlib
+import importlib.util
+import inspect
+import logging as python_logging
+import os
+import platform
+import re
+import sys
+import traceback
+from typing import Any, NoReturn
+
+from absl import flags
+from absl import logging
+from ml_collections import config_dict
+from ml_collections import config_flags
+
+from jaxline_harness import errors
+
+ResolveConfig = Callable[[config_dict.ConfigDict], config_dict.ConfigDict]
+
+_EXIT_USER_ERROR = 2
+_EXIT_FAILURE = 1
+_MODES = ('train', 'eval')
+_OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]+)')
+_HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
+
+  --config=FILE            a config file: a Python file with get_config()
+  --config.FIELD=VALUE     sets one of its fields, e.g.
+                           --config.training_steps=100
+  --jaxline_mode=MODE      train (the default) or eval: evaluate the newest
+                           checkpoint once
+  --config.checkpoint_dir=DIR
+                           the run's folder (default: runs/<name of FILE>);
+                           training goes on from the newest checkpoint there
+  --config.restore_path=DIR
+                           a checkpoint elsewhere, to evaluate or to start from
+  --verbosity=0            more messages
+  --helpfull               the flags of all libraries
+
+Ctrl+C finishes the chunk of steps, saves and ends; Ctrl+\\ saves and goes on.
+"""
+
+
+# Configs.
+
+
+def get_base_config() -> config_dict.ConfigDict:
+  """Returns the top-level fields that every config has, with their defaults.
+
+  They are jaxline's own and the harness's.
+  """
+  from jaxline import base_config  # pylint: disable=g-import-not-at-top
+
+  config = base_config.get_base_config()
+  # The run's folder; empty means runs/<name of the config file>.
+  config.checkpoint_dir = ''
+  # A checkpoint to evaluate, or to start training from: the folder of a run, of
+  # its checkpoints/latest or of one step.
+  config.restore_path = ''
+  # The same, for evaluation only; the name in published configs.
+  config.eval_specific_checkpoint_dir = ''
+  # In published configs. Has no effect: see `_train`.
+  config.delete_existing_local_checkpoints = False
+  # The most steps between two looks of the host at the device.
+  config.max_chunk_steps = 1000
+  return config
+
+
+def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
+  """Adds absent top-level fields with their defaults.
+
+  Args:
+    config: a config; it is changed.
+
+  Returns:
+    The same config.
+
+  Raises:
+    errors.UserError: if it has a top-level field that does not exist.
+  """
+  base = get_base_config()
+  for name in config:
+    if name not in base:
+      raise errors.UserError(
+        f'config.{name} does not exist{_suggestion(name, base.keys())}'
+      )
+  with config.unlocked():
+    for name in base:
+      if name not in config:
+        config[name] = base[name]
+  return config
+
+
+def _suggestion(name: str, names: Iterable[str]) -> str:
+  """Returns '; did you mean X?' for the nearest name, or ''."""
+  names = list(names)
+  near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+  if not near:  # Perhaps the right field without what leads to it.
+    last = name.rsplit('.', 1)[-1]
+    near = [n for n in names if n.rsplit('.', 1)[-1] == last]
+  if not near:
+    lasts = {n.rsplit('.', 1)[-1]: n for n in names}
+    near = [
+      lasts[n] for n in difflib.get_close_matches(last, lasts, n=1, cutoff=0.75)
+    ]
+  return f'; did you mean config.{near[0]}?' if near else ''
+
+
+def _check_values(config: config_dict.ConfigDict) -> None:
+  """Raises UserError if jaxline could not run with these top-level values."""
+  from jaxline import base_config  # pylint: disable=g-import-not-at-top
+
+  try:
+    base_config.check_constraints(config)
+  except ValueError as error:
+    raise errors.UserError(str(error)) from error
+  for name in (
+    'interval_type',
+    'logging_interval_type',
+    'checkpoint_interval_type',
+  ):
+    allowed = ('secs', 'steps') + (() if name == 'interval_type' else (None,))
+    if config[name] not in allowed:
+      raise errors.UserError(
+        f"config.{name} must be 'steps' or 'secs', not {config[name]!r}"
+      )
+  for name, least in (
+    ('training_steps', 0),
+    ('max_checkpoints_to_keep', 1),
+    ('max_chunk_steps', 1),
+  ):
+    if config[name] < least:
+      raise errors.UserError(
+        f'config.{name} must be at least {least}, not {config[name]}'
+      )
+  for name in ('log_tensors_interval', 'log_train_data_interval'):
+    if config[name] is not None and config[name] <= 0:
+      raise errors.UserError(
+        f'config.{name} must be positive or None, not {config[name]}'
+      )
+  if config.periodic_action_growth_ratios is not None and 'secs' in (
+    config.interval_type,
+    config.logging_interval_type,
+    config.checkpoint_interval_type,
+  ):
+    raise errors.UserError(
+      "config.periodic_action_growth_ratios needs config.interval_type='steps'"
+    )
+
+
+# The command line.
+
+
+def main(
+  experiment_class: Any,
+  resolve_config: ResolveConfig,
+  argv: Sequence[str] | None = None,
+) -> NoReturn:
+  """Runs an experiment from the command line and exits.
+
+  Args:
+    experiment_class: a `train_loop.ChunkedExperiment`, or a function without
+      arguments that imports and returns it.
+    resolve_config: called with the config after overrides; returns the full
+      one. It may use `fill_top_level`.
+    argv: the command line, by default `sys.argv`.
+  """
+  argv = list(sys.argv if argv is None else argv)
+  if {'--help', '-help', '-h'} & set(argv):
+    print(_HELP.format(program=os.path.basename(argv[0])))
+    sys.exit(0)
+  try:
+    status = _run(experiment_class, resolve_config, argv)
+  except errors.UserError as error:
+    status = _report(error, _EXIT_USER_ERROR)
+  except errors.TrainingError as error:
+    status = _report(error, _EXIT_FAILURE)
+  except KeyboardInterrupt:
+    status = 130
+  sys.exit(status)
+
+
+def _report(error: Exception, status: int) -> int:
+  print('error:', ' '.join(str(error).split()), file=sys.stderr)
+  return status
+
+
+def _run(
+  experiment_class: Any, resolve_config: ResolveConfig, argv: list[str]
+) -> int:
+  """Reads the flags, runs the mode and returns the exit status."""
+  # Imported here, before flags are parsed, since it defines some.
+  from jaxline import utils  # pylint: disable=g-import-not-at-top
+
+  from jaxline_harness import signals  # pylint: disable=g-import-not-at-top
+
+  logging.use_absl_handler()
+  logging.get_absl_handler().setFormatter(
+    python_logging.Formatter('%(levelname)s: %(message)s')
+  )
+  config, mode = _parse(argv, resolve_config)
+  _mend(utils)
+  _enable_compilation_cache()
+  if not inspect.isclass(experiment_class):
+    experiment_class = experiment_class()
+  with signals.watch() as watcher:
+    if mode == 'train':
+      _train(experiment_class, config, watcher)
+    else:
+      _evaluate(experiment_class, config)
+  return 0 if watcher.stop_signal is None else 128 + watcher.stop_signal
+
+
+def _parse(
+  argv: list[str], resolve_config: ResolveConfig
+) -> tuple[config_dict.ConfigDict, str]:
+  """Returns the resolved, locked config and the mode."""
+  spec, argv = _take_config_flag(argv)
+  values = flags.FlagValues()
+  values.append_flag_values(flags.FLAGS)
+  mode = flags.DEFINE_enum(
+    'jaxline_mode', 'train', _MODES, 'What to do.', flag_values=values
+  )
+  if '--helpfull' in argv:
+    print(values.get_help())
+    sys.exit(0)
+  if spec is None:
+    _parse_flags(values, argv)
+    raise errors.UserError('--config=FILE is needed; --help says more')
+  config = _load_config(spec)
+  overrides = [m[1] for m in map(_OVERRIDE.match, argv) if m]
+  _check_overrides(overrides, config, resolve_config)
+  with _clear_override_errors():
+    config_flags.DEFINE_config_dict(
+      'config',
+      config,
+      flag_values=values,
+      sys_argv=argv,
+      lock_config=False,
+      accept_new_attributes=True,
+    )
+  _parse_flags(values, argv)
+  flags.FLAGS.mark_as_parsed()  # jaxline asks its own flags there.
+  config = fill_top_level(resolve_config(config))
+  _check_values(config)
+  if not config.checkpoint_dir:
+    name = os.path.basename(spec.split(':', 1)[0]).removesuffix('.py')
+    with config.unlocked():
+      config.checkpoint_dir = os.path.join('runs', name.removesuffix('_config'))
+  config.lock()
+  return config, mode.value
+
+
+def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
+  """Returns the value of --config and the command line without it."""
+  spec, rest = None, []
+  arguments = iter(argv)
+  for argument in arguments:
+    if argument in ('--config', '-config'):
+      spec = next(arguments, None)
+    elif argument.startswith(('--config=', '-config=')):
+      spec = argument.split('=', 1)[1]
+    else:
+      rest.append(argument)
+  return spec or None, rest
+
+
+def _parse_flags(values: flags.FlagValues, argv: list[str]) -> None:
+  try:
+    with _clear_override_errors():
+      unused = values(argv)[1:]
+  except flags.Error as error:
+    raise errors.UserError(str(error)) from error
+  if unused:
+    raise errors.UserError(
+      f'unexpected argument {unused[0]!r}; --help says what is expected'
+    )
+
+
+@contextlib.contextmanager
+def _clear_override_errors() -> Iterator[None]:
+  """Turns what ml_collections raises for a bad override into UserError."""
+  try:
+    yield
+  except (
+    flags.Error,
+    AttributeError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+  ) as error:
+    message = error.args[0] if error.args else repr(error)
+    raise errors.UserError(str(message)) from error
+
+
+def _load_config(spec: str) -> config_dict.ConfigDict:
+  """Runs a config file.
+
+  Args:
+    spec: `FILE`, or `FILE:ARGUMENT` to call `get_config(ARGUMENT)`.
+
+  Returns:
+    What its `get_config` returns, unlocked.
+
+  Raises:
+    errors.UserError: if there is no such file or it fails.
+  """
+  path, *arguments = spec.split(':', 1)
+  if not os.path.isfile(path):
+    raise errors.UserError(f'--config: there is no file {path}')
+  module_spec = importlib.util.spec_from_file_location('config_file', path)
+  if module_spec is None or module_spec.loader is None:
+    raise errors.UserError(f'--config: {path} is not a Python file')
+  module = importlib.util.module_from_spec(module_spec)
+  try:
+    module_spec.loader.exec_module(module)
+    config = module.get_config(*arguments)
+  except errors.UserError:
+    raise
+  except Exception as error:  # The file is the user's; any error is.
+    lines = [
+      frame.lineno
+      for frame in traceback.extract_tb(error.__traceback__)
+      if frame.filename == os.path.abspath(path) or frame.filename == path
+    ]
+    where = f'{path}:{lines[-1]}' if lines else path
+    raise errors.UserError(
+      f'--config: {where}: {type(error).__name__}: {error}'
+    ) from error
+  if not isinstance(config, config_dict.ConfigDict):
+    raise errors.UserError(
+      f'--config: get_config() in {path} must return a ConfigDict, not '
+      f'{type(config).__name__}'
+    )
+  return config.unlock()
+
+
+def _check_overrides(
+  overrides: Sequence[str],
+  config: config_dict.ConfigDict,
+  resolve_config: ResolveConfig,
+) -> None:
+  """Checks that overridden fields exist in the full config.
+
+  A config file may hold fewer fields than the full config (the published ones
+  do); the missing parents of an override are added to it. What lies under a
+  field `...kwargs` goes to other people's functions and may be anything.
+
+  Args:
+    overrides: dotted names.
+    config: what the config file returned; empty parents are added.
+    resolve_config: see `main`.
+
+  Raises:
+    errors.UserError: for a field that does not exist.
+  """
+  known = set(_names(config))
+  if not all(_without_index(name) in known for name in overrides):
+    full = config_dict.ConfigDict(config)  # A deep copy.
+    known.update(_names(fill_top_level(resolve_config(full.unlock()))))
+  for name in map(_without_index, overrides):
+    parents = name.split('.')[:-1]
+    free = any(
+      p.endswith('kwargs') for p in parents if p != 'experiment_kwargs'
+    )
+    if name not in known and not free:
+      raise errors.UserError(
+        f'config.{name} does not exist{_suggestion(name, known)}'
+      )
+    node = config
+    for parent in parents:
+      if node.get(parent) is None:
+        node[parent] = config_dict.ConfigDict()
+      node = node[parent]
+      if not isinstance(node, config_dict.ConfigDict):
+        break
+
+
+def _without_index(name: str) -> str:
+  return name.split('[', 1)[0]
+
+
+def _names(config: config_dict.ConfigDict, prefix: str = '') -> Iterator[str]:
+  """Yields the dotted names of all fields, parents too."""
+  for name in config:
+    yield prefix + name
+    if isinstance(config[name], config_dict.ConfigDict):
+      yield from _names(config[name], f'{prefix}{name}.')
+
+
+class _LiteralParser(flags.ArgumentParser):
+  """Parses Python literals; other text is a string."""
+
+  def parse(self, argument: Any) -> Any:
+    if not isinstance(argument, str):
+      return argument
+    try:
+      return ast.literal_eval(argument)
+    except (SyntaxError, ValueError):
+      return argument
+
+  def flag_type(self) -> str:
+    return 'literal'
+
+
+# Fields that are None or a list in the config file can be overridden too.
+for _type in (type(None), list):
+  config_flags.register_flag_parser_for_type(_type, _LiteralParser())
+
+
+# JAX.
+
+
+def _mend(jaxline_utils: Any) -> None:
+  """Replaces what jaxline 0.0.8 calls and current JAX no longer has."""
+  import jax  # pylint: disable=g-import-not-at-top
+
+  from jaxline_harness import train_loop  # pylint: disable=g-import-not-at-top
+
+  jaxline_utils.bcast_local_devices = train_loop.replicate
+  # It prints a traceback for every error, also those that are one line here.
+  jaxline_utils.log_activity = _log_activity
+  if not hasattr(jax, 'tree_map'):
+    jax.tree_map = jax.tree.map  # For jaxline's in-memory checkpointer.
+
+
+@contextlib.contextmanager
+def _log_activity(activity_name: str) -> Iterator[None]:
+  logging.info('%s ...', activity_name)
+  yield
+  logging.info('%s done', activity_name)
+
+
+def _enable_compilation_cache() -> None:
+  """Caches compiled programs on disk unless the user has chosen otherwise."""
+  import jax  # pylint: disable=g-import-not-at-top
+
+  if jax.config.jax_compilation_cache_dir is not None:
+    return
+  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  folder = os.path.join(home, 'jaxline_harness', _machine())
+  try:
+    os.makedirs(folder, exist_ok=True)
+  except OSError:
+    return  # Compiling anew does no harm.
+  if os.access(folder, os.W_OK):
+    jax.config.update('jax_compilation_cache_dir', folder)
+
+
+def _machine() -> str:
+  """Names the CPU's kind: programs for another CPU may not run on this one."""
+  text = platform.machine()
+  with contextlib.suppress(OSError), open('/proc/cpuinfo') as f:
+    text += next((line for line in f if line.startswith('flags')), '')
+  return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+# Modes.
+
+
+def _train(
+  experiment_class: Any, config: config_dict.ConfigDict, watcher: Any
+) -> None:
+  """Trains, from the newest checkpoint of the run's folder if there is one."""
+  import jax  # pylint: disable=g-import-not-at-top
+  from jaxline import train  # pylint: disable=g-import-not-at-top
+
+  from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
+  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+
+  folder = config.checkpoint_dir
+  checkpointer = checkpointing.Checkpointer(config, 'train')
+  with contextlib.ExitStack() as stack:
+    stack.callback(checkpointer.close)
+    step = checkpointer.step_to_restore()
+    if jax.process_index() == 0:
+      stack.enter_context(run_directory.locked(folder))
+      own = step is not None and checkpointer.own_step() is not None
+      run_directory.prepare(config, own)
+      if own and config.delete_existing_local_checkpoints:
+        # A debugging aid in the published configs, where it is always on: it
+        # would make every second start of a run its end.
+        logging.warning(
+          'config.delete_existing_local_checkpoints has no effect: training '
+          'goes on from %s; delete that folder to start anew',
+          folder,
+        )
+      writer = run_directory.Writer(folder, 'train', restored_step=step or 0)
+      stack.callback(writer.close)
+    else:
+      writer = None
+    checkpointer.writer = writer
+    try:
+      train.train(experiment_class, config, checkpointer, writer)
+    except errors.TrainingError as error:
+      raise errors.TrainingError(
+        f'{error}; {checkpointer.describe_newest()}'
+      ) from error
+    step = checkpointer.get_experiment_state('latest').global_step
+  if jax.process_index() == 0:
+    _print_end_of_training(config, step, watcher.stop_signal is not None)
+
+
+def _print_end_of_training(
+  config: config_dict.ConfigDict, step: int, stopped: bool
+) -> None:
+  folder = config.checkpoint_dir
+  if stopped and step < config.training_steps:
+    print(
+      f'Stopped at step {step}, saved. The same command goes on from there.'
+    )
+  else:
+    print(f'Trained to step {step}.')
+  print(f'Files of the run: {folder}')
+  for name in (
+    'config.json',
+    f'checkpoints/latest/{step}',
+    'train/metrics.csv',
+    f'samples/step_{step:08d}.png',
+  ):
+    if os.path.exists(os.path.join(folder, name)):
+      print(f'  {name}')
+  print(f'Curves: tensorboard --logdir {folder}', flush=True)
+
+
+def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
+  """Evaluates one checkpoint and prints its metrics."""
+  import jax  # pylint: disable=g-import-not-at-top
+  from jaxline import train  # pylint: disable=g-import-not-at-top
+
+  from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
+  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+
+  checkpointer = checkpointing.Checkpointer(config, 'eval')
+  path = checkpointer.restore_path('latest')
+  if path is None and not config.eval_initial_weights:
+    raise errors.UserError(checkpointer.missing_message())
+  with config.unlocked():
+    config.one_off_evaluate = True
+    if path is None or not checkpointer.is_own(path):
+      config.best_model_eval_metric = ''  # Another run's best is not ours.
+  writer = None
+  if jax.process_index() == 0:
+    writer = run_directory.Writer(config.checkpoint_dir, 'eval')
+  with contextlib.closing(checkpointer):
+    train.evaluate(
+      _with_initial_state(experiment_class, path is None),
+      config,
+      checkpointer,
+      writer,
+      'eval',
+    )
+  if writer is not None:
+    writer.close()
+    _print_metrics(path, *writer.last_scalars)
+
+
+def _with_initial_state(experiment_class: Any, needed: bool) -> Any:
+  """Returns a maker of experiments that have a state if nothing restores it."""
+
+  def make(mode, init_rng, **kwargs):
+    experiment = experiment_class(mode, init_rng=init_rng, **kwargs)
+    if needed:
+      experiment.ensure_train_state()
+    return experiment
+
+  return make
+
+
+def _print_metrics(path: str | None, step: int, scalars: Any) -> None:
+  print(f'Step {step} ({path or "initial weights"})')
+  width = max(map(len, scalars), default=0)
+  for name in sorted(scalars):
+    print(f'  {name:<{width}}  {float(scalars[name]):.6g}')
+  sys.stdout.flush()
