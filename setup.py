@@ -1,0 +1,75 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Installs the packages; `run.sh` runs them from the source tree instead."""
+
+import setuptools
+
+# Each line a range; requirements.txt has the versions that were tested.
+INSTALL_REQUIRES = [
+  'absl-py>=2.1',
+  'chex>=0.1.90',
+  'diffrax>=0.7',
+  'dm-haiku>=0.0.16,<0.1',
+  'jax>=0.9,<0.12',
+  'jaxline==0.0.8',
+  'matplotlib>=3.8',
+  'ml_collections>=1.0',
+  'numpy>=2.0',
+  'optax>=0.2.5,<0.3',
+  'orbax-checkpoint>=0.11.30,<0.13',
+  'pillow>=11',
+  'scipy>=1.14',
+  'tensorboardX>=2.6',
+  'tensorflow>=2.20,<2.22',
+  'tensorflow-datasets>=4.9.8',
+  'tensorflow-gan==2.1.0',
+  'tensorflow-hub>=0.16.1',
+  'tqdm>=4.66',
+]
+
+EXTRAS_REQUIRE = {
+  'test': ['mypy>=2', 'pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.14'],
+  'cuda': ['jax[cuda12]'],
+  'tpu': ['jax[tpu]'],
+}
+
+# configs/ stays in the source tree: its name would clash in site-packages.
+PACKAGES = [
+  'dd_two_player_games*',
+  'differentiable_games*',
+  'eigengame_unloaded*',
+  'jaxline_harness*',
+  'principal_flow_instability_single_objective*',
+]
+
+
+if __name__ == '__main__':
+  setuptools.setup(
+    name='differentiable_games',
+    version='0.1.0',
+    description=(
+      'Differentiable games in JAX: discretisation drift, two-player '
+      'training rules and the experiments that measure them.'
+    ),
+    author='The differentiable_games Authors',
+    license='Apache-2.0',
+    license_files=['LICENSE', 'THIRD_PARTY*'],
+    python_requires='>=3.11,<3.14',
+    packages=setuptools.find_namespace_packages(
+      include=PACKAGES, exclude=['*.__pycache__*']
+    ),
+    package_data={'': ['*.npz', '*.gz', 'LICENSE*', 'NOTICE*']},
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+  )

@@ -1,0 +1,472 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Tests of run.sh without its installs, and of the source tree."""
+
+import ast
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+from packaging import requirements
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+LIBRARIES = ('differentiable_games', 'jaxline_harness')
+EXPERIMENTS = (
+  'dd_two_player_games',
+  'eigengame_unloaded',
+  'principal_flow_instability_single_objective',
+)
+ABOVE = ('configs', 'benchmarks', 'figures', 'tests')
+FORBIDDEN_IMPORTS = {
+  # The mathematics knows nothing of networks, files, flags or TensorFlow.
+  'differentiable_games': {
+    *ABOVE,
+    *EXPERIMENTS,
+    'absl',
+    'haiku',
+    'jaxline',
+    'jaxline_harness',
+    'ml_collections',
+    'tensorflow',
+  },
+  'jaxline_harness': {*ABOVE, *EXPERIMENTS, 'differentiable_games'},
+  **{name: {*ABOVE, *EXPERIMENTS} - {name} for name in EXPERIMENTS},
+  'configs': {'benchmarks', 'figures', 'tests'},
+}
+
+# Plays Python, pip and the experiment. It records each call in $STUB_LOG.
+STUB_PYTHON = f"""#!/usr/bin/env bash
+case "$1 ${{2:-}}" in
+  '-c '*) exec '{sys.executable}' "$@" ;;
+  '-m venv')
+    echo 'venv' >> "$STUB_LOG"
+    rm -rf "${{@: -1}}"
+    mkdir -p "${{@: -1}}/bin"
+    cp "$0" "${{@: -1}}/bin/python"
+    ;;
+  '-m pip')
+    sleep "${{STUB_PIP_SECONDS:-0}}"
+    echo "pip ${{@: -1}}" >> "$STUB_LOG"
+    exit "${{STUB_PIP_STATUS:-0}}"
+    ;;
+  *)
+    echo "$PWD"
+    echo "$$"
+    echo "${{JAX_PLATFORMS:-}}"
+    printf '%s\\n' "$@"
+    exit "${{STUB_STATUS:-0}}"
+    ;;
+esac
+"""
+
+
+class Checkout:
+  """A copy of run.sh with two configs, where no program is the real one."""
+
+  def __init__(self, folder: pathlib.Path):
+    self.root = folder / 'a check out'
+    self.log = folder / 'log'
+    self.bin = folder / 'bin'
+    (self.root / 'configs').mkdir(parents=True)
+    (self.root / 'figures').mkdir()
+    for name in ('__init__', 'sgd_fashion_mnist_config', 'b_config'):
+      (self.root / 'configs' / f'{name}.py').touch()
+    for name in ('drift', 'flow'):
+      (self.root / 'figures' / f'{name}.py').touch()
+    for name in ('run.sh', 'requirements.txt'):
+      shutil.copy(ROOT / name, self.root / name)
+    self.venv = self.root / 'dd_venv'
+    self.bin.mkdir()
+    self.add_program('python3', STUB_PYTHON)
+    self.add_program('nvidia-smi', '#!/bin/sh\nexit 9\n')
+    self.log.touch()
+
+  def add_program(self, name: str, text: str) -> None:
+    path = self.bin / name
+    path.write_text(text)
+    path.chmod(0o755)
+
+  def start(self, *args: str, cwd=None, **env: str) -> subprocess.Popen:
+    base = {
+      'PATH': f'{self.bin}:/usr/bin:/bin',
+      'STUB_LOG': str(self.log),
+    }
+    return subprocess.Popen(
+      [self.root / 'run.sh', *args],
+      cwd=cwd or self.root,
+      env=base | env,
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+
+  def run(self, *args: str, cwd=None, **env: str):
+    """Runs run.sh to its end. Returns (status, stdout lines, stderr lines)."""
+    process = self.start(*args, cwd=cwd, **env)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out.splitlines(), err.splitlines()
+
+  def calls(self) -> list[str]:
+    """The set-up's calls since the last time."""
+    calls = self.log.read_text().splitlines()
+    self.log.write_text('')
+    return calls
+
+  def change_requirements(self) -> None:
+    with open(self.root / 'requirements.txt', 'a') as file:
+      file.write('# Changed.\n')
+
+
+@pytest.fixture
+def checkout(tmp_path):
+  return Checkout(tmp_path)
+
+
+def test_no_command_prints_usage_as_an_error(checkout):
+  status, out, err = checkout.run()
+  assert status == 2
+  assert out == []
+  assert err[0] == 'Usage:'
+
+
+@pytest.mark.parametrize('flag', ['-h', '--help'])
+def test_help_prints_usage(checkout, flag):
+  status, out, err = checkout.run(flag)
+  assert status == 0
+  assert out[0] == 'Usage:'
+  assert err == []
+  for command in ('train', 'eval', 'test', 'figures'):
+    assert any(f'./run.sh {command}' in line for line in out)
+
+
+@pytest.mark.parametrize(
+  ('args', 'line'),
+  [
+    (
+      ['fly'],
+      'run.sh: no command "fly"; give train, eval, test or figures.',
+    ),
+    (
+      ['train', 'nope'],
+      'run.sh: no config "nope"; give a path or one of: b sgd_fashion_mnist',
+    ),
+    (
+      ['train', ''],
+      'run.sh: no config ""; give a path or one of: b sgd_fashion_mnist',
+    ),
+    (
+      ['eval', '--config=b'],
+      'run.sh: give the config without --config=: ./run.sh eval CONFIG',
+    ),
+    (
+      ['figures', 'drift', 'nope'],
+      'run.sh: no figure "nope"; give one of: drift flow',
+    ),
+  ],
+)
+def test_user_errors_are_one_line_and_install_nothing(checkout, args, line):
+  assert checkout.run(*args) == (2, [], [line])
+  assert checkout.calls() == []
+
+
+def test_unknown_jax_build_is_a_user_error(checkout):
+  status, _, err = checkout.run('train', DD_JAX='gpu')
+  assert status == 2
+  assert err == ['run.sh: DD_JAX is "gpu"; it must be cpu, cuda or tpu.']
+  assert checkout.calls() == []
+
+
+@pytest.mark.parametrize(
+  ('config', 'found'),
+  [
+    (None, 'sgd_fashion_mnist_config.py'),
+    ('b', 'b_config.py'),
+    ('b_config', 'b_config.py'),
+    ('b_config.py', 'b_config.py'),
+    ('configs/b_config.py', 'b_config.py'),
+  ],
+)
+def test_config_is_found_from_any_folder(checkout, tmp_path, config, found):
+  args = ['train', config] if config else ['train']
+  status, out, _ = checkout.run(*args, '--config.a=1 2', cwd=tmp_path)
+  assert status == 0
+  assert out[0] == str(tmp_path)
+  assert out[3:] == [
+    '-P',
+    '-m',
+    'dd_two_player_games.experiment',
+    f'--config={checkout.root}/configs/{found}',
+    '--jaxline_mode=train',
+    '--config.a=1 2',
+  ]
+
+
+def test_config_path_counts_from_the_current_folder(checkout, tmp_path):
+  folder = tmp_path / 'my configs'
+  folder.mkdir()
+  (folder / 'mine.py').touch()
+  _, out, _ = checkout.run('eval', 'my configs/mine.py', cwd=tmp_path)
+  assert f'--config={folder}/mine.py' in out
+  assert '--jaxline_mode=eval' in out
+
+
+def test_test_command_runs_slow_tests_from_the_root(checkout, tmp_path):
+  status, out, _ = checkout.run('test', '-k', 'a or b', cwd=tmp_path)
+  assert status == 0
+  assert out[0] == str(checkout.root)
+  assert out[3:] == ['-m', 'pytest', '-m', '', '-k', 'a or b']
+
+
+def test_figures_makes_those_named_or_all(checkout):
+  _, out, _ = checkout.run('figures', 'flow')
+  assert [line for line in out if line.startswith('figures.')] == [
+    'figures.flow'
+  ]
+  _, out, _ = checkout.run('figures')
+  assert [line for line in out if line.startswith('figures.')] == [
+    'figures.drift',
+    'figures.flow',
+  ]
+  assert checkout.run('figures', STUB_STATUS='1')[0] == 1
+
+
+@pytest.mark.parametrize('status', ['1', '2', '130', '143'])
+def test_exit_status_passes_through(checkout, status):
+  assert checkout.run('train', STUB_STATUS=status)[0] == int(status)
+
+
+def test_experiment_takes_the_place_of_the_script(checkout):
+  process = checkout.start('train')
+  out, _ = process.communicate(timeout=60)
+  # Signals reach the experiment: it has the script's process id.
+  assert out.splitlines()[1] == str(process.pid)
+
+
+def test_set_up_happens_once(checkout):
+  _, _, err = checkout.run('train')
+  assert err == ['Setting up dd_venv (once; takes a few minutes) ...']
+  assert checkout.calls() == [
+    'venv',
+    f'pip {checkout.root}/requirements.txt',
+  ]
+  _, _, err = checkout.run('test')
+  assert err == []
+  assert checkout.calls() == []
+
+
+def test_changed_requirements_are_installed(checkout):
+  checkout.run('train')
+  checkout.calls()
+  checkout.change_requirements()
+  _, _, err = checkout.run('train')
+  assert err == ['Bringing dd_venv up to date ...']
+  assert checkout.calls() == [f'pip {checkout.root}/requirements.txt']
+  checkout.run('train')
+  assert checkout.calls() == []
+
+
+def test_failed_set_up_is_redone_from_the_start(checkout):
+  status, out, err = checkout.run('train', STUB_PIP_STATUS='1')
+  assert status == 1
+  assert out == []
+  assert err[-1].startswith('run.sh: setting up dd_venv failed')
+  checkout.calls()
+  assert checkout.run('train')[0] == 0
+  assert checkout.calls()[0] == 'venv'
+
+
+def test_failed_update_is_redone(checkout):
+  checkout.run('train')
+  checkout.change_requirements()
+  assert checkout.run('train', STUB_PIP_STATUS='1')[0] == 1
+  checkout.calls()
+  assert checkout.run('train')[0] == 0
+  assert checkout.calls()[0] == 'venv'
+
+
+def test_two_first_uses_set_up_once(checkout):
+  processes = [
+    checkout.start('train', STUB_PIP_SECONDS='0.5') for _ in range(2)
+  ]
+  for process in processes:
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+  assert checkout.calls().count('venv') == 1
+
+
+def test_without_python_one_line_says_what_to_install(checkout):
+  # An interpreter that is too old, broken or without venv answers like this.
+  for name in ('python3', 'python3.11', 'python3.12', 'python3.13'):
+    checkout.add_program(name, '#!/bin/sh\nexit 1\n')
+  status, _, err = checkout.run('train')
+  assert status == 1
+  assert len(err) == 1
+  assert err[0].startswith('run.sh: no Python 3.11, 3.12 or 3.13')
+
+
+@pytest.mark.parametrize(
+  ('build', 'package'), [('cuda', 'jax[cuda12]'), ('tpu', 'jax[tpu]')]
+)
+def test_jax_build_is_chosen(checkout, build, package):
+  _, out, _ = checkout.run('train', DD_JAX=build)
+  assert checkout.calls() == ['venv', f'pip {package}']
+  assert out[2] == ''
+  checkout.run('train', DD_JAX=build)
+  assert checkout.calls() == []
+
+
+def test_cuda_is_chosen_where_nvidia_smi_answers(checkout):
+  checkout.add_program('nvidia-smi', '#!/bin/sh\nexit 0\n')
+  checkout.run('train')
+  assert checkout.calls() == ['venv', 'pip jax[cuda12]']
+
+
+def test_cuda_is_added_to_a_cpu_environment(checkout):
+  checkout.run('train')
+  checkout.calls()
+  checkout.run('train', DD_JAX='cuda')
+  assert checkout.calls() == ['pip jax[cuda12]']
+
+
+def test_cuda_environment_serves_the_cpu_too(checkout):
+  checkout.run('train', DD_JAX='cuda')
+  checkout.calls()
+  assert checkout.run('train')[1][2] == ''
+  assert checkout.run('train', DD_JAX='cpu')[1][2] == 'cpu'
+  assert checkout.calls() == []
+  checkout.change_requirements()
+  checkout.run('train', DD_JAX='cpu')
+  assert checkout.calls() == ['pip jax[cuda12]']
+
+
+# The source tree.
+
+
+def source_files() -> list[pathlib.Path]:
+  """The project's Python and shell files."""
+  files = [ROOT / 'setup.py', ROOT / 'run.sh', ROOT / '.ci' / 'run']
+  for name in (*LIBRARIES, *EXPERIMENTS, *ABOVE):
+    files += (ROOT / name).rglob('*.py')
+  return files
+
+
+LICENCE_HEADER = re.compile(
+  r"""(#!.*\n)?# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2\.0 \(the "License"\);
+# you may not use this file except in compliance with the License\.
+# You may obtain a copy of the License at
+#
+#     https?://www\.apache\.org/licenses/LICENSE-2\.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied\.
+# See the License for the specific language governing permissions and
+# limitations under the License\.
+"""
+)
+
+
+def test_source_files_have_the_licence_header():
+  without = [
+    str(path.relative_to(ROOT))
+    for path in source_files()
+    if not LICENCE_HEADER.match(path.read_text())
+  ]
+  assert without == []
+
+
+def imported_names(source: str) -> set[str]:
+  """The top-level modules that a file imports anywhere, also in functions."""
+  names = set()
+  for node in ast.walk(ast.parse(source)):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      names.add(node.module if node.level == 0 else '.')
+  return {name.split('.')[0] or '.' for name in names}
+
+
+def test_imported_names():
+  source = 'import a.b as c\ndef f():\n  from d.e import f\n  from . import g\n'
+  assert imported_names(source) == {'a', 'd', '.'}
+
+
+@pytest.mark.parametrize('package', FORBIDDEN_IMPORTS)
+def test_packages_import_only_what_lies_below_them(package):
+  forbidden = FORBIDDEN_IMPORTS[package] | {'.', 'pickle', 'dill'}
+  wrong = {
+    str(path.relative_to(ROOT)): sorted(names)
+    for path in (ROOT / package).rglob('*.py')
+    if (names := imported_names(path.read_text()) & forbidden)
+  }
+  assert wrong == {}
+
+
+def setup_constants() -> dict:
+  """setup.py's constants, without running it."""
+  return {
+    node.targets[0].id: ast.literal_eval(node.value)
+    for node in ast.parse((ROOT / 'setup.py').read_text()).body
+    if isinstance(node, ast.Assign)
+  }
+
+
+def test_requirements_are_pinned_within_the_ranges_of_setup():
+  constants = setup_constants()
+  ranges = {}
+  for line in (
+    constants['INSTALL_REQUIRES'] + constants['EXTRAS_REQUIRE']['test']
+  ):
+    requirement = requirements.Requirement(line)
+    ranges[requirement.name] = requirement.specifier
+  lines = (ROOT / 'requirements.txt').read_text().splitlines()
+  pins = {}
+  for line in filter(None, (line.split('#')[0].strip() for line in lines)):
+    name, version = line.split('==')
+    pins[name] = version
+  assert sorted(pins) == sorted(ranges)
+  outside = {n: v for n, v in pins.items() if not ranges[n].contains(v)}
+  assert outside == {}
+
+
+def test_installation_carries_the_packages_and_their_data(tmp_path):
+  library = tmp_path / 'lib'
+  command = [sys.executable, 'setup.py', '--quiet']
+  command += ['egg_info', '--egg-base', str(tmp_path)]
+  command += [
+    'build',
+    '--build-base',
+    str(tmp_path),
+    '--build-lib',
+    str(library),
+  ]
+  subprocess.run(
+    command, cwd=ROOT, check=True, capture_output=True, env=dict(os.environ)
+  )
+  for package in (*LIBRARIES, *EXPERIMENTS):
+    files = {
+      path.relative_to(ROOT)
+      for path in (ROOT / package).rglob('*')
+      if path.is_file() and '__pycache__' not in path.parts
+    }
+    missing = {str(f) for f in files if not (library / f).is_file()}
+    assert missing == set()
