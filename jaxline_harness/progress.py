@@ -14,6 +14,7 @@
 """What a user sees while training: a bar on a terminal, else plain lines."""
 
 from collections.abc import Mapping
+import os
 import sys
 import time
 from typing import Any, TextIO
@@ -23,8 +24,18 @@ import tqdm
 _SECONDS_BETWEEN_LINES = 10.0
 _BAR_FORMAT = (
   '{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} '
-  '[{elapsed}, {remaining} left{postfix}]'
+  '[{remaining} left{postfix}]'
 )
+
+
+def _size(stream: TextIO) -> dict[str, Any]:
+  """Returns tqdm's settings of size; it shows no bar where a size is zero."""
+  try:
+    size = os.get_terminal_size(stream.fileno())
+    known = size.columns > 0 and size.lines > 1
+  except (OSError, ValueError):
+    known = False
+  return {'dynamic_ncols': True} if known else {'ncols': 80, 'nrows': 20}
 
 
 class Progress:
@@ -62,7 +73,7 @@ class Progress:
         initial=first_step,
         desc='compiling ',
         bar_format=_BAR_FORMAT,
-        dynamic_ncols=True,
+        **_size(self._stream),
         file=self._stream,
       )
     elif enabled and first_step < last_step:

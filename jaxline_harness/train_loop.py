@@ -29,11 +29,14 @@ from typing import Any
 import jax
 from jax import sharding
 import jax.numpy as jnp
-from jaxline import experiment, utils
+from jaxline import experiment
+from jaxline import utils
 from ml_collections import config_dict
 import numpy as np
 
-from jaxline_harness import errors, progress, signals
+from jaxline_harness import errors
+from jaxline_harness import progress
+from jaxline_harness import signals
 
 PyTree = Any
 TrainState = Any  # A NamedTuple with an int32 scalar field `global_step`.
