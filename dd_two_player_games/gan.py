@@ -246,7 +246,9 @@ class GAN:
       params, state, data_batch, rng, is_training
     )
     real_outputs, sample_outputs, disc_state, disc_params, transform_state = (
-      self._outputs(params, state, data_batch, samples, is_training, is_training)
+      self._outputs(
+        params, state, data_batch, samples, is_training, is_training
+      )
     )
     loss, components = self._losses.disc(real_outputs, sample_outputs)
     if self._disc_penalty:

@@ -202,9 +202,7 @@ class GANGradsCalculator:
     (batch1, rng1), (batch2, rng2) = self._estimator_fn.split(data_batch, rng)
 
     def stopped(name):
-      gradient = self._own_grads[name](
-        params, state, batch2, rng2, is_training
-      )
+      gradient = self._own_grads[name](params, state, batch2, rng2, is_training)
       return self._estimator_fn.stopped(gradient)
 
     def product(loss_of, **blocks):

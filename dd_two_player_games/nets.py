@@ -191,7 +191,9 @@ def conv_transpose_as_matmul(
   total = 0.0
   for a in range(tiles[0]):
     for b in range(tiles[1]):
-      total += _shift(images[a, b], stride * a - crops[0], stride * b - crops[1])
+      total += _shift(
+        images[a, b], stride * a - crops[0], stride * b - crops[1]
+      )
   return total
 
 
@@ -240,7 +242,7 @@ class ConvNet2D(hk.Module):
 
 
 class ConvNet2DTranspose(hk.Module):
-  """Transposed convolutions with ReLU, and batch norm if asked, between them."""
+  """Transposed convolutions; between them batch norm, if asked, and ReLU."""
 
   def __init__(
     self,

@@ -199,9 +199,7 @@ class RungeKutta:
     self._grad_fn = grad_fn
     self._same_args = same_args_to_grad_calls
 
-  def grad(
-    self, params: Any, step_size: Any, *grad_fn_args
-  ) -> tuple[Any, Any]:
+  def grad(self, params: Any, step_size: Any, *grad_fn_args) -> tuple[Any, Any]:
     """The combined gradient, and the first stage's aux.
 
     Args:
@@ -253,7 +251,9 @@ def runge_kutta(
   def step(train_state, draw):
     params, state = train_state.params, train_state.state
     disc_batches, disc_rngs = zip(*map(draw, range(order)), strict=True)
-    gen_batches, gen_rngs = zip(*map(draw, range(order, 2 * order)), strict=True)
+    gen_batches, gen_rngs = zip(
+      *map(draw, range(order, 2 * order)), strict=True
+    )
     coeffs = players.coeffs(train_state.global_step)
     grads, aux = combined.grad(
       params,

@@ -71,7 +71,9 @@ def drift_adjusted(
   gradient = game.simultaneous_gradient(losses, params)
   adjusted = []
   for i, row in enumerate(coefficients):
-    direction = [scaled(c, block) for c, block in zip(row, gradient, strict=True)]
+    direction = [
+      scaled(c, block) for c, block in zip(row, gradient, strict=True)
+    ]
     if all(block is None for block in direction):
       adjusted.append(gradient[i])
       continue

@@ -24,9 +24,7 @@ from differentiable_games import game
 from differentiable_games import updates
 
 
-def scaled_field(
-  field: updates.Field, rates: Sequence[Any]
-) -> updates.Field:
+def scaled_field(field: updates.Field, rates: Sequence[Any]) -> updates.Field:
   """The field with each player's direction times its own rate."""
 
   def scaled(params):

@@ -11,14 +11,14 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A differentiable game: n losses of n players' parameters.
+r"""A differentiable game: n losses of n players' parameters.
 
 Notation, used throughout the package:
 
 - A game is a sequence of losses `(L_1, …, L_n)`. Each loss maps all players'
   parameters to a scalar.
 - `params` is a tuple, or named tuple, with one pytree a player.
-- The simultaneous gradient is :math:`\\xi = (\\nabla_1 L_1, …, \\nabla_n L_n)`:
+- The simultaneous gradient is :math:`\xi = (\nabla_1 L_1, …, \nabla_n L_n)`:
   each player's gradient of its own loss in its own parameters.
 """
 

@@ -91,9 +91,7 @@ def jacobian_product(
   losses: Sequence[game.Loss], params: game.Params, direction: game.Params
 ) -> game.Params:
   r""":math:`J v`, in the structure of `params`."""
-  rows = [
-    row_product(losses, params, i, direction) for i in range(len(params))
-  ]
+  rows = [row_product(losses, params, i, direction) for i in range(len(params))]
   return game.from_players(params, rows)
 
 

@@ -13,6 +13,9 @@
 # limitations under the License.
 """Errors that launch prints as one line, without a traceback."""
 
+from collections.abc import Iterable
+import difflib
+
 
 class UserError(ValueError):
   """A mistake in a command, a configuration or a run folder.
@@ -28,3 +31,9 @@ class TrainingError(RuntimeError):
   For example a loss that is no longer finite. `launch.main` prints the message
   as one line on standard error and exits with status 1.
   """
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+  """Returns '; did you mean X?' for the nearest of `names`, or ''."""
+  near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+  return f'; did you mean {near[0]}?' if near else ''

@@ -175,9 +175,7 @@ def test_trajectories(name):
     train_state, _ = rule.step(train_state, draw)
     return train_state._replace(global_step=train_state.global_step + 1)
 
-  mapped_step = jax.pmap(
-    step, axis_name='i', devices=jax.local_devices()[:1]
-  )
+  mapped_step = jax.pmap(step, axis_name='i', devices=jax.local_devices()[:1])
   train_state = jax.tree.map(lambda leaf: leaf[None], train_state)
   losses_after = []
   for _ in range(num_steps):
@@ -195,7 +193,8 @@ def test_trajectories(name):
 
 
 @pytest.mark.parametrize(
-  'name', sorted(RECORDED['losses(real=linspace(-2,3,7),fake=linspace(1,-4,7))'])
+  'name',
+  sorted(RECORDED['losses(real=linspace(-2,3,7),fake=linspace(1,-4,7))']),
 )
 def test_losses(name):
   key = 'losses(real=linspace(-2,3,7),fake=linspace(1,-4,7))'

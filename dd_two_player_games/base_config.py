@@ -1,0 +1,272 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every setting of a GAN experiment, its default, and one line on it.
+
+A file in `configs/` starts from `get_base_config()` and changes what it needs.
+`resolve` turns any config, also one written for the published code, into a
+full one, or says in one line what is wrong with it.
+"""
+
+from collections.abc import Mapping
+import copy
+from typing import Any
+
+from absl import logging
+from ml_collections import config_dict
+
+from jaxline_harness import errors
+from jaxline_harness import launch
+
+TERMS = ('self_norm', 'other_norm', 'other_dot_prod')
+COEFFICIENTS = (
+  'dd_coeffs_multiplier',
+  'explicit_non_dd_coeffs',
+  'rk_after_explicit_coeffs',
+)
+
+# Names in the published MNIST config.
+_FLAT_TERMS = {
+  'disc_reg_disc_norm': ('disc', 'self_norm'),
+  'disc_reg_gen_dot_prod': ('disc', 'other_dot_prod'),
+  'disc_reg_gen_norm': ('disc', 'other_norm'),
+  'gen_reg_gen_norm': ('gen', 'self_norm'),
+  'gen_reg_disc_dot_prod': ('gen', 'other_dot_prod'),
+  'gen_reg_disc_norm': ('gen', 'other_norm'),
+}
+# What lies under these goes to other functions, and may be anything.
+_FREE = ('kwargs', 'disc_kwargs', 'gen_kwargs', 'scheduler_kwargs')
+
+
+def get_base_config() -> config_dict.ConfigDict:
+  """Returns all settings with their defaults: the published ones."""
+  config = launch.get_base_config()
+  config.interval_type = 'steps'
+  config.training_steps = 100_000
+  config.log_tensors_interval = 100
+  config.log_train_data_interval = 100
+  config.save_checkpoint_interval = 1000
+  config.experiment_kwargs = config_dict.ConfigDict(
+    {
+      'config': {
+        # Decides initial parameters, latents and the order of the data.
+        'random_seed': 0,
+        # fashion_mnist_10k (embedded), mixture_of_gaussians (made), mnist,
+        # cifar10 or another name of tensorflow_datasets, or the path of an
+        # .npz or a folder of images.
+        'dataset': 'fashion_mnist_10k',
+        # Where data sets lie; empty: where tensorflow_datasets keeps them.
+        'data_dir': '',
+        # ImageProcessor, or PointProcessor for points. See data_utils.py.
+        'data_processor': 'ImageProcessor',
+        'optimizers': {
+          'discriminator': _optimizer(),
+          'generator': _optimizer(),
+        },
+        'nets': {  # See nets.py.
+          'discriminator': 'DCGANDiscriminator',
+          'disc_kwargs': {},
+          'generator': 'DCGANGenerator',
+          'gen_kwargs': {},
+        },
+        'losses': {  # See losses.py.
+          'discriminator': 'discriminator_goodfellow_loss',
+          'generator': 'generator_saturating_loss',
+        },
+        # None, or [name in losses.py, coefficient].
+        'penalties': {'discriminator': None, 'generator': None},
+        # None, spectral_norm or no_op (tracks singular values only).
+        'param_transformers': {'discriminator': 'no_op', 'generator': None},
+        'training': {
+          # At most one of the next two; neither: the players take turns.
+          'simultaneous_updates': False,
+          'runge_kutta_updates': False,
+          'runge_kutta_order': 4,  # 1, 2 or 4.
+          'alternating_player_order': 'disc_first',  # Or gen_first.
+          # How regularisers are estimated; see regularizer_estimates.py.
+          'estimator_fn': 'unbiased_estimate_fn_lowest_variance',
+          # Of all devices together.
+          'batch_size': 128,
+          # Of each player in its turn.
+          'num_gen_updates': 1,
+          'num_disc_updates': 1,
+          'num_latents': 128,
+          # Which flow drift is measured against: 'published' (each player in
+          # its own time) or 'joint_flow' (both in common time, also right for
+          # several updates a turn). See drift_utils.py.
+          'drift_convention': 'published',
+          'grad_regularizes': no_regularizers(),
+          # Had no effect in the published code and has none here.
+          'rk_disc_regularizer_weight_coeff': 0.0,
+        },
+        'eval': {
+          # IS and FID of images; modes and quality of the mixture.
+          'run_image_metrics': True,
+          # What IS and FID are measured with: inception, fashion_mnist (the
+          # embedded network), or auto: the latter for Fashion-MNIST.
+          'classifier': 'auto',
+          # A local folder of the Inception SavedModel; empty: TF-Hub.
+          'inception_path': '',
+          # Samples made at once on each device.
+          'batch_size': 16,
+          'num_eval_splits': 5,
+          # Samples, and real images, in each split.
+          'num_inception_images': 10_000,
+        },
+      }
+    }
+  )
+  return config
+
+
+def _optimizer() -> dict[str, Any]:
+  return {
+    # `momentum`, or any optax alias. See optim.py.
+    'name': 'sgd',
+    'lr': 1e-2,
+    # Bound on the size of each element of an update, or None.
+    'clip': None,
+    'kwargs': {},
+    # Name of an optax schedule that starts from `lr`, or None.
+    'scheduler': None,
+    'scheduler_kwargs': {},
+  }
+
+
+# Regularisers by name, for `training.grad_regularizes`.
+
+
+def no_regularizers() -> dict[str, Any]:
+  """Plain gradients: every coefficient zero."""
+  return _grad_regularizes('dd_coeffs_multiplier', {})
+
+
+def cancel_interaction_terms() -> dict[str, Any]:
+  """Cancels the drift that comes from the other player, for both players."""
+  return _grad_regularizes('dd_coeffs_multiplier', {'other_dot_prod': -1.0})
+
+
+def strengthen_self_terms() -> dict[str, Any]:
+  """Doubles the drift of each player's own gradient norm."""
+  return _grad_regularizes('dd_coeffs_multiplier', {'self_norm': 1.0})
+
+
+def consensus(lam: float) -> dict[str, Any]:
+  """Consensus optimisation: both players also descend λ(‖ξ_d‖² + ‖ξ_g‖²)/2."""
+  return _grad_regularizes(
+    'explicit_non_dd_coeffs', {'self_norm': lam, 'other_norm': lam}
+  )
+
+
+def sga(lam: float) -> dict[str, Any]:
+  """Symplectic gradient adjustment of a zero-sum game."""
+  return _grad_regularizes('explicit_non_dd_coeffs', {'other_norm': lam})
+
+
+def combine(*regularizers: Mapping[str, Any]) -> dict[str, Any]:
+  """The sum of several `grad_regularizes`, coefficient by coefficient."""
+  return {
+    kind: {
+      player: {
+        term: sum(r[kind][player][term] for r in regularizers) for term in TERMS
+      }
+      for player in ('disc', 'gen')
+    }
+    for kind in COEFFICIENTS
+  }
+
+
+def _grad_regularizes(kind: str, terms: Mapping[str, float]) -> dict[str, Any]:
+  def coefficients(of_kind):
+    chosen = terms if of_kind == kind else {}
+    return {term: float(chosen.get(term, 0.0)) for term in TERMS}
+
+  return {
+    of_kind: {player: coefficients(of_kind) for player in ('disc', 'gen')}
+    for of_kind in COEFFICIENTS
+  }
+
+
+# From a config file to a full config.
+
+
+def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
+  """Fills in defaults, translates published names and checks every field.
+
+  Args:
+    config: what a config file made, overrides applied; it is changed.
+
+  Returns:
+    The same config, full.
+
+  Raises:
+    UserError: for an unknown field, or a value that cannot be right.
+  """
+  from dd_two_player_games import config_checks
+
+  launch.fill_top_level(config)
+  with config.unlocked():
+    kwargs = config.experiment_kwargs
+    for name in kwargs:
+      if name != 'config':
+        raise errors.UserError(
+          f'config.experiment_kwargs.{name} does not exist; '
+          'did you mean config.experiment_kwargs.config?'
+        )
+    given = kwargs.get('config', config_dict.ConfigDict()).to_dict()
+    _translate_published(given)
+    defaults = get_base_config().experiment_kwargs.config.to_dict()
+    full = _merge(defaults, given, 'config.experiment_kwargs.config')
+    kwargs.config = config_dict.ConfigDict(full, convert_dict=True)
+  config_checks.check(config)
+  return config
+
+
+def _translate_published(given: dict[str, Any]) -> None:
+  """Renames, in place, what published configs call otherwise."""
+  if 'num_eval_samples' in given:
+    del given['num_eval_samples']
+    logging.warning(
+      'num_eval_samples has no effect, as in the published code: see '
+      'eval.num_inception_images'
+    )
+  training = given.get('training', {})
+  if training.get('rk_disc_regularizer_weight_coeff'):
+    logging.warning(
+      'training.rk_disc_regularizer_weight_coeff has no effect, as in the '
+      'published code: see training.grad_regularizes.rk_after_explicit_coeffs'
+    )
+  for coefficients in training.get('grad_regularizes', {}).values():
+    for flat in _FLAT_TERMS.keys() & coefficients.keys():
+      player, term = _FLAT_TERMS[flat]
+      coefficients.setdefault(player, {})[term] = coefficients.pop(flat)
+
+
+def _merge(defaults: Any, given: Any, path: str) -> Any:
+  """`given` over `defaults`; a field that has no default is an error."""
+  if not isinstance(defaults, dict) or path.rsplit('.', 1)[-1] in _FREE:
+    return copy.deepcopy(given)
+  if not isinstance(given, dict):
+    raise errors.UserError(
+      f'{path} must hold the fields {", ".join(defaults)}, not {given!r}'
+    )
+  for name in given:
+    if name not in defaults:
+      hint = errors.did_you_mean(name, defaults)
+      raise errors.UserError(f'{path}.{name} does not exist{hint}')
+  return {
+    name: _merge(default, given[name], f'{path}.{name}')
+    if name in given
+    else default
+    for name, default in defaults.items()
+  }

@@ -1,0 +1,64 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Sampling from a trained generator, as evaluation needs it."""
+
+import functools
+from typing import Any
+
+import jax
+
+from dd_two_player_games import gan
+
+# Batch norm with the statistics of training, not of the batch.
+_EVALUATION = {'is_training': False}
+
+
+class Sampler:
+  """Samples a GAN's generator in evaluation mode."""
+
+  def __init__(
+    self, model: gan.GAN, params: Any, state: gan.GANState, pmap: bool = True
+  ):
+    """Initialises the sampler.
+
+    Args:
+      model: the GAN.
+      params: its parameters, with a leading axis of local devices if `pmap`.
+      state: its state, likewise.
+      pmap: whether to sample on all local devices.
+    """
+    self._params = params.gen
+    self._state = state.players.gen
+
+    def sample(batch_size, params, state, rng):
+      return model.sample(params, state, rng, batch_size, _EVALUATION)[0]
+
+    if pmap:
+      self._sample = jax.pmap(
+        sample, axis_name='i', static_broadcasted_argnums=0
+      )
+    else:
+      self._sample = functools.partial(jax.jit, static_argnums=0)(sample)
+
+  def sample_batch(self, batch_size: int, rng: jax.Array) -> jax.Array:
+    """Draws samples.
+
+    Args:
+      batch_size: number of samples, on each device if the sampler is mapped.
+      rng: a key, or one key a device, on a leading axis.
+
+    Returns:
+      Shape (batch_size, …), or (devices, batch_size, …).
+    """
+    return self._sample(batch_size, self._params, self._state, rng)
