@@ -1,0 +1,402 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Metrics against recorded figures, closed forms, SciPy and TF-GAN."""
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from scipy import linalg
+from scipy import special
+
+from dd_two_player_games import metric_utils
+from dd_two_player_games import tfgan_inception_utils
+from jaxline_harness import errors
+
+_CONFORMANCE = (
+  pathlib.Path(__file__).parents[1] / 'data' / 'two_player_gan.json'
+)
+
+
+def _log_softmax(x):
+  return special.log_softmax(x, axis=-1)
+
+
+def _moments(rows):
+  return np.mean(rows, axis=0), np.cov(rows, rowvar=False)
+
+
+def _distance(rows1, rows2):
+  return metric_utils.calculate_frechet_distance(
+    *_moments(rows1), *_moments(rows2)
+  )
+
+
+class MeanClassifier:
+  """Activations: four pixels; logits: functions of them."""
+
+  name = 'four pixels'
+
+  def __init__(self):
+    self.num_images = 0
+
+  def __call__(self, images):
+    assert images.dtype == np.uint8
+    assert images.ndim == 4
+    self.num_images += len(images)
+    pixels = images.reshape(len(images), -1)[:, :4].astype(np.float32) / 255
+    return np.concatenate([3 * pixels, -2 * pixels], axis=1), pixels
+
+
+def _images(num, seed, high=256):
+  return np.random.default_rng(seed).integers(
+    0, high, (num, 4, 4, 1), dtype=np.uint8
+  )
+
+
+def _batches(images, size):
+  return lambda i: images[i * size : (i + 1) * size]
+
+
+class TestRecorded:
+  """The figures that the published code computes."""
+
+  @pytest.fixture
+  def recorded(self):
+    return json.loads(_CONFORMANCE.read_text())['metrics']
+
+  @pytest.fixture
+  def inputs(self):
+    rng = np.random.default_rng(0)
+    pool = (rng.normal(size=(500, 8)) * np.linspace(0.5, 2, 8)).astype('f4')
+    data = (rng.normal(size=(500, 8)) + 0.3).astype('f4')
+    log_probs = _log_softmax(2 * rng.normal(size=(500, 10))).astype('f4')
+    return pool, data, log_probs
+
+  def test_inception_score(self, recorded, inputs):
+    mean, std = metric_utils.calculate_inception_scores_with_error_bars(
+      inputs[2], 5
+    )
+    np.testing.assert_allclose(mean, recorded['IS_mean'], rtol=1e-4)
+    np.testing.assert_allclose(std, recorded['IS_std'], rtol=1e-4)
+
+  def test_frechet_distance(self, recorded, inputs):
+    pool, data, _ = inputs
+    mus, sigmas = zip(*map(_moments, np.split(data, 5)), strict=True)
+    mean, std = metric_utils.calculate_frechet_distance_with_error_bars(
+      pool, mus, sigmas
+    )
+    np.testing.assert_allclose(mean, recorded['FID_mean'], rtol=1e-4)
+    np.testing.assert_allclose(std, recorded['FID_std'], rtol=1e-4)
+
+
+class TestFrechetDistance:
+  def test_same_set_is_zero(self):
+    rows = np.random.default_rng(1).normal(size=(50, 6))
+    assert _distance(rows, rows) < 1e-12
+
+  @pytest.mark.parametrize('num_rows', [200, 10])
+  def test_shift_counts_squared(self, num_rows):
+    # With 10 rows of 30 features the covariance is singular.
+    rows = np.random.default_rng(2).normal(size=(num_rows, 30))
+    direction = np.linspace(-1, 1, 30)
+    direction /= np.linalg.norm(direction)
+    for shift in (0.5, 1.0, 2.0, 100.0):
+      np.testing.assert_allclose(
+        _distance(rows, rows + shift * direction), shift**2, rtol=1e-9
+      )
+
+  def test_commuting_covariances(self):
+    a, b = np.array([4.0, 1.0, 0.0]), np.array([1.0, 9.0, 16.0])
+    basis, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))
+    distance = metric_utils.calculate_frechet_distance(
+      np.zeros(3),
+      basis @ np.diag(a) @ basis.T,
+      np.zeros(3),
+      basis @ np.diag(b) @ basis.T,
+    )
+    expected = np.sum((np.sqrt(a) - np.sqrt(b)) ** 2)
+    np.testing.assert_allclose(distance, expected, rtol=1e-12)
+
+  def test_orthogonal_supports(self):
+    # Nothing but the traces; a root of rounding errors would add 1e-8 each.
+    dim = 64
+    a, b = np.zeros((dim, dim)), np.zeros((dim, dim))
+    basis, _ = np.linalg.qr(np.random.default_rng(4).normal(size=(dim, dim)))
+    a = basis[:, :32] @ basis[:, :32].T
+    b = basis[:, 32:] @ basis[:, 32:].T
+    distance = metric_utils.calculate_frechet_distance(0, a, 0, b)
+    np.testing.assert_allclose(distance, dim, rtol=1e-13)
+
+  def test_against_scipy(self):
+    rng = np.random.default_rng(5)
+    rows1 = rng.normal(size=(300, 12)) @ rng.normal(size=(12, 12))
+    rows2 = rng.normal(size=(300, 12)) @ rng.normal(size=(12, 12)) + 0.2
+    (mu1, sigma1), (mu2, sigma2) = _moments(rows1), _moments(rows2)
+    root = linalg.sqrtm(sigma1 @ sigma2).real
+    expected = np.sum((mu1 - mu2) ** 2) + np.trace(sigma1 + sigma2 - 2 * root)
+    np.testing.assert_allclose(_distance(rows1, rows2), expected, rtol=1e-9)
+
+  def test_one_feature(self):
+    distance = metric_utils.calculate_frechet_distance(0.0, 4.0, 3.0, 25.0)
+    np.testing.assert_allclose(distance, 9 + 9)
+
+  def test_not_finite(self):
+    sigma = np.eye(3)
+    mu = np.array([0.0, np.inf, 0.0])
+    assert np.isnan(
+      metric_utils.calculate_frechet_distance(mu, sigma, np.zeros(3), sigma)
+    )
+
+  def test_other_dimensions(self):
+    with pytest.raises(ValueError, match='different numbers of features'):
+      metric_utils.calculate_frechet_distance(
+        np.zeros(2), np.eye(2), np.zeros(3), np.eye(3)
+      )
+
+
+class TestInceptionScore:
+  def test_confident_and_even_is_number_of_classes(self):
+    log_probs = np.full((20, 10), -np.inf)
+    log_probs[np.arange(20), np.arange(20) % 10] = 0.0
+    score = metric_utils.calculate_inception_score(log_probs)
+    np.testing.assert_allclose(score, 10.0)
+
+  def test_same_prediction_is_one(self):
+    log_probs = np.tile(_log_softmax(np.arange(10.0)), (20, 1))
+    score = metric_utils.calculate_inception_score(log_probs)
+    np.testing.assert_allclose(score, 1.0)
+
+  def test_splits_are_consecutive_and_the_rest_unused(self):
+    log_probs = _log_softmax(np.random.default_rng(6).normal(size=(11, 4)))
+    scores = [
+      metric_utils.calculate_inception_score(log_probs[a:b])
+      for a, b in ((0, 5), (5, 10))
+    ]
+    result = metric_utils.calculate_inception_scores_with_error_bars(
+      log_probs, 2
+    )
+    np.testing.assert_allclose(result, (np.mean(scores), np.std(scores)))
+
+  def test_too_few_rows(self):
+    with pytest.raises(ValueError, match='3 rows make no 5 splits'):
+      metric_utils.calculate_inception_scores_with_error_bars(
+        np.zeros((3, 2)), 5
+      )
+
+
+class TestRunningMoments:
+  def test_batches_of_any_size(self):
+    # float32 sums of squares would lose every digit of the spread.
+    rows = 1e4 + np.random.default_rng(7).normal(size=(137, 5))
+    moments = metric_utils.RunningMoments()
+    for batch in np.split(rows, [1, 1, 3, 60, 130]):
+      moments.update(batch)
+    assert moments.count == 137
+    np.testing.assert_allclose(moments.mean, rows.mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(
+      moments.covariance(), np.cov(rows, rowvar=False), rtol=1e-9, atol=1e-9
+    )
+
+  def test_too_few(self):
+    moments = metric_utils.RunningMoments()
+    moments.update(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match='1 rows have no covariance'):
+      moments.covariance()
+
+
+@pytest.fixture(scope='module')
+def tfgan_eval():
+  return tfgan_inception_utils.import_tfgan_eval()
+
+
+@pytest.mark.slow  # Imports TensorFlow.
+class TestAgainstTFGAN:
+  def test_inception_score(self, tfgan_eval):
+    logits = 3 * np.random.default_rng(8).normal(size=(400, 10))
+    np.testing.assert_allclose(
+      metric_utils.calculate_inception_score(_log_softmax(logits)),
+      tfgan_eval.classifier_score_from_logits(logits).numpy(),
+      rtol=1e-10,
+    )
+
+  def test_frechet_distance(self, tfgan_eval):
+    rng = np.random.default_rng(9)
+    rows1 = rng.normal(size=(200, 16)) @ rng.normal(size=(16, 16))
+    rows2 = rng.normal(size=(300, 16)) + 0.5
+    np.testing.assert_allclose(
+      _distance(rows1, rows2),
+      tfgan_eval.frechet_classifier_distance_from_activations(
+        rows1, rows2
+      ).numpy(),
+      rtol=1e-8,
+    )
+
+
+class TestImageMetrics:
+  def test_against_the_plain_functions(self):
+    # 700 a split: chunks of 500 and 200; batches of 130 straddle both.
+    real, samples = _images(1400, 10), _images(1430, 11, high=200)
+    classifier = MeanClassifier()
+    image_metrics = metric_utils.ImageMetrics(
+      classifier, real, num_splits=2, images_per_split=700
+    )
+    metrics = image_metrics.metrics(_batches(samples, 130))
+
+    logits, pool = classifier(samples[:1400])
+    order = np.random.default_rng(0).permutation(1400)
+    splits = np.split(classifier(real[order])[1], 2)
+    mus, sigmas = zip(*map(_moments, splits), strict=True)
+    fid, fid_std = metric_utils.calculate_frechet_distance_with_error_bars(
+      pool, mus, sigmas
+    )
+    score, score_std = metric_utils.calculate_inception_scores_with_error_bars(
+      _log_softmax(logits), 2
+    )
+    assert set(metrics) == {'IS_mean', 'IS_std', 'FID', 'FID_std'}
+    # The classifier computes in float32, and means differ by its rounding.
+    np.testing.assert_allclose(metrics['FID'], fid, rtol=1e-5)
+    np.testing.assert_allclose(metrics['FID_std'], fid_std, rtol=1e-4)
+    np.testing.assert_allclose(metrics['IS_mean'], score, rtol=1e-5)
+    np.testing.assert_allclose(metrics['IS_std'], score_std, rtol=1e-4)
+
+  def test_every_real_image_once(self):
+    seen = []
+
+    class Recorder(MeanClassifier):
+      def __call__(self, images):
+        seen.append(images.copy())
+        return super().__call__(images)
+
+    real = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1)
+    real = np.tile(real, (1, 4, 4, 1))
+    image_metrics = metric_utils.ImageMetrics(
+      Recorder(), real, num_splits=3, images_per_split=20
+    )
+    image_metrics.data_statistics()
+    values = np.concatenate(seen)[:, 0, 0, 0]
+    assert sorted(values) == list(range(60))
+    assert list(values) != list(range(60))  # Not in the order of the file.
+    assert image_metrics.measured_with['real_images_repeat'] is False
+
+  def test_real_images_repeat(self, caplog):
+    image_metrics = metric_utils.ImageMetrics(
+      MeanClassifier(),
+      _images(30, 12),
+      num_splits=2,
+      images_per_split=30,
+      data_name='few',
+    )
+    with caplog.at_level('WARNING'):
+      statistics = image_metrics.data_statistics()
+    np.testing.assert_allclose(statistics.mus[0], statistics.mus[1])
+    assert 'they repeat' in caplog.text
+    assert json.loads(json.dumps(image_metrics.measured_with)) == {
+      'classifier': 'four pixels',
+      'data': 'few',
+      'num_splits': 2,
+      'images_per_split': 30,
+      'num_real_images': 30,
+      'real_images_repeat': True,
+    }
+
+  def test_real_images_as_samples(self):
+    real = _images(40, 13)
+    order = np.random.default_rng(0).permutation(40)
+    image_metrics = metric_utils.ImageMetrics(
+      MeanClassifier(), real, num_splits=2, images_per_split=20
+    )
+    metrics = image_metrics.metrics(_batches(real[order], 8))
+    assert metrics['FID'] < 1e-10
+    scores = image_metrics.data_statistics().scores
+    np.testing.assert_allclose(metrics['IS_mean'], scores.mean())
+
+  def test_floats_of_several_devices(self):
+    real, samples = _images(20, 14), _images(20, 15)
+    image_metrics = metric_utils.ImageMetrics(
+      MeanClassifier(), real, num_splits=1, images_per_split=20
+    )
+    floats = (samples.astype(np.float32) / 127.5 - 1).reshape(2, 10, 4, 4, 1)
+    assert image_metrics.metrics(lambda i: floats) == image_metrics.metrics(
+      lambda i: samples
+    )
+
+  def test_diverged_samples(self, caplog):
+    image_metrics = metric_utils.ImageMetrics(
+      MeanClassifier(), _images(20, 16), num_splits=1, images_per_split=20
+    )
+    with caplog.at_level('WARNING'):
+      metrics = image_metrics.metrics(lambda i: np.full((20, 4, 4, 1), np.nan))
+    assert np.isnan(list(metrics.values())).all()
+    assert 'not finite' in caplog.text
+
+  def test_empty_batch(self):
+    image_metrics = metric_utils.ImageMetrics(
+      MeanClassifier(), _images(20, 17), num_splits=1, images_per_split=20
+    )
+    with pytest.raises(ValueError, match='no images'):
+      image_metrics.metrics(lambda i: np.zeros((0, 4, 4, 1), np.uint8))
+
+  def test_cache(self, tmp_path):
+    def statistics(real, classifier, images_per_split=10):
+      return metric_utils.ImageMetrics(
+        classifier,
+        real,
+        num_splits=2,
+        images_per_split=images_per_split,
+        cache_dir=tmp_path / 'new',
+      ).data_statistics()
+
+    real = _images(20, 18)
+    first = statistics(real, MeanClassifier())
+    again = MeanClassifier()
+    np.testing.assert_array_equal(statistics(real, again).sigmas, first.sigmas)
+    assert again.num_images == 0
+    # Other images, another split, another classifier are computed.
+    others = [MeanClassifier() for _ in range(3)]
+    others[2].name = 'another'
+    statistics(_images(20, 19), others[0])
+    statistics(real, others[1], images_per_split=5)
+    statistics(real, others[2])
+    assert [other.num_images for other in others] == [20, 10, 20]
+    assert len(list((tmp_path / 'new').iterdir())) == 4
+
+  def test_damaged_cache_is_computed_again(self, tmp_path):
+    real = _images(20, 20)
+    for _ in range(2):
+      classifier = MeanClassifier()
+      metric_utils.ImageMetrics(
+        classifier,
+        real,
+        num_splits=2,
+        images_per_split=10,
+        cache_dir=tmp_path,
+      ).data_statistics()
+      assert classifier.num_images == 20
+      (file,) = tmp_path.iterdir()
+      file.write_bytes(file.read_bytes()[:100])
+
+  @pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+      ({'real_images': np.zeros((5, 2))}, 'compare images'),
+      ({'num_splits': 0}, 'at least 1 split'),
+      ({'images_per_split': 1}, 'at least 2 images'),
+    ],
+  )
+  def test_errors(self, kwargs, message):
+    arguments = {'real_images': _images(5, 21), **kwargs}
+    with pytest.raises(errors.UserError, match=message):
+      metric_utils.ImageMetrics(MeanClassifier(), **arguments)
