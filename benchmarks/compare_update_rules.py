@@ -161,6 +161,7 @@ def table(results: list[dict]) -> str:
 
 
 def main() -> None:
+  """Reads the command line, makes the runs that are missing, prints all."""
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   parser.add_argument('--steps', type=int, default=2000)
   parser.add_argument('--seeds', type=int, default=3)

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Fashion-MNIST by gradient descent, the drift's interaction terms cancelled."""
+"""Fashion-MNIST by gradient descent, interaction terms cancelled."""
 
 from dd_two_player_games import base_config
 
@@ -19,7 +19,7 @@ from dd_two_player_games import base_config
 def get_config():
   """Returns the config."""
   config = base_config.get_base_config()
-  config.training_steps = 6000
+  config.training_steps = 8000
   config.save_checkpoint_interval = 1000
   config.best_model_eval_metric = 'FID'
   config.best_model_eval_metric_higher_is_better = False
