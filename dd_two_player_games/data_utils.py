@@ -22,7 +22,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxline_harness import data, errors
+from jaxline_harness import data
+from jaxline_harness import errors
 
 MIXTURE_NAME = 'mixture_of_gaussians'
 MIXTURE_STD = 0.02

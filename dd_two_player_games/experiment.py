@@ -79,7 +79,7 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     self._gan = build_gan(config)
     self._players, self._rule = build_update_rule(config, self._gan)
-    self._image_metrics = None
+    self._image_metrics: metric_utils.ImageMetrics | None = None
 
   # Training.
 
@@ -210,10 +210,10 @@ class Experiment(train_loop.ChunkedExperiment):
   # Pictures.
 
   def _samples(self, num_samples: int, key: jax.Array) -> np.ndarray:
-    one = train_loop.unreplicate(
+    params, state = train_loop.unreplicate(
       (self.train_state.params, self.train_state.state)
     )
-    sampler = model_utils.Sampler(self._gan, *one, pmap=False)
+    sampler = model_utils.Sampler(self._gan, params, state, pmap=False)
     return np.asarray(sampler.sample_batch(num_samples, key))
 
   def _picture(self, step: int, beside_data: bool = False) -> np.ndarray:

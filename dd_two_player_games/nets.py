@@ -19,6 +19,7 @@ Images are NHWC, convolutions pad to the same size, initialisers are Haiku's.
 from collections.abc import Callable, Sequence
 import functools
 import math
+from typing import Any
 
 import haiku as hk
 import jax
@@ -29,7 +30,7 @@ import numpy as np
 Activation = Callable[[jax.Array], jax.Array]
 
 
-def spectral_norm() -> hk.Module:
+def spectral_norm() -> hk.SNParamsTree:
   """Divides each weight by its largest singular value, one power step a pass.
 
   References:
@@ -188,13 +189,12 @@ def conv_transpose_as_matmul(
   images = patches.reshape(
     *tiles, num, rows * stride, columns * stride, outputs
   )
-  total = 0.0
-  for a in range(tiles[0]):
-    for b in range(tiles[1]):
-      total += _shift(
-        images[a, b], stride * a - crops[0], stride * b - crops[1]
-      )
-  return total
+  shifted = [
+    _shift(images[a, b], stride * a - crops[0], stride * b - crops[1])
+    for a in range(tiles[0])
+    for b in range(tiles[1])
+  ]
+  return functools.reduce(jnp.add, shifted)
 
 
 def _shift(images: jax.Array, down: int, right: int) -> jax.Array:
@@ -289,7 +289,7 @@ class ConvNet2DTranspose(hk.Module):
     return x
 
 
-BATCH_NORM = {
+BATCH_NORM: dict[str, Any] = {
   'create_scale': True,
   'create_offset': True,
   'decay_rate': 0.999,

@@ -160,7 +160,7 @@ def alternating(
   sequence = [*turns[0], *turns[1]]
 
   def step(train_state, draw):
-    logs = {}
+    logs: dict[str, jax.Array] = {}
     for k, player in enumerate(sequence):
       train_state, player_logs = players.update(player, train_state, draw(k))
       logs.update(player_logs)

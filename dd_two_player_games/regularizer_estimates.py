@@ -165,6 +165,9 @@ def grad_of_dot_product(fn1: GradFn, factor: Any, grad_var: str) -> GradFn:
   """
   player = gan.GANTuple._fields.index(grad_var)
 
+  if not isinstance(fn1, gan.LossGradient):
+    return _transposed_product(fn1, factor, player)
+
   def one_pass(params, *args):
     direction = [None] * len(params)
     direction[fn1.player] = factor
@@ -172,10 +175,14 @@ def grad_of_dot_product(fn1: GradFn, factor: Any, grad_var: str) -> GradFn:
       fn1.scalar_loss(*args), params, player, direction
     )[1]
 
-  def transposed(params, *args):
+  return one_pass
+
+
+def _transposed_product(fn1: GradFn, factor: Any, player: int) -> GradFn:
+  def product(params, *args):
     def own_gradient(own):
       return fn1(game.replace_player(params, player, own), *args)
 
     return jax.vjp(own_gradient, params[player])[1](factor)[0]
 
-  return one_pass if isinstance(fn1, gan.LossGradient) else transposed
+  return product

@@ -104,15 +104,15 @@ def transposed_jacobian_product(
   the full gradient of :math:`L_j` is differentiated along :math:`v_j`, for
   each j: n forward-over-reverse passes.
   """
-  total = None
+  products = []
   for j, loss in enumerate(losses):
 
     def gradient(block, loss=loss, j=j):
       return jax.grad(loss)(game.replace_player(params, j, block))
 
     _, product = jax.jvp(gradient, (params[j],), (direction[j],))
-    total = product if total is None else jax.tree.map(_add, total, product)
-  return total
+    products.append(product)
+  return jax.tree.map(lambda *terms: sum(terms), *products)
 
 
 def symmetric_product(
@@ -152,7 +152,3 @@ def dense_jacobian(
     return ravel_pytree(gradient)[0]
 
   return jax.jacfwd(field)(flat)
-
-
-def _add(a: jax.Array, b: jax.Array) -> jax.Array:
-  return a + b
