@@ -71,8 +71,8 @@ def image_postprocess(images: Any) -> Any:
     a number becomes mid-grey.
   """
   xp = np if isinstance(images, np.ndarray) else jnp
-  levels = xp.round((xp.nan_to_num(images) + 1) * 127.5)
-  return xp.clip(levels, 0, 255).astype(np.uint8)
+  images = xp.clip(xp.nan_to_num(images), -1, 1)
+  return xp.round((images + 1) * 127.5).astype(np.uint8)
 
 
 def point_preprocess(points: Any) -> Any:

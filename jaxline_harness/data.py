@@ -389,7 +389,9 @@ def _as_path(name: str, root: pathlib.Path | None) -> pathlib.Path | None:
   path = pathlib.Path(name).expanduser()
   candidates = [path] if root is None else [path, root / path]
   for candidate in candidates:
-    if candidate.is_file() or _is_image_path(candidate, 'train'):
+    if candidate.is_file() or (
+      candidate.is_dir() and _is_image_path(candidate, 'train')
+    ):
       return candidate
   if path.suffix == '.npz' or name[0] in ('.', '~') or path.is_absolute():
     return path
@@ -433,8 +435,11 @@ def _read_npz(path: pathlib.Path, name: str) -> Dataset:
           "the images' array must be the only one or be called images; "
           f'there is {", ".join(archive.files) or "none"}'
         )
-      images = archive[key]
-      labels = archive['labels'] if 'labels' in archive.files else None
+      # What is no array comes as bytes, which the checks below refuse.
+      images = np.asarray(archive[key])
+      labels = (
+        np.asarray(archive['labels']) if 'labels' in archive.files else None
+      )
   except (
     *(OSError, EOFError, ValueError, KeyError, MemoryError, AttributeError),
     *(TypeError, NotImplementedError, zlib.error, zipfile.BadZipFile),
@@ -876,8 +881,8 @@ def _grid(num_examples: int) -> tuple[np.uint32, np.uint32]:
   100 × 100 and 60,000 is 240 × 250.
   """
   root = math.isqrt(num_examples - 1) + 1
-  # One row would leave nothing to mix but a rotation.
-  sides = range(min(root, max(2, root // 4)), root + 1)
+  # Oblong grids mix badly; one with a single row would only rotate.
+  sides = range(math.ceil(0.75 * root), root + 1)
   best = min(sides, key=lambda side: (-(-num_examples // side) * side, -side))
   return np.uint32(best), np.uint32(-(-num_examples // best))
 
