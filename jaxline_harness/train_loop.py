@@ -326,21 +326,27 @@ class ChunkedExperiment(experiment.AbstractExperiment):
 
   def _compile_chunk(self):
     """Returns (replicated state, data, last step) -> (state, logs)."""
-    pmap = jax.pmap
     if self.device_loop:
-      run = pmap(
+      run = jax.pmap(
         self._chunk_on_device,
         axis_name='i',
         in_axes=(0, 0, None),
         donate_argnums=0,
       )
       return lambda state, data, last: run(state, data, np.int32(last))
-    run_step = pmap(self._update_with_arrays, axis_name='i', donate_argnums=0)
+    run_step = jax.pmap(
+      self._update_with_arrays, axis_name='i', donate_argnums=0
+    )
+    # XLA's CPU devices share one pool of threads. With several steps under way
+    # those of one step can wait for ever for a thread to meet the others in.
+    one_at_a_time = jax.default_backend() == 'cpu'
 
     def run_steps(state, data, last):
       logs = None
       for _ in range(int(unreplicate(state.global_step)), last):
         state, logs = run_step(state, data)
+        if one_at_a_time:
+          jax.block_until_ready(state)
       return state, logs
 
     return run_steps

@@ -1,0 +1,235 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Checkpoints: what is written, restored, refused."""
+
+import json
+import os
+
+from ml_collections import config_dict
+import numpy as np
+import pytest
+
+from jaxline_harness import checkpointing
+from jaxline_harness import errors
+from jaxline_harness import train_loop
+from tests.jaxline_harness import toy_experiment
+
+
+class SampleWriter:
+  def __init__(self):
+    self.pictures = []
+
+  def write_png(self, path, image):
+    self.pictures.append((path, image.shape))
+
+
+@pytest.fixture
+def config(tmp_path):
+  config = toy_experiment.get_config()
+  config.checkpoint_dir = str(tmp_path / 'run')
+  config.max_checkpoints_to_keep = 2
+  return config
+
+
+def make(config, step=None, mode='train', series='latest', writer=None):
+  """Returns a checkpointer whose experiment was trained to `step`."""
+  checkpointer = checkpointing.Checkpointer(config, mode, writer)
+  experiment = toy_experiment.Experiment(
+    mode,
+    **config.experiment_kwargs.to_dict()
+    | {'config': config.experiment_kwargs.config},
+  )
+  state = checkpointer.get_experiment_state(series)
+  state.experiment_module = experiment
+  state.global_step = 0
+  if step is not None:
+    advance(checkpointer, step, series)
+  return checkpointer, state
+
+
+def advance(checkpointer, step, series='latest'):
+  state = checkpointer.get_experiment_state(series)
+  train_config = config_dict.ConfigDict({'training_steps': step})
+  state.experiment_module.train_loop(train_config, state, [])
+
+
+def params(state):
+  return train_loop.unreplicate(state.experiment_module.train_state).params['w']
+
+
+def test_round_trip(config):
+  checkpointer, state = make(config, 7)
+  checkpointer.save('latest')
+  restored, new_state = make(config)
+  assert restored.can_be_restored('latest')
+  assert restored.step_to_restore() == 7
+  restored.restore('latest')
+  assert new_state.global_step == 7
+  assert params(new_state).tobytes() == params(state).tobytes()
+  assert params(new_state).dtype == np.float32
+
+
+def test_keeps_the_newest_and_skips_what_is_saved(config):
+  writer = SampleWriter()
+  checkpointer, _ = make(config, 1, writer=writer)
+  for step in (1, 1, 2, 3):
+    advance(checkpointer, step)
+    checkpointer.save('latest')
+  folder = os.path.join(config.checkpoint_dir, 'checkpoints', 'latest')
+  assert checkpointing.steps_in(folder) == [2, 3]
+  assert [path for path, _ in writer.pictures] == [
+    f'samples/step_{step:08d}.png' for step in (1, 2, 3)
+  ]
+
+
+def test_nothing_saved(config):
+  checkpointer, _ = make(config)
+  assert not checkpointer.can_be_restored('latest')
+  assert not checkpointer.can_be_restored('best')
+  assert checkpointer.restore_path('latest') is None
+  with pytest.raises(errors.UserError, match='no checkpoint in .*train first'):
+    checkpointer.restore('latest')
+  assert not os.path.exists(config.checkpoint_dir)
+
+
+def test_unfinished_checkpoint_is_no_checkpoint(config):
+  checkpointer, _ = make(config, 1)
+  checkpointer.save('latest')
+  folder = os.path.join(config.checkpoint_dir, 'checkpoints', 'latest')
+  os.makedirs(os.path.join(folder, '5.orbax-checkpoint-tmp', 'state'))
+  os.makedirs(os.path.join(folder, '6'))
+  assert make(config)[0].step_to_restore() == 1
+
+
+def test_other_networks_are_named(config):
+  checkpointer, _ = make(config, 1)
+  checkpointer.save('latest')
+  config.experiment_kwargs.config.size = 4
+  other, _ = make(config)
+  with pytest.raises(errors.UserError) as error:
+    other.restore('latest')
+  assert (
+    'params/w: float32[3] in the checkpoint, float32[4] by the config'
+  ) in str(error.value)
+
+
+@pytest.mark.parametrize(
+  'path', ['', 'checkpoints', 'checkpoints/latest', 'checkpoints/latest/4']
+)
+def test_restore_path(config, tmp_path, path):
+  checkpointer, state = make(config, 4)
+  checkpointer.save('latest')
+  config.restore_path = os.path.join(config.checkpoint_dir, path)
+  config.checkpoint_dir = str(tmp_path / 'other')
+  for mode in ('train', 'eval'):
+    other, other_state = make(config, mode=mode)
+    other.restore('latest')
+    assert other_state.global_step == 4
+    assert params(other_state).tobytes() == params(state).tobytes()
+    assert not other.is_own(other.restore_path('latest'))
+
+
+def test_restore_path_in_a_run_with_checkpoints(config, tmp_path):
+  make(config, 4)[0].save('latest')
+  first = config.checkpoint_dir
+  config.checkpoint_dir = str(tmp_path / 'other')
+  make(config, 2)[0].save('latest')
+  config.restore_path = first
+  # Training goes on with its own; evaluation takes what it was given.
+  assert make(config, mode='train')[0].step_to_restore() == 2
+  assert make(config, mode='eval')[0].step_to_restore() == 4
+
+
+def test_eval_specific_checkpoint_dir_counts_in_eval_only(config, tmp_path):
+  make(config, 4)[0].save('latest')
+  config.eval_specific_checkpoint_dir = config.checkpoint_dir
+  config.checkpoint_dir = str(tmp_path / 'other')
+  assert make(config, mode='eval')[0].step_to_restore() == 4
+  assert make(config, mode='train')[0].step_to_restore() is None
+
+
+def test_restore_path_without_checkpoint(config, tmp_path):
+  config.restore_path = str(tmp_path / 'nowhere')
+  with pytest.raises(errors.UserError, match='no checkpoint in .*nowhere'):
+    make(config, mode='eval')[0].can_be_restored('latest')
+
+
+def save_best(config, step, value, name='score'):
+  config.best_model_eval_metric = name
+  checkpointer, state = make(config, step, mode='eval', series='best')
+  state.best_eval_metric_value = value
+  state.best_model_eval_metric = name
+  checkpointer.save('best')
+
+
+def restored_best(config):
+  checkpointer, state = make(config, mode='eval', series='best')
+  if not checkpointer.can_be_restored('best'):
+    return None
+  checkpointer.restore('best')
+  return state.global_step, state.best_eval_metric_value
+
+
+@pytest.mark.parametrize('higher', [True, False])
+def test_best_is_by_value_and_not_by_step(config, higher):
+  config.best_model_eval_metric_higher_is_better = higher
+  sign = 1 if higher else -1
+  save_best(config, 9, sign * 1.0)
+  save_best(config, 3, sign * 2.0)
+  save_best(config, 5, sign * 1.5)  # Two are kept: the worst goes.
+  assert restored_best(config) == (3, sign * 2.0)
+  folder = os.path.join(config.checkpoint_dir, 'checkpoints', 'best')
+  assert checkpointing.steps_in(folder) == [3, 5]
+  with open(os.path.join(folder, '3', 'metrics', 'metrics')) as f:
+    assert json.load(f) == {
+      'best_eval_metric_value': sign * 2.0,
+      'best_model_eval_metric': 'score',
+    }
+
+
+def test_best_of_another_metric_does_not_count(config):
+  save_best(config, 3, 100.0, name='IS')
+  config.best_model_eval_metric = 'FID'
+  assert restored_best(config) is None
+  save_best(config, 4, 5.0, name='FID')
+  assert restored_best(config) == (4, 5.0)
+
+
+def test_best_measured_anew_replaces_the_old_value(config):
+  save_best(config, 3, 1.0)
+  save_best(config, 3, 2.0)
+  assert restored_best(config) == (3, 2.0)
+
+
+def test_restore_path_to_a_folder_of_best_takes_the_last_saved(config):
+  save_best(config, 9, 1.0)
+  save_best(config, 3, 2.0)
+  path = os.path.join(config.checkpoint_dir, 'checkpoints', 'best')
+  assert checkpointing.find_checkpoint(path) == os.path.join(path, '3')
+
+
+def test_checkpoint_holds_no_pickle(config):
+  make(config, 1)[0].save('latest')
+  for folder, _, names in os.walk(config.checkpoint_dir):
+    for name in names:
+      assert not name.endswith(('.pkl', '.pickle', '.dill')), folder
+
+
+def test_initial_state_can_be_saved(config):
+  checkpointer, _ = make(config)
+  checkpointer.save('latest')
+  other, state = make(config)
+  other.restore('latest')
+  assert state.global_step == 0
+  np.testing.assert_array_equal(params(state), [0.0, 1.0, 2.0])

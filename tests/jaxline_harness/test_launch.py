@@ -1,0 +1,531 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The command line: exit statuses, error lines, files, resuming."""
+
+import csv
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from ml_collections import config_dict
+import pytest
+
+from jaxline_harness import checkpointing
+from jaxline_harness import errors
+from jaxline_harness import launch
+from tests.jaxline_harness import toy_experiment
+
+FOLDER = pathlib.Path(__file__).parent
+CONFIG = f'--config={FOLDER / "toy_config.py"}'
+TOY = '--config.experiment_kwargs.config.'
+
+
+def toy_command(*arguments):
+  return [sys.executable, str(FOLDER / 'toy_experiment.py'), *arguments]
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch, capsys):
+  """Runs the toy experiment in this process: (status, stdout, stderr)."""
+  monkeypatch.chdir(tmp_path)
+
+  def run(*arguments):
+    with pytest.raises(SystemExit) as error:
+      launch.main(
+        lambda: toy_experiment.Experiment,
+        toy_experiment.resolve,
+        ['toy_experiment.py', *arguments],
+      )
+    output = capsys.readouterr()
+    return error.value.code, output.out, output.err
+
+  return run
+
+
+def error_line(result):
+  """Checks that a run ended with status 2 and one line; returns the line."""
+  status, out, err = result
+  assert status == 2, err
+  assert out == ''
+  lines = err.strip().splitlines()
+  assert len(lines) == 1, err
+  assert lines[0].startswith('error: ')
+  return lines[0]
+
+
+def rows(path):
+  with open(path, newline='') as f:
+    return [
+      {k: v for k, v in row.items() if k not in ('seconds', 'steps_per_sec')}
+      for row in csv.DictReader(f)
+    ]
+
+
+def state_bytes(run_dir):
+  """Returns the newest checkpoint's arrays, as bytes by name."""
+  path = checkpointing.find_checkpoint(str(run_dir))
+  experiment = toy_experiment.Experiment(
+    'train', config=toy_experiment.get_config().experiment_kwargs.config
+  )
+  state = checkpointing._read(path, experiment.abstract_train_state())
+  return {
+    'w': state.params['w'].tobytes(),
+    'momentum': state.momentum['w'].tobytes(),
+    'step': int(state.global_step),
+  }
+
+
+def test_train_as_a_program(tmp_path, one_device_env):
+  """The whole way as a user goes it, one device, JAX's cache unwritable."""
+  one_device_env.pop('JAX_COMPILATION_CACHE_DIR', None)
+  one_device_env['XDG_CACHE_HOME'] = '/proc/nowhere'
+
+  def start(*arguments):
+    return subprocess.run(
+      toy_command(CONFIG, *arguments),
+      cwd=tmp_path,
+      env=one_device_env,
+      capture_output=True,
+      text=True,
+      timeout=120,
+    )
+
+  result = start()
+  assert result.returncode == 0, result.stderr
+  assert 'Trained to step 20.' in result.stdout
+  assert 'runs/toy' in result.stdout
+  assert 'step 20/20' in result.stderr
+  assert 'Traceback' not in result.stderr
+  assert 'WARNING' not in result.stderr
+  run = tmp_path / 'runs' / 'toy'
+  for name in (
+    'config.json',
+    'checkpoints/latest/20',
+    'checkpoints/latest/10',
+    'samples/step_00000020.png',
+    'train/metrics.csv',
+  ):
+    assert (run / name).exists(), name
+  table = rows(run / 'train/metrics.csv')
+  assert [row['step'] for row in table] == ['5', '10', '15', '20']
+  assert [float(row['drawn']) for row in table] == [5, 10, 15, 20]
+
+  result = start('--jaxline_mode=eval')
+  assert result.returncode == 0, result.stderr
+  assert 'Step 20' in result.stdout
+  assert 'score' in result.stdout
+  assert (run / 'checkpoints/best/20').exists()
+  assert (run / 'eval/metrics_20.json').exists()
+  assert [row['step'] for row in rows(run / 'eval/metrics.csv')] == ['20']
+
+
+def test_stop_and_resume_gives_the_same_files(toy, tmp_path):
+  assert toy(CONFIG, '--config.training_steps=47')[0] == 0
+  other = '--config.checkpoint_dir=other'
+  assert toy(CONFIG, other, '--config.training_steps=23')[0] == 0
+  # Further log lines of steps that a crash then makes be trained again.
+  with open('other/train/metrics.csv', 'a') as f:
+    f.write('25,25.0,9.0,9.0,99.0\n')
+  assert (
+    toy(
+      CONFIG, other, '--config.training_steps=47', '--config.max_chunk_steps=3'
+    )[0]
+    == 0
+  )
+  assert state_bytes('other') == state_bytes('runs/toy')
+  assert state_bytes('other')['step'] == 47
+  expected = rows('runs/toy/train/metrics.csv')
+  resumed = rows('other/train/metrics.csv')
+  # The first part's end, step 23, was logged too.
+  assert [row for row in resumed if row['step'] != '23'] == expected
+  assert [int(row['step']) for row in resumed] == [
+    5,
+    10,
+    15,
+    20,
+    23,
+    25,
+    30,
+    35,
+    40,
+    45,
+    47,
+  ]
+
+
+def test_finished_run_stays_as_it_is(toy):
+  assert toy(CONFIG)[0] == 0
+  before = rows('runs/toy/train/metrics.csv')
+  status, out, _ = toy(CONFIG)
+  assert status == 0
+  assert 'Trained to step 20.' in out
+  assert rows('runs/toy/train/metrics.csv') == before
+
+
+def test_changed_config_is_refused(toy):
+  assert toy(CONFIG)[0] == 0
+  line = error_line(toy(CONFIG, f'{TOY}lr=0.5'))
+  assert 'experiment_kwargs.config.lr was 0.01, now 0.5' in line
+  # Evaluation and length are free.
+  assert (
+    toy(CONFIG, f'{TOY}eval.samples=8', '--config.training_steps=21')[0] == 0
+  )
+
+
+def test_evaluation_keeps_the_best_and_leaves_other_runs_out(toy):
+  assert toy(CONFIG)[0] == 0
+  status, out, _ = toy(
+    CONFIG,
+    '--jaxline_mode=eval',
+    '--config.restore_path=runs/toy',
+    '--config.checkpoint_dir=elsewhere',
+  )
+  assert status == 0
+  assert 'runs/toy/checkpoints/latest/20' in out
+  assert not os.path.exists('elsewhere/checkpoints')
+  assert toy(CONFIG, '--jaxline_mode=eval')[0] == 0
+  assert checkpointing.steps_in('runs/toy/checkpoints/best') == [20]
+  # The score falls as the toy is trained: step 20 stays the best.
+  assert toy(CONFIG, '--config.training_steps=60')[0] == 0
+  status, out, _ = toy(CONFIG, '--jaxline_mode=eval')
+  assert 'Step 60' in out
+  assert checkpointing.steps_in('runs/toy/checkpoints/best') == [20]
+  with open('runs/toy/eval/metrics_60.json') as f:
+    assert set(json.load(f)) == {'score', 'spread'}
+
+
+def test_evaluation_of_initial_weights(toy):
+  status, out, _ = toy(
+    CONFIG, '--jaxline_mode=eval', '--config.eval_initial_weights'
+  )
+  assert status == 0
+  assert 'Step 0 (initial weights)' in out
+
+
+def test_training_from_another_run(toy):
+  assert toy(CONFIG)[0] == 0
+  arguments = (
+    CONFIG,
+    '--config.checkpoint_dir=next',
+    '--config.restore_path=runs/toy',
+    f'{TOY}lr=0.02',
+    '--config.training_steps=30',
+  )
+  assert toy(*arguments)[0] == 0
+  assert [row['step'] for row in rows('next/train/metrics.csv')] == ['25', '30']
+  line = error_line(
+    toy(
+      CONFIG,
+      '--config.checkpoint_dir=third',
+      '--config.restore_path=runs/toy',
+      f'{TOY}size=4',
+    )
+  )
+  assert 'params/w: float32[3] in the checkpoint, float32[4]' in line
+
+
+def test_debugging_aid_does_not_delete_a_run(toy):
+  arguments = (CONFIG, '--config.delete_existing_local_checkpoints=true')
+  assert toy(*arguments)[0] == 0
+  status, _, err = toy(*arguments, '--config.training_steps=25')
+  assert status == 0
+  assert 'from step 20 to 25' in err
+
+
+def test_loss_that_is_not_finite(toy):
+  status, _, err = toy(CONFIG, f'{TOY}nan_loss_at=15')
+  assert status == 1
+  assert 'Traceback' not in err
+  last = err.strip().splitlines()[-1]
+  assert last.startswith('error: step 15: toy_loss is nan')
+  assert last.endswith('checkpoints/latest/10')
+  assert checkpointing.steps_in('runs/toy/checkpoints/latest') == [10]
+  steps = [row['step'] for row in rows('runs/toy/train/metrics.csv')]
+  assert steps == ['5', '10']
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'expected'),
+  [
+    ([], '--config=FILE is needed'),
+    (['--config=nothing.py'], 'there is no file nothing.py'),
+    ([CONFIG, 'extra'], "unexpected argument 'extra'"),
+    ([CONFIG, '--jaxline_mod=eval'], 'Did you mean: jaxline_mode'),
+    ([CONFIG, '--jaxline_mode=test'], 'value should be one of <train|eval>'),
+    (
+      [CONFIG, '--config.training_step=3'],
+      'config.training_step does not exist; '
+      'did you mean config.training_steps?',
+    ),
+    (
+      [CONFIG, '--config.lr=3'],
+      'did you mean config.experiment_kwargs.config.lr?',
+    ),
+    (
+      [CONFIG, f'{TOY}sise=3'],
+      'did you mean config.experiment_kwargs.config.size?',
+    ),
+    (
+      [CONFIG, '--config.experiment_kwargs.confg.size=3'],
+      'did you mean config.experiment_kwargs.config.size?',
+    ),
+    ([CONFIG, f'{TOY}lr=abc'], "could not convert string to float: 'abc'"),
+    ([CONFIG, '--config.interval_type=step'], "must be 'steps' or 'secs'"),
+    ([CONFIG, '--config.training_steps=-1'], 'must be at least 0'),
+    ([CONFIG, '--config.log_tensors_interval=0'], 'must be positive'),
+    (
+      [CONFIG, '--jaxline_mode=eval'],
+      'runs/toy/checkpoints/latest: train first',
+    ),
+    (
+      [CONFIG, '--jaxline_mode=eval', '--config.restore_path=gone'],
+      'gone (looked there, in latest/ and in checkpoints/latest/)',
+    ),
+    ([CONFIG, '--config.checkpoint_dir=/proc/x'], 'cannot write to /proc/x'),
+  ],
+)
+def test_error_lines(toy, arguments, expected):
+  assert expected in error_line(toy(*arguments))
+  assert not os.path.exists('runs')
+
+
+@pytest.mark.parametrize(
+  ('text', 'expected'),
+  [
+    ('def get_config(:', 'SyntaxError'),
+    ('def get_config():\n  return nothing', 'my_config.py:2: NameError'),
+    ('x = 1', "no attribute 'get_config'"),
+    ('def get_config():\n  return {}', 'must return a ConfigDict, not dict'),
+    (
+      'from jaxline_harness import launch\n'
+      'def get_config():\n'
+      '  config = launch.get_base_config()\n'
+      '  config.save_checkpoints_interval = 3\n'
+      '  return config',
+      'did you mean config.save_checkpoint_interval?',
+    ),
+  ],
+)
+def test_bad_config_files(toy, text, expected):
+  # An experiment's own resolver is not what is tested here.
+  with open('my_config.py', 'w') as f:
+    f.write(text)
+  assert expected in error_line(toy('--config=my_config.py'))
+
+
+def write_short_config(name='short_config.py'):
+  """A config file with few fields, as the published ones are."""
+  with open(name, 'w') as f:
+    f.write(
+      'from ml_collections import config_dict\n'
+      'def get_config(seed="0"):\n'
+      '  return config_dict.ConfigDict(dict(\n'
+      '    training_steps=3, interval_type="steps",\n'
+      '    save_checkpoint_interval=10,\n'
+      '    log_tensors_interval=1, log_train_data_interval=1,\n'
+      '    experiment_kwargs=dict(config=dict(lr=0.1, seed=int(seed)))))\n'
+    )
+
+
+def written_config(run_dir):
+  with open(os.path.join(run_dir, 'config.json')) as f:
+    return json.load(f)['config']
+
+
+def test_fields_absent_from_the_file_can_be_overridden(toy):
+  write_short_config()
+  status, _, err = toy(
+    '--config=short_config.py:7',
+    '--config.max_checkpoints_to_keep=2',
+    f'{TOY}eval.samples=9',
+    f'{TOY}size=5',
+    f'{TOY}net_kwargs.depth=3',
+  )
+  assert status == 0, err
+  config = written_config('runs/short')
+  assert config['max_checkpoints_to_keep'] == 2
+  inner = config['experiment_kwargs']['config']
+  assert inner['seed'] == 7
+  assert inner['size'] == 5
+  assert inner['eval'] == {'samples': 9}
+  assert inner['net_kwargs'] == {'depth': 3}
+  assert 'does not exist' in error_line(
+    toy('--config', 'short_config.py', f'{TOY}evil.samples=9')
+  )
+
+
+def test_none_and_lists_can_be_overridden(toy):
+  arguments = (f'{TOY}extra=0.5', f'{TOY}sizes=[3, 4]')
+  assert toy(CONFIG, *arguments)[0] == 0
+  inner = written_config('runs/toy')['experiment_kwargs']['config']
+  assert inner['extra'] == 0.5
+  assert inner['sizes'] == [3, 4]
+
+
+def test_fill_top_level():
+  config = launch.fill_top_level(config_dict.ConfigDict({'training_steps': 3}))
+  assert config.training_steps == 3
+  assert config.max_chunk_steps == 1000
+  assert set(config) == set(launch.get_base_config())
+  with pytest.raises(errors.UserError, match='did you mean config.interval_t'):
+    launch.fill_top_level(config_dict.ConfigDict({'intervaltype': 'secs'}))
+
+
+def test_other_errors_keep_their_traceback(toy, monkeypatch):
+  def fail(*unused_arguments):
+    raise ZeroDivisionError
+
+  monkeypatch.setattr(toy_experiment.Experiment, 'update', fail)
+  with pytest.raises(ZeroDivisionError):
+    launch.main(
+      toy_experiment.Experiment, toy_experiment.resolve, ['toy.py', CONFIG]
+    )
+
+
+def test_help_is_quick_and_needs_no_jax(one_device_env):
+  code = (
+    'import sys\n'
+    'from jaxline_harness import launch\n'
+    'try:\n'
+    "  launch.main(None, None, ['program', '--help'])\n"
+    'except SystemExit as error:\n'
+    '  assert error.code == 0\n'
+    "assert 'jax' not in sys.modules\n"
+    "assert 'tensorflow' not in sys.modules\n"
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code],
+    env=one_device_env,
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert result.returncode == 0, result.stderr
+  assert '--config=FILE' in result.stdout
+
+
+class Training:
+  """A training of the toy without end, in a process of its own."""
+
+  def __init__(self, folder, env):
+    self.run_dir = folder / 'runs' / 'toy'
+    self._log = open(folder / 'log.txt', 'w+')  # noqa: SIM115
+    self.process = subprocess.Popen(
+      toy_command(
+        CONFIG,
+        '--config.training_steps=1000000000',
+        '--config.max_chunk_steps=100',
+        '--config.log_tensors_interval=100000',
+        '--config.log_train_data_interval=100',
+        '--config.save_checkpoint_interval=1000000',
+      ),
+      cwd=folder,
+      env=env,
+      stdout=self._log,
+      stderr=self._log,
+    )
+
+  def wait_for(self, path):
+    end = time.monotonic() + 90
+    while not (self.run_dir / path).exists():
+      assert self.process.poll() is None, self.log()
+      assert time.monotonic() < end, self.log()
+      time.sleep(0.05)
+
+  def stop(self, *numbers):
+    for number in numbers:
+      self.process.send_signal(number)
+      time.sleep(0.002)
+    return self.process.wait(timeout=60)
+
+  def log(self):
+    self._log.seek(0)
+    return self._log.read()
+
+  def close(self):
+    if self.process.poll() is None:
+      self.process.kill()
+      self.process.wait()
+    self._log.close()
+
+
+@pytest.fixture
+def training(tmp_path, one_device_env):
+  training = Training(tmp_path, one_device_env)
+  yield training
+  training.close()
+
+
+@pytest.mark.parametrize(
+  ('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_signal_saves_and_ends(training, number, status):
+  training.wait_for('train/metrics.csv')
+  assert training.stop(number) == status
+  assert 'Traceback' not in training.log()
+  (step,) = checkpointing.steps_in(training.run_dir / 'checkpoints/latest')
+  assert f'Stopped at step {step}, saved' in training.log()
+
+
+@pytest.mark.slow
+def test_signal_changes_no_bit(training, tmp_path, one_device_env):
+  training.wait_for('train/metrics.csv')
+  assert training.stop(signal.SIGINT) == 130
+  (step,) = checkpointing.steps_in(training.run_dir / 'checkpoints/latest')
+  for folder in (training.run_dir, tmp_path / 'undisturbed'):
+    subprocess.run(
+      toy_command(
+        CONFIG,
+        f'--config.training_steps={step + 5}',
+        f'--config.checkpoint_dir={folder}',
+        '--config.save_checkpoint_interval=0',
+      ),
+      env=one_device_env,
+      check=True,
+    )
+  assert state_bytes(training.run_dir) == state_bytes(tmp_path / 'undisturbed')
+
+
+def test_sigquit_saves_and_a_second_training_is_refused(training, toy):
+  training.wait_for('train/metrics.csv')
+  training.process.send_signal(signal.SIGQUIT)
+  training.wait_for('checkpoints/latest')
+  assert training.process.poll() is None
+  assert 'another process trains' in error_line(
+    toy(CONFIG, f'--config.checkpoint_dir={training.run_dir}')
+  )
+  # The first signal's save takes a while; the second does not wait for it.
+  assert training.stop(signal.SIGINT, signal.SIGINT) == 130
+
+
+def test_signal_before_training_exits_at_once(tmp_path, one_device_env):
+  code = (
+    'import os, signal, time\n'
+    'from jaxline_harness import signals\n'
+    'with signals.watch():\n'
+    '  os.kill(os.getpid(), signal.SIGTERM)\n'
+    '  time.sleep(30)\n'
+  )
+  result = subprocess.run(
+    [sys.executable, '-c', code],
+    env=one_device_env,
+    capture_output=True,
+    text=True,
+    timeout=25,
+  )
+  assert result.returncode == 143

@@ -1,0 +1,274 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A run's folder: metrics.csv, events, pictures, config.json."""
+
+import csv
+import json
+import os
+import struct
+
+import numpy as np
+from PIL import Image
+import pytest
+from tensorboardX.proto import event_pb2
+
+from jaxline_harness import errors
+from jaxline_harness import run_directory
+from tests.jaxline_harness import toy_experiment
+
+
+@pytest.fixture
+def config(tmp_path):
+  config = toy_experiment.get_config()
+  config.checkpoint_dir = str(tmp_path / 'run')
+  return config
+
+
+def read_csv(path):
+  with open(path, newline='') as f:
+    return list(csv.DictReader(f))
+
+
+def read_events(folder):
+  """Yields the events of all files in a folder (TFRecord framing)."""
+  for name in sorted(os.listdir(folder)):
+    if not name.startswith('events'):
+      continue
+    with open(os.path.join(folder, name), 'rb') as f:
+      while header := f.read(12):
+        (length,) = struct.unpack('<Q', header[:8])
+        event = event_pb2.Event()
+        event.ParseFromString(f.read(length))
+        f.read(4)
+        yield event
+
+
+def test_scalars_go_to_csv_and_events(tmp_path):
+  writer = run_directory.Writer(tmp_path, 'train', restored_step=0)
+  writer.write_scalars(1, {'a': np.float32(0.1), 'b': 2})
+  writer.write_scalars(np.int64(2), {'a': np.array([0.25]), 'b': 3})
+  writer.close()
+  with open(tmp_path / 'train' / 'metrics.csv') as f:
+    lines = [line.rsplit(',', 1)[0] for line in f]
+  assert lines == ['step,a,b', '1,0.1,2', '2,0.25,3']
+  seconds = [
+    float(row['seconds']) for row in read_csv(tmp_path / 'train/metrics.csv')
+  ]
+  assert 0 <= seconds[0] <= seconds[1]
+  values = {
+    (event.step, value.tag): value.simple_value
+    for event in read_events(tmp_path / 'train')
+    for value in event.summary.value
+  }
+  assert values[2, 'b'] == 3
+  np.testing.assert_allclose(values[1, 'a'], 0.1, rtol=1e-6)
+  assert writer.last_scalars[0] == 2
+
+
+def test_columns_may_widen(tmp_path):
+  table = run_directory.MetricsTable(str(tmp_path / 'm.csv'))
+  table.write(1, {'a': '1'})
+  table.write(2, {'a': '2', 'with, comma': '5'})
+  table.write(3, {'with, comma': '6'})
+  rows = read_csv(tmp_path / 'm.csv')
+  assert list(rows[0]) == ['step', 'a', 'with, comma', 'seconds']
+  assert [row['a'] for row in rows] == ['1', '2', '']
+  assert [row['with, comma'] for row in rows] == ['', '5', '6']
+
+
+def test_rows_beyond_the_restored_step_are_cut_off(tmp_path):
+  path = tmp_path / 'm.csv'
+  path.write_text('step,a,seconds\n5,1,10.0\n10,2,20.0\n15,3,30.0\n')
+  table = run_directory.MetricsTable(str(path), last_step=10)
+  assert [row['step'] for row in read_csv(path)] == ['5', '10']
+  table.write(15, {'a': '4'})
+  rows = read_csv(path)
+  assert [(row['step'], row['a']) for row in rows] == [
+    ('5', '1'),
+    ('10', '2'),
+    ('15', '4'),
+  ]
+  assert 20.0 <= float(rows[-1]['seconds']) < 25.0  # The clock goes on.
+
+
+def test_half_a_line_is_dropped(tmp_path):
+  path = tmp_path / 'm.csv'
+  path.write_text('step,a,seconds\n5,1,10.0\n10,2')
+  table = run_directory.MetricsTable(str(path), last_step=10)
+  table.write(15, {'a': '4'})
+  assert [row['step'] for row in read_csv(path)] == ['5', '15']
+
+
+def test_a_step_written_again_replaces_its_row(tmp_path):
+  table = run_directory.MetricsTable(str(tmp_path / 'm.csv'))
+  for step, value in ((10, 'x'), (20, 'y'), (10, 'z')):
+    table.write(step, {'a': value})
+  rows = read_csv(tmp_path / 'm.csv')
+  assert [(row['step'], row['a']) for row in rows] == [('10', 'z'), ('20', 'y')]
+
+
+def test_restart_hides_later_events(tmp_path):
+  run_directory.Writer(tmp_path, 'train', restored_step=0).close()
+  writer = run_directory.Writer(tmp_path, 'train', restored_step=7)
+  writer.write_scalars(8, {'a': 1})
+  writer.close()
+  starts = [
+    event.step
+    for event in read_events(tmp_path / 'train')
+    if event.HasField('session_log')
+  ]
+  assert starts[-1] == 8
+
+
+def test_images(tmp_path):
+  writer = run_directory.Writer(tmp_path, 'eval')
+  writer.write_images(
+    3,
+    {
+      'batch': np.zeros((5, 8, 8, 3), np.uint8),
+      'gray': np.zeros((2, 8, 8, 1), np.uint8),
+      'one': np.zeros((8, 6, 3), np.uint8),
+    },
+  )
+  writer.close()
+  images = {
+    value.tag: value.image
+    for event in read_events(tmp_path / 'eval')
+    for value in event.summary.value
+  }
+  assert (images['one'].height, images['one'].width) == (8, 6)
+  assert set(images) == {'batch', 'gray', 'one'}
+  with pytest.raises(ValueError, match='expected uint8'):
+    writer.write_images(3, {'x': np.zeros((8, 8, 3), np.float32)})
+
+
+@pytest.mark.parametrize('shape', [(4, 6), (4, 6, 1), (4, 6, 3), (4, 6, 4)])
+def test_png(tmp_path, shape):
+  pixels = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+  writer = run_directory.Writer(tmp_path, 'train')
+  writer.write_png('samples/a.png', pixels)
+  read = np.asarray(Image.open(tmp_path / 'samples' / 'a.png'))
+  np.testing.assert_array_equal(read, np.squeeze(pixels))
+  assert os.listdir(tmp_path / 'samples') == ['a.png']
+
+
+def test_json_takes_numpy(tmp_path):
+  writer = run_directory.Writer(tmp_path, 'eval')
+  writer.write_json(
+    'eval/x.json',
+    {
+      'a': np.float32(0.5),
+      'b': np.arange(2),
+      'c': float('nan'),
+      'd': (1, None),
+    },
+  )
+  with open(tmp_path / 'eval' / 'x.json') as f:
+    read = json.load(f)
+  assert read == {'a': 0.5, 'b': [0, 1], 'c': 'nan', 'd': [1, None]}
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+  path = str(tmp_path / 'a.txt')
+  run_directory.write_atomically(path, 'old')
+
+  def fail(handle):
+    raise OSError('disk full')
+
+  monkeypatch.setattr(os, 'fsync', fail)
+  with pytest.raises(OSError, match='disk full'):
+    run_directory.write_atomically(path, 'new')
+  assert os.listdir(tmp_path) == ['a.txt']
+  with open(path) as f:
+    assert f.read() == 'old'
+
+
+def test_config_json(config):
+  config.experiment_kwargs.config.net_kwargs = {
+    'activation': np.tanh,
+    'make': toy_experiment.get_config,
+    'sizes': (1, 2),
+  }
+  run_directory.prepare(config, has_checkpoint=False)
+  with open(os.path.join(config.checkpoint_dir, 'config.json')) as f:
+    written = json.load(f)
+  assert set(written) == {
+    'config',
+    'versions',
+    'git_commit',
+    'devices',
+    'platform',
+  }
+  assert written['versions']['jax']
+  assert len(written['devices']) == 4
+  kwargs = written['config']['experiment_kwargs']['config']['net_kwargs']
+  assert kwargs['sizes'] == [1, 2]
+  assert kwargs['make'] == f'{toy_experiment.__name__}.get_config'
+  # The same config is recognised, whatever its Python types.
+  run_directory.prepare(config, has_checkpoint=True)
+
+
+def test_changed_config_is_refused_and_named(config):
+  run_directory.prepare(config, has_checkpoint=False)
+  config.experiment_kwargs.config.lr = 0.5
+  config.experiment_kwargs.config.net_kwargs.depth = 3
+  config.random_seed = 1
+  with pytest.raises(errors.UserError) as error:
+    run_directory.prepare(config, has_checkpoint=True)
+  message = str(error.value)
+  assert 'experiment_kwargs.config.lr was 0.01, now 0.5' in message
+  assert 'experiment_kwargs.config.net_kwargs.depth was (absent), now 3' in (
+    message
+  )
+  assert 'random_seed was 42, now 1' in message
+  # Without a checkpoint there is nothing to protect.
+  run_directory.prepare(config, has_checkpoint=False)
+
+
+def test_logging_length_and_evaluation_may_change(config):
+  run_directory.prepare(config, has_checkpoint=False)
+  config.training_steps = 7
+  config.interval_type = 'secs'
+  config.log_tensors_interval = 99
+  config.save_checkpoint_interval = 98
+  config.max_checkpoints_to_keep = 1
+  config.restore_path = 'x'
+  config.best_model_eval_metric = 'y'
+  config.experiment_kwargs.config.eval.samples = 8
+  run_directory.prepare(config, has_checkpoint=True)
+
+
+def test_damaged_config_json(config):
+  os.makedirs(config.checkpoint_dir)
+  with open(os.path.join(config.checkpoint_dir, 'config.json'), 'w') as f:
+    f.write('{')
+  with pytest.raises(errors.UserError, match='cannot be read'):
+    run_directory.prepare(config, has_checkpoint=True)
+
+
+def test_folder_that_cannot_be_written(config, tmp_path):
+  (tmp_path / 'file').write_text('')
+  config.checkpoint_dir = str(tmp_path / 'file' / 'run')
+  with pytest.raises(errors.UserError, match='cannot write'):
+    run_directory.prepare(config, has_checkpoint=False)
+
+
+def test_one_training_a_folder(tmp_path):
+  folder = str(tmp_path)
+  with run_directory.locked(folder):
+    with pytest.raises(errors.UserError, match='another process trains'):
+      with run_directory.locked(folder):
+        pass
+  with run_directory.locked(folder):
+    pass

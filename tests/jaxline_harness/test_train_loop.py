@@ -1,0 +1,323 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The training loop: same bits for all chunkings, actions met, signals."""
+
+import os
+import signal
+import threading
+import time
+import types
+
+import jax
+from jaxline import utils
+from ml_collections import config_dict
+import numpy as np
+import pytest
+
+from jaxline_harness import errors
+from jaxline_harness import progress
+from jaxline_harness import signals
+from jaxline_harness import train_loop
+from tests.jaxline_harness import toy_experiment
+
+
+def make_experiment(device_loop=True, **overrides):
+  config = toy_experiment.get_config().experiment_kwargs.config
+  config.update(overrides)
+  experiment = toy_experiment.Experiment('train', config=config)
+  experiment.device_loop = device_loop
+  return experiment
+
+
+def run(experiment, last_step, max_chunk_steps=1000, actions=(), state=None):
+  state = state or types.SimpleNamespace(global_step=0)
+  config = config_dict.ConfigDict(
+    {'training_steps': last_step, 'max_chunk_steps': max_chunk_steps}
+  )
+  experiment.train_loop(config, state, actions)
+  return state
+
+
+def bits(experiment):
+  state = train_loop.unreplicate(experiment.train_state)
+  return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
+
+
+def recorder(calls, interval, **kwargs):
+  def record(step, scalars):
+    calls.append((step, scalars))
+
+  kwargs = {'interval_type': 'steps', 'run_async': False} | kwargs
+  return utils.PeriodicAction(record, interval=interval, **kwargs)
+
+
+@pytest.mark.parametrize('device_loop', [True, False])
+def test_chunk_length_changes_no_bit(device_loop):
+  reference = make_experiment(device_loop)
+  run(reference, 230, max_chunk_steps=1)
+  for max_chunk_steps in (7, 100):
+    other = make_experiment(device_loop)
+    run(other, 230, max_chunk_steps)
+    assert bits(other) == bits(reference)
+
+
+def test_seed_changes_the_state():
+  # Otherwise the test above would also pass for a step that does nothing.
+  first, second = make_experiment(), make_experiment(seed=1)
+  run(first, 5)
+  run(second, 5)
+  assert bits(first) != bits(second)
+
+
+@pytest.mark.parametrize('stop_at', [1, 57, 229])
+def test_stop_and_restart_changes_no_bit(stop_at):
+  whole = make_experiment()
+  run(whole, 230)
+  first = make_experiment()
+  run(first, stop_at, max_chunk_steps=13)
+  second = make_experiment()
+  second.restore_from_snapshot(first.snapshot_state())
+  run(second, 230, state=types.SimpleNamespace(global_step=stop_at))
+  assert bits(second) == bits(whole)
+
+
+def test_one_program_for_all_chunks(monkeypatch):
+  traces = []
+  experiment = make_experiment()
+  update = experiment.update
+
+  def counted(*args):
+    traces.append(1)
+    return update(*args)
+
+  monkeypatch.setattr(experiment, 'update', counted)
+  run(experiment, 10, max_chunk_steps=3)
+  after_first = len(traces)
+  run(
+    experiment,
+    50,
+    max_chunk_steps=9,
+    state=types.SimpleNamespace(global_step=10),
+  )
+  assert len(traces) == after_first
+
+
+def test_actions_are_called_when_due_with_that_steps_logs():
+  calls, grown, at_end = [], [], []
+  actions = [
+    recorder(calls, 6),
+    recorder(grown, 1000, logging_growth_ratios=(1, 2, 5)),
+    recorder(at_end, 1000, end_step_to_action=47),
+  ]
+  run(make_experiment(), 47, actions=actions)
+  assert [step for step, _ in calls] == [6, 12, 18, 24, 30, 36, 42]
+  assert [step for step, _ in grown] == [1, 2, 5, 10, 20]
+  assert [step for step, _ in at_end] == [47]
+  for step, scalars in calls + grown + at_end:
+    assert scalars['drawn'] == step
+  one_by_one = []
+  run(make_experiment(), 47, 1, [recorder(one_by_one, 6)])
+  losses = [scalars['toy_loss'] for _, scalars in calls]
+  assert losses == [scalars['toy_loss'] for _, scalars in one_by_one]
+
+
+def test_action_that_wants_all_data_gets_every_step():
+  calls = []
+  run(make_experiment(), 10, actions=[recorder(calls, 5, log_all_data=True)])
+  assert [step for step, _ in calls] == list(range(1, 11))
+
+
+def test_action_by_the_clock():
+  calls = []
+  action = recorder(calls, 0.01, interval_type='secs')
+  action.update_time(time.time(), 0)
+  run(make_experiment(), 4000, max_chunk_steps=20, actions=[action])
+  assert len(calls) > 1
+  steps = [step for step, _ in calls]
+  assert steps == sorted(set(steps))
+
+
+def test_action_switched_off():
+  run(make_experiment(), 3, actions=[recorder([], None)])
+
+
+def test_error_in_another_thread_is_raised():
+  def fail(step, scalars):
+    del step, scalars
+    raise RuntimeError('disk full')
+
+  action = utils.PeriodicAction(fail, interval_type='steps', interval=3)
+  with pytest.raises(RuntimeError, match='disk full'):
+    run(make_experiment(), 3, actions=[action])
+
+
+@pytest.mark.parametrize(
+  ('interval', 'ratios', 'step', 'expected'),
+  [
+    (5, None, 0, 5),
+    (5, None, 4, 5),
+    (5, None, 5, 10),
+    (120.0, None, 7, 120),
+    (2.5, None, 0, 5),
+    (100, (1, 2, 5), 0, 1),
+    (100, (1, 2, 5), 9, 10),
+    (100, (1, 2, 5), 99, 100),
+    (1000, (1, 1.5), 100, 150),
+    (1000, (1, 1.5), 1, 2),
+  ],
+)
+def test_next_due_step(interval, ratios, step, expected):
+  action = recorder([], interval, logging_growth_ratios=ratios)
+  assert train_loop.next_due_step(action, step) == expected
+
+
+def test_planner_keeps_chunks_short():
+  planner = train_loop.ChunkPlanner([], last_step=10_000, max_chunk_steps=500)
+  assert planner.next_end(0) == 1
+  planner.record(1, 60.0)  # Compiling says nothing.
+  assert planner.next_end(1) == 2
+  planner.record(1, 0.1)
+  assert planner.next_end(2) == 22  # Two seconds at ten steps a second.
+  planner.record(20, 0.002)
+  assert planner.next_end(22) == 522
+  assert planner.next_end(9_990) == 10_000
+
+
+def test_loss_that_is_not_finite_stops():
+  experiment = make_experiment(nan_loss_at=6)
+  saved = []
+  with pytest.raises(errors.TrainingError, match='step 6: toy_loss is nan'):
+    run(experiment, 20, actions=[recorder(saved, 3)])
+  assert [step for step, _ in saved] == [3]
+
+
+def test_state_with_nan_is_not_saved():
+  experiment = make_experiment(nan_state_at=6)
+  run(experiment, 6)
+  with pytest.raises(errors.TrainingError, match='step 6: params/w holds NaN'):
+    experiment.snapshot_state()
+
+
+def test_step_of_jaxlines_interface():
+  experiment = make_experiment()
+  logs = experiment.step(global_step=None, rng=None, writer=None)
+  assert logs['drawn'] == 1
+  other = make_experiment()
+  run(other, 1)
+  assert bits(experiment) == bits(other)
+
+
+def test_sigquit_saves_and_goes_on_and_sigint_stops():
+  experiment = make_experiment()
+  state = types.SimpleNamespace(global_step=0)
+  saved, seen = [], []
+
+  def save():
+    saved.append(state.global_step)
+
+  def send(step, scalars):
+    del scalars
+    seen.append(step)
+    number = {10: signal.SIGQUIT, 20: signal.SIGINT}.get(step)
+    if number is not None:
+      os.kill(os.getpid(), number)
+      time.sleep(0.3)
+
+  state.save_checkpoint = save
+  action = utils.PeriodicAction(
+    send, interval_type='steps', interval=10, run_async=False
+  )
+  before = signal.getsignal(signal.SIGINT)
+  with signals.watch() as watcher:
+    run(experiment, 1000, actions=[action], state=state)
+  assert saved == [10]
+  assert seen == [10, 20]
+  assert state.global_step == 20
+  assert watcher.stop_signal == signal.SIGINT
+  assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_no_handlers_outside_the_main_thread():
+  before = signal.getsignal(signal.SIGINT)
+  handlers = []
+
+  def work():
+    with signals.watch():
+      handlers.append(signal.getsignal(signal.SIGINT))
+
+  thread = threading.Thread(target=work)
+  thread.start()
+  thread.join()
+  assert handlers == [before]
+
+
+class Terminal:
+  def __init__(self, isatty):
+    self.text = ''
+    self._isatty = isatty
+
+  def isatty(self):
+    return self._isatty
+
+  def write(self, text):
+    self.text += text
+
+  def flush(self):
+    pass
+
+  def fileno(self):
+    raise OSError
+
+
+@pytest.mark.parametrize('isatty', [True, False])
+def test_progress_shows_step_rate_losses_and_time_left(isatty):
+  terminal = Terminal(isatty)
+  with progress.Progress(0, 100, stream=terminal) as display:
+    display.update(1, 30.0, {'disc_loss': 9.0, 'other': 3.0})
+    display._next_line_time = 0.0
+    display.update(21, 4.0, {'disc_loss': 1.25, 'other': 3.0})
+  last = terminal.text.replace('\r', '\n').strip().splitlines()[-1]
+  assert '21/100' in last
+  assert '5 steps/s' in last
+  assert 'disc_loss 1.25' in last
+  assert 'left' in last
+  assert 'other' not in last
+  assert ('%|' in last) == isatty
+
+
+def test_replicas_stay_equal_and_placed_alike():
+  devices = jax.local_device_count()
+  assert devices == 4  # Set in conftest.py.
+  first = make_experiment()
+  run(first, 31)
+  w = np.asarray(first.train_state.params['w'])
+  assert w.shape == (devices, 3)
+  assert (w == w[0]).all()
+  second = make_experiment()
+  second.restore_from_snapshot(first.snapshot_state())
+  for x, y in zip(
+    jax.tree.leaves(first.train_state),
+    jax.tree.leaves(second.train_state),
+    strict=True,
+  ):
+    # Otherwise the restored run would compile a second program.
+    assert x.sharding == y.sharding
+
+
+def test_replicate_and_back():
+  tree = {'x': np.arange(3), 'y': np.float32(2)}
+  back = train_loop.unreplicate(train_loop.replicate(tree))
+  np.testing.assert_array_equal(back['x'], tree['x'])
+  assert back['y'] == 2
+  assert back['y'].shape == ()

@@ -1,0 +1,121 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A tiny experiment: noisy gradient descent on a quadratic, a few floats."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import config_dict
+import numpy as np
+
+from jaxline_harness import launch
+from jaxline_harness import train_loop
+
+
+class TrainState(NamedTuple):
+  params: dict[str, Any]
+  momentum: dict[str, Any]
+  global_step: Any
+
+
+class Experiment(train_loop.ChunkedExperiment):
+  """Every step draws noise from its number, so no two steps are alike."""
+
+  def __init__(self, mode, init_rng=None, config=None):
+    super().__init__(mode=mode, init_rng=init_rng)
+    self.config = config
+
+  def initial_train_state(self):
+    params = {'w': jnp.arange(self.config.size, dtype=jnp.float32)}
+    return TrainState(
+      params, jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32)
+    )
+
+  def device_data(self):
+    return np.linspace(-1.0, 1.0, 64, dtype=np.float32)
+
+  def update(self, train_state, data):
+    key = jax.random.fold_in(
+      jax.random.PRNGKey(self.config.seed), train_state.global_step
+    )
+    key = jax.random.fold_in(key, jax.lax.axis_index('i'))
+    w = train_state.params['w']
+    targets = data[jax.random.randint(key, w.shape, 0, data.size)]
+    loss, grad = jax.value_and_grad(lambda w: jnp.mean((w - targets) ** 2))(w)
+    loss, grad = jax.lax.pmean((loss, grad), 'i')
+    momentum = 0.9 * train_state.momentum['w'] + grad
+    step = train_state.global_step + 1
+    bad = step == self.config.nan_loss_at
+    logs = {
+      'toy_loss': jnp.where(bad, jnp.nan, loss),
+      'drawn': jnp.asarray(step, jnp.float32),
+    }
+    w = w - self.config.lr * momentum
+    w = jnp.where(step == self.config.nan_state_at, jnp.nan, w)
+    return TrainState({'w': w}, {'w': momentum}, step), logs
+
+  def write_samples(self, writer, global_step):
+    w = train_loop.unreplicate(self.train_state.params['w'])
+    image = np.clip(w * 64 + 128, 0, 255).astype(np.uint8)[None]
+    writer.write_png(f'samples/step_{global_step:08d}.png', image)
+
+  def evaluate(self, *, global_step, rng, writer):
+    del rng
+    w = train_loop.unreplicate(self.train_state.params['w'])
+    score = {'score': float(np.sum(w)), 'spread': float(np.std(w))}
+    step = int(global_step[0])
+    writer.write_json(f'eval/metrics_{step}.json', score)
+    writer.write_images(step, {'w': np.zeros((2, 4, 4, 1), np.uint8)})
+    return score
+
+
+def get_config():
+  config = launch.get_base_config()
+  config.training_steps = 20
+  config.interval_type = 'steps'
+  config.log_tensors_interval = 5
+  config.log_train_data_interval = 5
+  config.save_checkpoint_interval = 10
+  config.best_model_eval_metric = 'score'
+  config.experiment_kwargs = config_dict.ConfigDict(
+    {
+      'config': {
+        'seed': 0,
+        'lr': 0.01,
+        'size': 3,
+        'nan_loss_at': -1,
+        'nan_state_at': -1,
+        'extra': None,
+        'sizes': [1, 2],
+        'net_kwargs': {},
+        'eval': {'samples': 7},
+      }
+    }
+  )
+  return config
+
+
+def resolve(config):
+  launch.fill_top_level(config)
+  defaults = get_config().experiment_kwargs.config
+  with config.unlocked():
+    for name in defaults:
+      if name not in config.experiment_kwargs.config:
+        config.experiment_kwargs.config[name] = defaults[name]
+  return config
+
+
+if __name__ == '__main__':
+  launch.main(lambda: Experiment, resolve)
