@@ -462,7 +462,8 @@ def _mend(jaxline_utils: Any) -> None:
   # It prints a traceback for every error, also those that are one line here.
   jaxline_utils.log_activity = _log_activity
   if not hasattr(jax, 'tree_map'):
-    jax.tree_map = jax.tree.map  # For jaxline's in-memory checkpointer.
+    # For jaxline's in-memory checkpointer.
+    jax.tree_map = jax.tree.map  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -476,7 +477,7 @@ def _enable_compilation_cache() -> None:
   """Caches compiled programs on disk unless the user has chosen otherwise."""
   import jax  # pylint: disable=g-import-not-at-top
 
-  if jax.config.jax_compilation_cache_dir is not None:
+  if jax.config.values.get('jax_compilation_cache_dir') is not None:
     return
   home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
   folder = os.path.join(home, 'jaxline_harness', _machine())

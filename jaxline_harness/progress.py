@@ -64,7 +64,7 @@ class Progress:
     self._enabled = enabled
     self._last_step = last_step
     self._step = first_step
-    self._rate = None
+    self._rate: float | None = None
     self._next_line_time = 0.0
     self._bar = None
     if enabled and self._stream.isatty():

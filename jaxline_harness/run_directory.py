@@ -412,7 +412,7 @@ class Writer:
     from tensorboardX import SummaryWriter  # pylint: disable=g-import-not-at-top
 
     self.run_dir = os.path.abspath(run_dir)
-    self.last_scalars = None
+    self.last_scalars: tuple[int, dict[str, Any]] | None = None
     self._lock = threading.RLock()
     folder = os.path.join(self.run_dir, mode)
     _make_folder(folder)

@@ -20,7 +20,7 @@ about two seconds at the latest; how long they are changes no result.
 """
 
 import abc
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import fractions
 import math
 import time
@@ -104,7 +104,7 @@ class ChunkPlanner:
 
   def next_end(self, step: int) -> int:
     """Returns the last step of the chunk that begins after `step`."""
-    ends = [step + min(self._max_chunk_steps, self._steps_in_time)]
+    ends: list[float] = [step + min(self._max_chunk_steps, self._steps_in_time)]
     ends.append(self._last_step)
     ends.extend(next_due_step(action, step) for action in self._actions)
     return max(step + 1, int(min(ends)))
@@ -167,9 +167,9 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     super().__init__(mode=mode, init_rng=init_rng)
     self.mode = mode
     self.init_rng = init_rng
-    self.train_state = None
-    self._device_data = None
-    self._compiled_chunk = None
+    self.train_state: TrainState | None = None
+    self._device_data: PyTree = None
+    self._compiled_chunk: Callable[..., Any] | None = None
 
   # What a subclass provides.
 
