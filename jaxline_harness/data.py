@@ -784,11 +784,9 @@ def draw_batch(
   rows = _rows_per_device(global_batch_size, num_devices)
   start = jnp.asarray(device_index, jnp.uint32) * rows
   indices = _draw_rows(seed, draw, global_batch_size, num_examples, start, rows)
-  batch = jax.tree.map(
+  return jax.tree.map(
     lambda x: jnp.asarray(x).at[indices].get(mode='promise_in_bounds'), examples
   )
-  # Else XLA gathers inside each computation that uses the batch, every time.
-  return lax.optimization_barrier(batch)
 
 
 def _rows_per_device(batch_size: int, num_devices: int) -> int:
