@@ -21,6 +21,7 @@ INSTALL_REQUIRES = [
   'chex>=0.1.90',
   'diffrax>=0.7',
   'dm-haiku>=0.0.16,<0.1',
+  'importlib_resources>=6',
   'jax>=0.9,<0.12',
   'jaxline==0.0.8',
   'matplotlib>=3.8',
@@ -30,11 +31,14 @@ INSTALL_REQUIRES = [
   'orbax-checkpoint>=0.11.30,<0.13',
   'pillow>=11',
   'scipy>=1.14',
+  'setuptools>=70',
   'tensorboardX>=2.6',
   'tensorflow>=2.20,<2.22',
   'tensorflow-datasets>=4.9.8',
   'tensorflow-gan==2.1.0',
   'tensorflow-hub>=0.16.1',
+  'tensorflow-probability>=0.24',
+  'tf_keras>=2.20,<2.22',
   'tqdm>=4.66',
 ]
 

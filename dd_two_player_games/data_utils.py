@@ -19,7 +19,6 @@ import math
 import os
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxline_harness import data
@@ -61,18 +60,15 @@ def image_preprocess(images: Any) -> Any:
 
 
 def image_postprocess(images: Any) -> Any:
-  """Scales [-1, 1] back to bytes that can be shown.
+  """Scales [-1, 1] to [0, 1], to be shown.
 
   Args:
     images: floats of any shape, from NumPy or JAX.
 
   Returns:
-    uint8 of the same shape and kind: rounded, clipped to [0, 255]; what is not
-    a number becomes mid-grey.
+    Floats of the same shape and kind.
   """
-  xp = np if isinstance(images, np.ndarray) else jnp
-  images = xp.clip(xp.nan_to_num(images), -1, 1)
-  return xp.round((images + 1) * 127.5).astype(np.uint8)
+  return (images + 1) / 2
 
 
 def point_preprocess(points: Any) -> Any:

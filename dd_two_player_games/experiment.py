@@ -165,7 +165,7 @@ class Experiment(train_loop.ChunkedExperiment):
       keys = jax.random.fold_in(self._eval_key, k)
       keys = jax.random.split(keys, jax.local_device_count())
       samples = sampler.sample_batch(self._config.eval.batch_size, keys)
-      return np.asarray(self._processor.postprocess(samples))
+      return np.asarray(samples)
 
     return self._image_metrics.metrics(sample)
 
@@ -225,7 +225,7 @@ class Experiment(train_loop.ChunkedExperiment):
       return data_utils.points_figure(
         samples, self._dataset.examples, f'Step {step}'
       )
-    grid = data_utils.sample_grid(self._processor.postprocess(samples))
+    grid = data_utils.sample_grid(metric_utils.as_uint8(samples))
     if not beside_data:
       return grid
     real = data_utils.sample_grid(self._dataset.examples[:num])
