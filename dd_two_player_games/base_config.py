@@ -240,16 +240,24 @@ def _translate_published(given: dict[str, Any]) -> None:
       'num_eval_samples has no effect, as in the published code: see '
       'eval.num_inception_images'
     )
-  training = given.get('training', {})
+  training = _fields(given, 'training')
   if training.get('rk_disc_regularizer_weight_coeff'):
     logging.warning(
       'training.rk_disc_regularizer_weight_coeff has no effect, as in the '
       'published code: see training.grad_regularizes.rk_after_explicit_coeffs'
     )
-  for coefficients in training.get('grad_regularizes', {}).values():
+  grad_regularizes = _fields(training, 'grad_regularizes')
+  for kind in grad_regularizes:
+    coefficients = _fields(grad_regularizes, kind)
     for flat in _FLAT_TERMS.keys() & coefficients.keys():
       player, term = _FLAT_TERMS[flat]
       coefficients.setdefault(player, {})[term] = coefficients.pop(flat)
+
+
+def _fields(parent: dict[str, Any], name: str) -> dict[str, Any]:
+  """The fields under a name; none where it is absent or, wrongly, a value."""
+  child = parent.get(name)
+  return child if isinstance(child, dict) else {}
 
 
 def _merge(defaults: Any, given: Any, path: str) -> Any:

@@ -119,10 +119,13 @@ def _check_training(training: config_dict.ConfigDict) -> None:
     training.drift_convention,
     ('published', 'joint_flow'),
   )
-  if training.runge_kutta_order not in updates.RUNGE_KUTTA:
+  order = training.runge_kutta_order
+  if (
+    not _is_number(order, numbers.Integral) or order not in updates.RUNGE_KUTTA
+  ):
     raise errors.UserError(
-      f'training.runge_kutta_order is {training.runge_kutta_order!r}, not one '
-      f'of {", ".join(map(str, updates.RUNGE_KUTTA))}'
+      f'training.runge_kutta_order is {order!r}, not one of '
+      f'{", ".join(map(str, updates.RUNGE_KUTTA))}'
     )
   _check_update_rule(training)
   for kind in base_config.COEFFICIENTS:
@@ -256,7 +259,7 @@ def _warn_of_coefficients_not_derived(
     )
   for player in _PLAYERS:
     settings = experiment.optimizers[player]
-    plain = settings.name == 'sgd' and not any(settings.kwargs.values())
+    plain = settings.name == 'sgd' and not any((settings.kwargs or {}).values())
     if not plain or settings.clip:
       logging.warning(
         'optimizers.%s is not plain gradient descent: drift coefficients are '
