@@ -1,0 +1,471 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What a config must not say, and what it is warned about."""
+
+import logging
+
+import optax
+import pytest
+
+from dd_two_player_games import base_config
+from jaxline_harness import errors
+
+PREFIX = 'config.experiment_kwargs.config.'
+
+
+def make_config(settings=None, **top_level):
+  """A config file's config: dotted names of the experiment, and others."""
+  config = base_config.get_base_config().unlock()
+  for name, value in top_level.items():
+    config[name] = value
+  for name, value in (settings or {}).items():
+    *parents, last = name.split('.')
+    node = config.experiment_kwargs.config
+    for parent in parents:
+      node = node[parent]
+    with node.ignore_type():
+      node[last] = value
+  return config
+
+
+def error_of(settings=None, **top_level):
+  with pytest.raises(errors.UserError) as caught:
+    base_config.resolve(make_config(settings, **top_level))
+  message = str(caught.value)
+  assert '\n' not in message
+  return message
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+  ('field', 'value', 'ending'),
+  [
+    (
+      'losses.discriminator',
+      'discriminator_goodfelow_loss',
+      'did you mean discriminator_goodfellow_loss?',
+    ),
+    (
+      'losses.generator',
+      'generator_saturated_loss',
+      'did you mean generator_saturating_loss?',
+    ),
+    ('losses.generator', 'hinge', 'wasserstein_generator_loss'),
+    ('losses.generator', None, 'wasserstein_generator_loss'),
+    (
+      'optimizers.discriminator.name',
+      'adamm',
+      'did you mean adam?',
+    ),
+    (
+      'optimizers.generator.scheduler',
+      'cosine_decay_schedul',
+      'did you mean cosine_decay_schedule?',
+    ),
+    (
+      'nets.discriminator',
+      'CifarDiscriminater',
+      'did you mean CifarDiscriminator?',
+    ),
+    (
+      'nets.generator',
+      'MNISTGenerator',
+      'did you mean MnistGenerator?',
+    ),
+    (
+      'training.estimator_fn',
+      'unbiased_estimate_fn_low_variance',
+      'did you mean unbiased_estimate_fn_lowest_variance?',
+    ),
+    (
+      'training.alternating_player_order',
+      'discfirst',
+      'did you mean disc_first?',
+    ),
+    ('training.drift_convention', 'joint', 'did you mean joint_flow?'),
+    ('data_processor', 'ImageProcesor', 'did you mean ImageProcessor?'),
+    (
+      'param_transformers.discriminator',
+      'spectral_normalisation',
+      'did you mean spectral_norm?',
+    ),
+    ('eval.classifier', 'inceptionv3', 'did you mean inception?'),
+  ],
+)
+def test_wrong_name(field, value, ending):
+  message = error_of({field: value})
+  assert message.startswith(f'{PREFIX}{field}: there is no {value!r}; ')
+  assert message.endswith(ending)
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [
+    # A loss, a module and an estimator that exist, in the wrong place.
+    ('losses.discriminator', 'generator_goodfellow_loss'),
+    ('losses.generator', 'wgan_gradient_penalty_loss'),
+    ('nets.discriminator', 'NoOpTree'),
+    ('nets.generator', 'spectral_norm'),
+    ('training.estimator_fn', 'two_data_estimate_grad_fn'),
+    ('training.estimator_fn', 'biased_estimate_general_grad_fn'),
+    ('optimizers.generator.name', 'chain'),
+    ('optimizers.generator.name', 'lbfgs'),
+    ('optimizers.generator.scheduler', 'join_schedules'),
+    ('data_processor', 'DataProcessor'),
+  ],
+)
+def test_name_of_something_else(field, value):
+  assert error_of({field: value}).startswith(
+    f'{PREFIX}{field}: there is no {value!r}'
+  )
+
+
+@pytest.mark.parametrize(
+  'name', ['sgd', 'momentum', 'adam', 'rmsprop', 'adagrad', 'lion', 'adamw']
+)
+def test_optax_aliases_are_optimisers(name):
+  kwargs = {'momentum': 0.9} if name == 'momentum' else {}
+  settings = {
+    'optimizers.generator.name': name,
+    'optimizers.generator.kwargs': kwargs,
+  }
+  resolved = base_config.resolve(make_config(settings))
+  assert resolved.experiment_kwargs.config.optimizers.generator.name == name
+
+
+def test_schedules_of_the_published_configs_are_known():
+  for name, kwargs in (
+    (
+      'piecewise_constant_schedule',
+      {'boundaries_and_scales': {'100': 0.1, '1000': 0.1}},
+    ),
+    ('exponential_decay', {'transition_steps': 10, 'decay_rate': 0.5}),
+    ('cosine_decay_schedule', {'decay_steps': 100}),
+    (
+      'warmup_cosine_decay_schedule',
+      {'peak_value': 0.1, 'warmup_steps': 5, 'decay_steps': 100},
+    ),
+  ):
+    assert callable(getattr(optax, name))
+    base_config.resolve(
+      make_config(
+        {
+          'optimizers.generator.scheduler': name,
+          'optimizers.generator.scheduler_kwargs': kwargs,
+        }
+      )
+    )
+
+
+# Types and ranges.
+
+
+@pytest.mark.parametrize(
+  ('field', 'value', 'expected'),
+  [
+    ('random_seed', 'x', 'a whole number from 0 up'),
+    ('random_seed', -1, 'a whole number from 0 up'),
+    ('dataset', 3, 'a str'),
+    ('data_dir', None, 'a str'),
+    ('training.batch_size', 2.5, 'a whole number from 1 up'),
+    ('training.batch_size', True, 'a whole number from 1 up'),
+    ('training.batch_size', 0, 'a whole number from 1 up'),
+    ('training.num_latents', 0, 'a whole number from 1 up'),
+    ('training.num_disc_updates', 0, 'a whole number from 1 up'),
+    ('training.num_gen_updates', -1, 'a whole number from 1 up'),
+    ('training.simultaneous_updates', 'yes', 'a bool'),
+    ('training.runge_kutta_updates', 1, 'a bool'),
+    (
+      'training.grad_regularizes.dd_coeffs_multiplier.disc.self_norm',
+      '1',
+      'a finite number',
+    ),
+    (
+      'training.grad_regularizes.explicit_non_dd_coeffs.gen.other_norm',
+      float('nan'),
+      'a finite number',
+    ),
+    ('optimizers.discriminator.lr', -0.1, 'a finite number above 0'),
+    ('optimizers.generator.lr', 0.0, 'a finite number above 0'),
+    ('optimizers.generator.lr', None, 'a finite number above 0'),
+    ('optimizers.generator.lr', float('inf'), 'a finite number above 0'),
+    ('optimizers.generator.clip', 0.0, 'a finite number above 0'),
+    ('optimizers.generator.name', None, 'a str'),
+    ('eval.run_image_metrics', 1, 'a bool'),
+    ('eval.batch_size', 0, 'a whole number from 1 up'),
+    ('eval.num_eval_splits', 0, 'a whole number from 1 up'),
+    ('eval.num_inception_images', 1, 'a whole number from 2 up'),
+    ('eval.inception_path', None, 'a str'),
+  ],
+)
+def test_wrong_value(field, value, expected):
+  message = error_of({field: value})
+  assert message == f'{PREFIX}{field} must be {expected}, not {value!r}'
+
+
+@pytest.mark.parametrize('order', [3, 5, 0, '4', 4.0, True, None, [4]])
+def test_wrong_runge_kutta_order(order):
+  message = error_of(
+    {
+      'training.runge_kutta_updates': True,
+      'training.runge_kutta_order': order,
+    }
+  )
+  assert 'training.runge_kutta_order' in message
+  assert repr(order) in message
+  assert '1, 2, 4' in message
+
+
+@pytest.mark.parametrize(
+  ('settings', 'problem'),
+  [
+    ({'name': 'adam', 'kwargs': {'beta1': 0.5}}, 'beta1'),
+    ({'name': 'momentum'}, 'momentum'),
+    (
+      {'scheduler': 'exponential_decay', 'scheduler_kwargs': {'rate': 1}},
+      'rate',
+    ),
+  ],
+)
+def test_arguments_that_optax_does_not_take(settings, problem):
+  message = error_of(
+    {f'optimizers.generator.{k}': v for k, v in settings.items()}
+  )
+  assert message.startswith(f'{PREFIX}optimizers.generator: optax does not')
+  assert problem in message
+
+
+def test_arguments_of_a_schedule_without_one():
+  message = error_of({'optimizers.generator.scheduler_kwargs': {'a': 1}})
+  assert message == (
+    f'{PREFIX}optimizers.generator.scheduler_kwargs has no effect without a '
+    'scheduler'
+  )
+
+
+@pytest.mark.parametrize(
+  ('player', 'kwargs'), [('discriminator', 'disc'), ('generator', 'gen')]
+)
+def test_arguments_that_a_network_does_not_take(player, kwargs):
+  message = error_of({f'nets.{kwargs}_kwargs': {'width': 3}})
+  assert message.startswith(f'{PREFIX}nets.{player}=DCGAN')
+  assert "'width'" in message
+
+
+# Contradictions.
+
+
+def test_two_update_rules_at_once():
+  message = error_of(
+    {
+      'training.simultaneous_updates': True,
+      'training.runge_kutta_updates': True,
+    }
+  )
+  assert 'training.simultaneous_updates' in message
+  assert 'training.runge_kutta_updates' in message
+  assert 'choose one' in message
+
+
+@pytest.mark.parametrize(
+  'rule', ['simultaneous_updates', 'runge_kutta_updates']
+)
+@pytest.mark.parametrize('player', ['disc', 'gen'])
+def test_several_updates_need_turns(rule, player):
+  message = error_of(
+    {f'training.{rule}': True, f'training.num_{player}_updates': 2}
+  )
+  assert f'training.num_{player}_updates is 2' in message
+  assert 'one update a player' in message
+
+
+def test_several_updates_in_turns_are_fine():
+  base_config.resolve(
+    make_config({'training.num_disc_updates': 5, 'training.num_gen_updates': 2})
+  )
+
+
+def test_runge_kutta_coefficients_without_runge_kutta():
+  after = 'training.grad_regularizes.rk_after_explicit_coeffs.gen.self_norm'
+  message = error_of({after: 0.5})
+  assert 'rk_after_explicit_coeffs has no effect' in message
+  config = make_config({after: 0.5, 'training.runge_kutta_updates': True})
+  base_config.resolve(config)
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [
+    ('penalties', ['wgan_gradient_penalty_loss', 1.0]),
+    ('param_transformers', 'spectral_norm'),
+  ],
+)
+def test_what_the_generator_cannot_have(field, value):
+  message = error_of({f'{field}.generator': value})
+  assert message == (
+    f'{PREFIX}{field}.generator={value!r} has no effect: set it to None'
+  )
+
+
+@pytest.mark.parametrize(
+  ('penalty', 'expected'),
+  [
+    ('wgan_gradient_penalty_loss', 'must be [name, coefficient] or None'),
+    (['wgan_gradient_penalty_loss'], 'must be [name, coefficient] or None'),
+    (['wgan_penalty', 1.0], 'did you mean wgan_gradient_penalty_loss?'),
+    (['wgan_gradient_penalty_loss', 'x'], 'must be a finite number'),
+  ],
+)
+def test_wrong_penalty(penalty, expected):
+  message = error_of({'penalties.discriminator': penalty})
+  assert message.startswith(f'{PREFIX}penalties.discriminator')
+  assert expected in message
+
+
+def test_penalty_as_a_tuple_or_a_list():
+  for kind in (tuple, list):
+    penalty = kind(['wgan_gradient_penalty_loss', 10])
+    config = make_config({'penalties.discriminator': penalty})
+    resolved = base_config.resolve(config).experiment_kwargs.config
+    assert list(resolved.penalties.discriminator) == list(penalty)
+
+
+# The best checkpoint.
+
+
+@pytest.mark.parametrize(
+  ('metric', 'higher_is_better'),
+  [
+    ('IS_mean', True),
+    ('FID', False),
+    ('modes_covered', True),
+    ('high_quality_share', True),
+  ],
+)
+def test_direction_of_the_best_metric(metric, higher_is_better):
+  def settings(higher):
+    return {
+      'best_model_eval_metric': metric,
+      'best_model_eval_metric_higher_is_better': higher,
+    }
+
+  base_config.resolve(make_config(**settings(higher_is_better)))
+  message = error_of(**settings(not higher_is_better))
+  assert f'is {not higher_is_better}, but of {metric} ' in message
+  assert message.endswith('the worst checkpoint would be kept')
+
+
+def test_best_metric_that_does_not_exist():
+  message = error_of(best_model_eval_metric='IS')
+  assert message.startswith("config.best_model_eval_metric: there is no 'IS'")
+
+
+def test_best_metric_that_is_not_measured():
+  message = error_of(
+    {'eval.run_image_metrics': False}, best_model_eval_metric='IS_mean'
+  )
+  assert message == (
+    'config.best_model_eval_metric=IS_mean is not measured with '
+    'eval.run_image_metrics=False'
+  )
+
+
+def test_seed_at_the_top_level():
+  message = error_of(random_seed=7)
+  assert message == (
+    'config.random_seed has no effect; set '
+    'config.experiment_kwargs.config.random_seed'
+  )
+
+
+# Warnings.
+
+MULTIPLIER = {
+  'training.grad_regularizes': base_config.cancel_interaction_terms()
+}
+
+
+def warnings_of(caplog, settings):
+  with caplog.at_level(logging.WARNING):
+    base_config.resolve(make_config(settings))
+  return caplog.messages
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {'name': 'adam'},
+    {'name': 'momentum', 'kwargs': {'momentum': 0.9}},
+    {'name': 'sgd', 'kwargs': {'momentum': 0.9}},
+    {'name': 'sgd', 'kwargs': {'momentum': 0.9, 'nesterov': True}},
+    {'clip': 0.1},
+  ],
+)
+@pytest.mark.parametrize('player', ['discriminator', 'generator'])
+def test_drift_of_other_optimisers_is_warned_about(caplog, player, settings):
+  settings = {f'optimizers.{player}.{k}': v for k, v in settings.items()}
+  assert warnings_of(caplog, settings) == []
+  (message,) = warnings_of(caplog, settings | MULTIPLIER)
+  assert message == (
+    f'optimizers.{player} is not plain gradient descent: drift coefficients '
+    'are not derived for it'
+  )
+
+
+@pytest.mark.parametrize(
+  'settings',
+  [
+    {},
+    {'optimizers.generator.kwargs': {'momentum': 0.0}},
+    {'optimizers.generator.kwargs': None},
+    {
+      'optimizers.generator.scheduler': 'exponential_decay',
+      'optimizers.generator.scheduler_kwargs': {
+        'transition_steps': 10,
+        'decay_rate': 0.5,
+      },
+    },
+    {'training.simultaneous_updates': True},
+  ],
+)
+def test_drift_of_gradient_descent_is_not_warned_about(caplog, settings):
+  assert warnings_of(caplog, settings | MULTIPLIER) == []
+
+
+def test_drift_of_runge_kutta_is_warned_about(caplog):
+  settings = {'training.runge_kutta_updates': True}
+  assert warnings_of(caplog, settings) == []
+  (message,) = warnings_of(caplog, settings | MULTIPLIER)
+  assert 'Runge-Kutta has no drift of this form' in message
+
+
+@pytest.mark.parametrize('player', ['disc', 'gen'])
+def test_published_drift_of_several_updates_is_warned_about(caplog, player):
+  settings = {f'training.num_{player}_updates': 2}
+  assert warnings_of(caplog, settings) == []
+  joint = settings | MULTIPLIER | {'training.drift_convention': 'joint_flow'}
+  assert warnings_of(caplog, joint) == []
+  (message,) = warnings_of(caplog, settings | MULTIPLIER)
+  assert "training.drift_convention='joint_flow' does" in message
+
+
+def test_explicit_coefficients_are_anyones_choice(caplog):
+  settings = {
+    'training.grad_regularizes': base_config.consensus(0.1),
+    'optimizers.generator.name': 'adam',
+    'training.num_disc_updates': 2,
+  }
+  assert warnings_of(caplog, settings) == []
