@@ -1,0 +1,287 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Networks against Haiku's and XLA's convolutions."""
+
+import haiku as hk
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dd_two_player_games import nets
+
+# Height and width: even and odd, odd and even, smaller than the kernels.
+SIZES = ((6, 7), (7, 6), (2, 3), (1, 1))
+
+
+def _lax_conv(x, w, stride):
+  return lax.conv_general_dilated(
+    x, w, (stride, stride), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+  )
+
+
+def _lax_conv_transpose(x, w, stride):
+  return lax.conv_transpose(
+    x, w, (stride, stride), 'SAME', dimension_numbers=('NHWC', 'HWOI', 'NHWC')
+  )
+
+
+# Ours, XLA's, and the kernel's shape for 2 input and 3 output channels.
+CONVOLUTIONS = {
+  'conv': (nets.conv_as_matmul, _lax_conv, (2, 3)),
+  'transpose': (nets.conv_transpose_as_matmul, _lax_conv_transpose, (3, 2)),
+}
+
+
+@pytest.mark.parametrize('stride', [1, 2, 3])
+@pytest.mark.parametrize('name', CONVOLUTIONS)
+def test_convolutions_as_matrix_products(name, stride):
+  ours, reference, channels = CONVOLUTIONS[name]
+  rng = np.random.default_rng(0)
+
+  def normal(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+  kernels = [(k, k) for k in range(1, 6)] + [(2, 5)]
+  cases = [
+    (normal(2, *size, 2), normal(*kernel, *channels))
+    for size in SIZES
+    for kernel in kernels
+  ]
+  # Both are linear in x and in w, so gradients need one size of image only.
+  num_gradients = len(kernels)
+
+  def compute(conv, cases):
+    values = [conv(x, w, stride) for x, w in cases]
+    gradients = [
+      jax.grad(lambda x, w: jnp.sum(jnp.sin(conv(x, w, stride))), (0, 1))(x, w)
+      for x, w in cases[:num_gradients]
+    ]
+    return values, gradients
+
+  for actual, expected in zip(
+    *(
+      jax.tree.leaves(jax.jit(compute, static_argnums=0)(conv, cases))
+      for conv in (ours, reference)
+    ),
+    strict=True,
+  ):
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def _transform(make_module):
+  return hk.transform_with_state(lambda *args: make_module()(*args))
+
+
+def _init_and_apply(make_module, x):
+  transformed = _transform(make_module)
+
+  def run(x):
+    params, state = transformed.init(jax.random.PRNGKey(3), x)
+    # A single replica has no axis: statistics of the batch are those stored.
+    return params, transformed.apply(params, state, None, x, False)[0]
+
+  return jax.jit(jax.vmap(run, axis_name='i'))(x[None])
+
+
+@pytest.mark.parametrize(
+  ('name', 'shape'),
+  [
+    ('MnistDiscriminator', (2, 28, 28, 1)),
+    ('MnistGenerator', (2, 5)),
+    ('DCGANDiscriminator', (2, 12, 12, 3)),
+    ('DCGANGenerator', (2, 5)),
+  ],
+)
+def test_layers_are_haikus(monkeypatch, name, shape):
+  """Names, shapes and initial values of parameters, and outputs."""
+  make_module = getattr(nets, name)
+  x = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+  params, outputs = _init_and_apply(make_module, x)
+  monkeypatch.setattr(nets, 'Conv2D', hk.Conv2D)
+  monkeypatch.setattr(nets, 'Conv2DTranspose', hk.Conv2DTranspose)
+  expected_params, expected = _init_and_apply(make_module, x)
+  assert any('conv2_d' in module for module in params)
+  assert jax.tree.structure(params) == jax.tree.structure(expected_params)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
+    params,
+    expected_params,
+  )
+  np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('module', 'reference'),
+  [
+    (
+      lambda: nets.Conv2D(3, (4, 2), 2),
+      lambda: hk.Conv2D(3, (4, 2), 2),
+    ),
+    (
+      lambda: nets.Conv2DTranspose(3, (2, 4), 3),
+      lambda: hk.Conv2DTranspose(3, (2, 4), 3),
+    ),
+  ],
+)
+def test_one_layer_is_haikus(module, reference):
+  x = np.random.default_rng(1).normal(size=(2, 5, 6, 4)).astype(np.float32)
+  transformed = (
+    hk.without_apply_rng(hk.transform(lambda x, make=make: make()(x)))
+    for make in (module, reference)
+  )
+  (ours, expected) = (t.init(jax.random.PRNGKey(0), x) for t in transformed)
+  assert jax.tree.structure(ours) == jax.tree.structure(expected)
+  jax.tree.map(np.testing.assert_array_equal, ours, expected)
+
+
+def _shapes(make_module, shape):
+  """Output and parameter shapes, with nothing computed."""
+  transformed = _transform(make_module)
+
+  def run(x):
+    params, state = transformed.init(jax.random.PRNGKey(0), x)
+    return transformed.apply(params, state, None, x)[0], params
+
+  outputs, params = jax.eval_shape(
+    lambda x: jax.vmap(run, axis_name='i')(x[None]), jnp.zeros(shape)
+  )
+  drop = lambda leaf: leaf.shape[1:]
+  return drop(outputs), jax.tree.map(drop, params)
+
+
+@pytest.mark.parametrize(
+  ('make_module', 'shape', 'expected'),
+  [
+    (nets.CifarGenerator, (2, 128), (2, 32, 32, 3)),
+    (nets.CifarDiscriminator, (2, 32, 32, 3), (2, 1)),
+    (nets.MnistGenerator, (2, 128), (2, 28, 28, 1)),
+    (nets.MnistDiscriminator, (2, 28, 28, 1), (2, 1)),
+    (nets.DCGANGenerator, (2, 128), (2, 28, 28, 1)),
+    (nets.DCGANDiscriminator, (2, 28, 28, 1), (2, 1)),
+    (
+      lambda: nets.DCGANGenerator((8, 4, 4), output_channels=3, output_size=32),
+      (2, 7),
+      (2, 32, 32, 3),
+    ),
+    (lambda: nets.SimpleMLP(out_dim=2), (5, 16), (5, 2)),
+  ],
+)
+def test_output_shapes(make_module, shape, expected):
+  assert _shapes(make_module, shape)[0] == expected
+
+
+def test_channels_and_kernels_of_the_published_networks():
+  def kernels(make_module, shape):
+    _, params = _shapes(make_module, shape)
+    return [
+      entries['w'] for module, entries in params.items() if 'conv2' in module
+    ]
+
+  assert kernels(nets.CifarGenerator, (1, 128)) == [
+    (4, 4, 256, 512),
+    (4, 4, 128, 256),
+    (4, 4, 64, 128),
+    (3, 3, 3, 64),
+  ]
+  assert kernels(nets.CifarDiscriminator, (1, 32, 32, 3)) == [
+    (3, 3, 3, 64),
+    (4, 4, 64, 64),
+    (3, 3, 64, 128),
+    (4, 4, 128, 128),
+    (3, 3, 128, 256),
+    (4, 4, 256, 256),
+    (3, 3, 256, 512),
+  ]
+  assert kernels(nets.MnistGenerator, (1, 128)) == [
+    (5, 5, 32, 64),
+    (5, 5, 1, 32),
+  ]
+  assert kernels(nets.MnistDiscriminator, (1, 28, 28, 1)) == [
+    (5, 5, 1, 8),
+    (5, 5, 8, 16),
+    (5, 5, 16, 32),
+    (5, 5, 32, 64),
+    (5, 5, 64, 128),
+  ]
+
+
+def test_simple_mlp():
+  make_module = lambda: nets.SimpleMLP(depth=2, hidden_size=7, out_dim=3)
+  transformed = hk.without_apply_rng(
+    hk.transform(lambda x: make_module()(x, False))
+  )
+  x = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+  params = transformed.init(jax.random.PRNGKey(0), x)
+  expected = x
+  for k, (fan_in, fan_out) in enumerate(((5, 7), (7, 7), (7, 3))):
+    layer = params[f'SimpleMLP/~/linear_{k}']
+    assert layer['w'].shape == (fan_in, fan_out)
+    expected = expected @ layer['w'] + layer['b']
+    if k < 2:
+      expected = np.maximum(expected, 0)
+  np.testing.assert_allclose(transformed.apply(params, x), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ('make_module', 'message'),
+  [
+    (lambda: nets.DCGANGenerator((8, 4), output_size=30), 'divisible by 2'),
+    (
+      lambda: nets.ConvNet2D([8, 4], [1], [(3, 3)], jax.nn.relu),
+      '2 output_channels, 1 strides',
+    ),
+    (
+      lambda: nets.ConvNet2DTranspose([8, 4], [1], [(3, 3)] * 3),
+      '3 kernel_shapes',
+    ),
+  ],
+)
+def test_layers_must_agree(make_module, message):
+  with pytest.raises(ValueError, match=message):
+    hk.transform(lambda: make_module() and None).init(None)
+
+
+def test_batch_norm_across_devices():
+  """Four devices with a quarter each are one with the whole batch."""
+  transformed = hk.without_apply_rng(
+    _transform(lambda: nets.DCGANGenerator((4,), output_size=4))
+  )
+  latents = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+
+  def on_devices(number, is_training):
+    def run(x):
+      params, state = transformed.init(jax.random.PRNGKey(0), x)
+      # Statistics of the whole batch: one device's own would be others.
+      return transformed.apply(params, state, x, is_training)
+
+    mapped = jax.pmap(run, axis_name='i', devices=jax.local_devices()[:number])
+    samples, state = mapped(latents.reshape(number, -1, 3))
+    states = [
+      jax.tree.map(lambda leaf, d=device: np.asarray(leaf[d]), state)
+      for device in range(number)
+    ]
+    return np.asarray(samples).reshape(8, 4, 4, 1), states
+
+  samples, (state,) = on_devices(1, True)
+  sharded_samples, sharded_states = on_devices(4, True)
+  np.testing.assert_allclose(sharded_samples, samples, rtol=1e-4, atol=1e-5)
+  assert jax.tree.leaves(state)
+  for sharded in sharded_states:
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+      sharded,
+      state,
+    )
