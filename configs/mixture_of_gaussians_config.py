@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""A mixture of 16 Gaussians in the plane, MLP players, alternating Adam."""
+"""16 Gaussians in the plane: MLPs, alternating Adam, a gradient penalty."""
 
 from dd_two_player_games import base_config
 
@@ -30,11 +30,13 @@ def get_config():
   experiment.nets.disc_kwargs = {'depth': 4, 'hidden_size': 128, 'out_dim': 1}
   experiment.nets.generator = 'SimpleMLP'
   experiment.nets.gen_kwargs = {'depth': 4, 'hidden_size': 128, 'out_dim': 2}
+  # Without it the players chase each other and some Gaussians are left out.
+  experiment.penalties.discriminator = ['wgan_gradient_penalty_loss', 0.1]
   experiment.losses.generator = 'generator_goodfellow_loss'
   for player in ('discriminator', 'generator'):
     optimizer = experiment.optimizers[player]
     optimizer.name = 'adam'
-    optimizer.lr = 1e-4
+    optimizer.lr = 5e-4
     optimizer.kwargs = {'b1': 0.5, 'b2': 0.999}
-  experiment.training.num_latents = 16
+  experiment.training.num_latents = 64
   return config
