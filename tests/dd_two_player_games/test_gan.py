@@ -274,22 +274,26 @@ def test_penalty_is_inside_the_disc_loss():
     xi = jax.grad(loss_by_hand)(own)
     return utils.tree_dot_product(xi, jax.lax.stop_gradient(xi))
 
-  args = params, state, DATA, KEY, True
-  np.testing.assert_allclose(
-    model.disc_loss(*args)[0], loss_by_hand(params.disc), rtol=1e-5
-  )
-  for computed, expected in (
-    (model.disc_loss_fn_disc_grads(*args), jax.grad(loss_by_hand)),
-    (calculator.disc_grads_disc_norm(*args), jax.grad(self_norm_by_hand)),
-  ):
-    jax.tree.map(
-      lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-      computed,
-      expected(params.disc),
+  @jax.jit
+  def both(params):
+    args = params, state, DATA, KEY, True
+    computed = (
+      model.disc_loss(*args)[0],
+      model.disc_loss_fn_disc_grads(*args),
+      calculator.disc_grads_disc_norm(*args),
+      model.gen_loss(*args)[0],
     )
-  # The generator's loss has none.
-  np.testing.assert_allclose(
-    model.gen_loss(*args)[0], plain.gen_loss(*args)[0], rtol=1e-6
+    expected = (
+      loss_by_hand(params.disc),
+      jax.grad(loss_by_hand)(params.disc),
+      jax.grad(self_norm_by_hand)(params.disc),
+      plain.gen_loss(*args)[0],  # The generator's loss has none.
+    )
+    return computed, expected
+
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+    *both(params),
   )
 
 
