@@ -147,17 +147,18 @@ def table(results: list[dict]) -> str:
   for name in RULES:
     of_rule = [r for r in results if r['rule'] == name]
     whole = [r for r in of_rule if np.isfinite(r.get('FID', np.nan))]
-    cells = [
-      f'{np.mean(values):.1f} ± {np.std(values):.1f}'
-      if len(values := [r[key] for r in whole])
-      else '–'
-      for key in ('FID', 'IS_mean')
-    ]
-    lines.append(
-      f'| {name} | {cells[0]} | {cells[1].replace("–", "–")} | '
-      f'{len(whole)} of {len(of_rule)} |'
+    fid, score = (
+      _mean_and_spread([r[key] for r in whole]) for key in ('FID', 'IS_mean')
     )
+    runs = f'{len(whole)} of {len(of_rule)}'
+    lines.append(f'| {name} | {fid} | {score} | {runs} |')
   return '\n'.join(lines)
+
+
+def _mean_and_spread(values: list[float]) -> str:
+  if not values:
+    return '–'
+  return f'{np.mean(values):.2f} ± {np.std(values):.2f}'
 
 
 def main() -> None:
