@@ -95,8 +95,6 @@ def run(
   slug = ''.join(c if c.isalnum() else '_' for c in name.lower())
   folder = runs / f'{slug}_{steps}_{seed}'
   result_file = folder / 'result.json'
-  if result_file.exists():
-    return json.loads(result_file.read_text())
   command = [
     sys.executable,
     '-m',
@@ -108,12 +106,15 @@ def run(
     f'{EXPERIMENT}.random_seed={seed}',
     *overrides,
   ]
+  if result_file.exists():
+    result = json.loads(result_file.read_text())
+    if result['overrides'] == overrides:
+      return result
+    raise RuntimeError(f'{folder} is of other settings: remove it.')
   folder.mkdir(parents=True, exist_ok=True)
-  result = {'rule': name, 'seed': seed, 'steps': steps}
-  start = time.monotonic()
+  result = {'rule': name, 'overrides': overrides, 'seed': seed, 'steps': steps}
   with open(folder / 'log.txt', 'w') as log:
     train = subprocess.run(command, cwd=ROOT, stdout=log, stderr=log)
-    result['train_seconds'] = round(time.monotonic() - start, 1)
     if train.returncode == 0:
       evaluation = [*command, '--jaxline_mode=eval']
       subprocess.run(evaluation, cwd=ROOT, stdout=log, stderr=log, check=True)
@@ -121,10 +122,11 @@ def run(
         (folder / 'eval' / f'metrics_{steps:08d}.json').read_text()
       )
       result.update(metrics)
-  if train.returncode not in (0, 1):
-    raise RuntimeError(f'{name}, seed {seed}: see {folder / "log.txt"}')
-  if train.returncode == 1:
-    result['failure'] = (folder / 'log.txt').read_text().splitlines()[-1]
+  if train.returncode:
+    last_line = (folder / 'log.txt').read_text().splitlines()[-1]
+    if not last_line.startswith('error: step '):  # Else training diverged.
+      raise RuntimeError(f'{name}, seed {seed}: see {folder / "log.txt"}')
+    result['failure'] = last_line
   temporary = result_file.with_suffix('.tmp')
   temporary.write_text(json.dumps(result, indent=2))
   os.replace(temporary, result_file)

@@ -227,6 +227,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
     _translate_published(given)
     defaults = get_base_config().experiment_kwargs.config.to_dict()
     full = _merge(defaults, given, 'config.experiment_kwargs.config')
+    _read_none(full)
     kwargs.config = config_dict.ConfigDict(full, convert_dict=True)
   config_checks.check(config)
   return config
@@ -252,6 +253,16 @@ def _translate_published(given: dict[str, Any]) -> None:
     for flat in _FLAT_TERMS.keys() & coefficients.keys():
       player, term = _FLAT_TERMS[flat]
       coefficients.setdefault(player, {})[term] = coefficients.pop(flat)
+
+
+def _read_none(full: dict[str, Any]) -> None:
+  """Reads, in place, the word None from a command line where it is a value."""
+  transformers, optimizers = full['param_transformers'], full['optimizers']
+  nullable = [(transformers, player) for player in transformers]
+  nullable += [(settings, 'scheduler') for settings in optimizers.values()]
+  for fields, name in nullable:
+    if fields[name] == 'None':
+      fields[name] = None
 
 
 def _fields(parent: dict[str, Any], name: str) -> dict[str, Any]:

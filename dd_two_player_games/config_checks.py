@@ -47,6 +47,7 @@ METRICS = {
   'modes_covered': True,
   'high_quality_share': True,
 }
+_MIXTURE_METRICS = ('modes_covered', 'high_quality_share')
 _PLAYERS = ('discriminator', 'generator')
 
 
@@ -72,11 +73,13 @@ def check(config: config_dict.ConfigDict) -> None:
       f'nets.{player}', experiment.nets[player], experiment.nets[kwargs]
     )
   _check_discriminator_only(experiment)
+  _warn_of_settings_without_effect(experiment.training)
   _warn_of_coefficients_not_derived(experiment)
 
 
 def _check_top_level(config: config_dict.ConfigDict) -> None:
   metric = config.best_model_eval_metric
+  experiment = config.experiment_kwargs.config
   if metric:
     _check_name('best_model_eval_metric', metric, METRICS, prefix='config')
     higher = config.best_model_eval_metric_higher_is_better
@@ -86,7 +89,14 @@ def _check_top_level(config: config_dict.ConfigDict) -> None:
         f'{metric} {"more" if METRICS[metric] else "less"} is better: the '
         'worst checkpoint would be kept'
       )
-    if not config.experiment_kwargs.config.eval.run_image_metrics:
+    is_mixture = experiment.dataset == data_utils.MIXTURE_NAME
+    measured = [m for m in METRICS if (m in _MIXTURE_METRICS) == is_mixture]
+    if metric not in measured:
+      raise errors.UserError(
+        f'config.best_model_eval_metric={metric} is not measured on '
+        f'{experiment.dataset}; there is {" and ".join(measured)}'
+      )
+    if not experiment.eval.run_image_metrics:
       raise errors.UserError(
         f'config.best_model_eval_metric={metric} is not measured with '
         'eval.run_image_metrics=False'
@@ -242,6 +252,25 @@ def _check_discriminator_only(experiment: config_dict.ConfigDict) -> None:
     'penalties.discriminator[0]', penalty[0], ['wgan_gradient_penalty_loss']
   )
   _check_number('penalties.discriminator[1]', penalty[1])
+
+
+def _warn_of_settings_without_effect(
+  training: config_dict.ConfigDict,
+) -> None:
+  multipliers = training.grad_regularizes.dd_coeffs_multiplier
+  if any(terms.other_norm for terms in multipliers.values()):
+    logging.warning(
+      'dd_coeffs_multiplier.*.other_norm has no effect: no update rule has '
+      'such a drift; explicit_non_dd_coeffs sets the coefficient itself'
+    )
+  if training.alternating_player_order != 'disc_first' and (
+    training.simultaneous_updates
+    or (training.runge_kutta_updates and not _any_non_zero(multipliers))
+  ):
+    logging.warning(
+      'training.alternating_player_order has no effect: the players do not '
+      'take turns'
+    )
 
 
 def _warn_of_coefficients_not_derived(

@@ -15,6 +15,7 @@
 
 from collections.abc import Mapping
 import functools
+import math
 from typing import Any
 
 from absl import logging
@@ -79,7 +80,36 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     self._gan = build_gan(config)
     self._players, self._rule = build_update_rule(config, self._gan)
+    self._check_networks()
     self._image_metrics: metric_utils.ImageMetrics | None = None
+
+  def _check_networks(self) -> None:
+    """Raises UserError if the networks do not suit the data, or each other."""
+    wanted = self._dataset.examples.shape[1:]
+
+    def check_shapes():
+      params, _, state, _ = self.initial_train_state()
+      samples, _ = self._gan.sample(
+        params.gen, state.players.gen, self._eval_key, 2, {'is_training': True}
+      )
+      if samples.shape[1:] != wanted:
+        raise ValueError(f'samples have shape {samples.shape[1:]}')
+      outputs, *_ = self._gan.disc_forward(
+        params.disc, state, samples, True, False
+      )
+      if outputs.size != samples.shape[0]:
+        raise ValueError(
+          f'the discriminator gives {outputs.shape[1:]} an example, not one '
+          'number'
+        )
+
+    try:
+      jax.eval_shape(jax.vmap(check_shapes, axis_name='i', axis_size=1))
+    except (TypeError, ValueError) as error:
+      raise errors.UserError(
+        'config.experiment_kwargs.config.nets do not suit '
+        f'{self._dataset.name}, of shape {wanted}: {error}'
+      ) from error
 
   # Training.
 
@@ -196,9 +226,6 @@ class Experiment(train_loop.ChunkedExperiment):
     return {'high_quality_share': share, 'modes_covered': float(modes)}
 
   def _write_evaluation(self, writer, step, metrics) -> None:
-    picture = self._picture(step, beside_data=True)
-    writer.write_png(f'eval/samples_{step:08d}.png', picture)
-    writer.write_images(step, {'samples_and_data': picture})
     measured_with = {'data': self._dataset.name}
     if self._image_metrics is not None:
       measured_with = self._image_metrics.measured_with
@@ -206,6 +233,9 @@ class Experiment(train_loop.ChunkedExperiment):
       f'eval/metrics_{step:08d}.json',
       {'step': step, **metrics, 'measured_with': measured_with},
     )
+    picture = self._picture(step, beside_data=True)
+    writer.write_png(f'eval/samples_{step:08d}.png', picture)
+    writer.write_images(step, {'samples_and_data': picture})
 
   # Pictures.
 
@@ -228,7 +258,8 @@ class Experiment(train_loop.ChunkedExperiment):
     grid = data_utils.sample_grid(metric_utils.as_uint8(samples))
     if not beside_data:
       return grid
-    real = data_utils.sample_grid(self._dataset.examples[:num])
+    side = math.isqrt(num)  # There may be fewer images than places.
+    real = data_utils.sample_grid(self._dataset.examples[:num], side, side)
     gap = np.full((grid.shape[0], grid.shape[1] // 16, grid.shape[2]), 255)
     return np.concatenate([grid, gap.astype(np.uint8), real], axis=1)
 
@@ -297,7 +328,8 @@ def regularizer_coefficients(
 ):
   """Drift coefficients times their multipliers, plus explicit ones.
 
-  Terms whose multiplier and explicit coefficient are both zero in the config
+  With a schedule, the rates are those at the start of a step. Terms whose
+  multiplier and explicit coefficient are both zero in the config
   stay Python zeros, for which nothing is computed.
 
   Args:
@@ -389,6 +421,13 @@ def _check_data(config: config_dict.ConfigDict, dataset: data.Dataset) -> None:
     raise errors.UserError(
       f'{field} is more than the {len(dataset.examples)} examples of '
       f'{dataset.name}'
+    )
+  is_images = dataset.examples.ndim == 4
+  processor = 'ImageProcessor' if is_images else 'PointProcessor'
+  if config.data_processor != processor:
+    raise errors.UserError(
+      'config.experiment_kwargs.config.data_processor='
+      f'{config.data_processor} does not suit {dataset.name}; set {processor}'
     )
   unbiased = config.training.estimator_fn.startswith('unbiased')
   coefficients = jax.tree.leaves(config.training.grad_regularizes.to_dict())

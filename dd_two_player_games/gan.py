@@ -14,6 +14,7 @@
 """The two players of a GAN, their losses, and who may change which state."""
 
 from collections.abc import Callable, Mapping
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -59,7 +60,8 @@ class GANLossAux(NamedTuple):
   loss_components: Mapping[str, jax.Array]
 
 
-class LossGradient(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class LossGradient:
   """The gradient of a loss in one player's parameters, as a function.
 
   That the loss is at hand, and not only its gradient, is what lets

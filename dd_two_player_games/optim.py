@@ -314,10 +314,7 @@ def make_optimizer(
   rate = schedule if scheduler else lr
   kwargs = dict(kwargs or {})
   if name == 'momentum':
-    optimizer = optax.chain(
-      optax.trace(decay=kwargs['momentum'], nesterov=False),
-      optax.scale_by_learning_rate(rate),
-    )
+    optimizer = _momentum(rate, **kwargs)
   else:
     if name == 'sgd' and kwargs.get('momentum') == 0:
       del kwargs['momentum']  # Else optax would keep a trace of no effect.
@@ -325,6 +322,14 @@ def make_optimizer(
   if clip:
     optimizer = optax.chain(optimizer, optax.clip(clip))
   return optimizer, schedule
+
+
+def _momentum(
+  rate: float | optax.Schedule, momentum: float, nesterov: bool = False
+) -> optax.GradientTransformation:
+  return optax.chain(
+    optax.trace(momentum, nesterov), optax.scale_by_learning_rate(rate)
+  )
 
 
 def make_schedule(

@@ -257,7 +257,7 @@ def test_published_mnist_config(caplog):
   assert training.runge_kutta_order == 4
   assert 'num_eval_samples' not in config.experiment_kwargs.config
   assert config.experiment_kwargs.config.eval.num_eval_splits == 5
-  assert len(caplog.messages) == 2
+  assert len(caplog.messages) == 3
   for name in ('num_eval_samples', 'rk_disc_regularizer_weight_coeff'):
     assert any(f'{name} has no effect' in line for line in caplog.messages)
 

@@ -362,8 +362,10 @@ def test_direction_of_the_best_metric(metric, higher_is_better):
       'best_model_eval_metric_higher_is_better': higher,
     }
 
-  base_config.resolve(make_config(**settings(higher_is_better)))
-  message = error_of(**settings(not higher_is_better))
+  points = {'dataset': 'mixture_of_gaussians'}
+  experiment = {} if metric in ('IS_mean', 'FID') else points
+  base_config.resolve(make_config(experiment, **settings(higher_is_better)))
+  message = error_of(experiment, **settings(not higher_is_better))
   assert f'is {not higher_is_better}, but of {metric} ' in message
   assert message.endswith('the worst checkpoint would be kept')
 
@@ -371,6 +373,25 @@ def test_direction_of_the_best_metric(metric, higher_is_better):
 def test_best_metric_that_does_not_exist():
   message = error_of(best_model_eval_metric='IS')
   assert message.startswith("config.best_model_eval_metric: there is no 'IS'")
+
+
+@pytest.mark.parametrize(
+  ('dataset', 'metric', 'measured'),
+  [
+    ('cifar10', 'modes_covered', 'IS_mean and FID'),
+    (
+      'mixture_of_gaussians',
+      'IS_mean',
+      'modes_covered and high_quality_share',
+    ),
+  ],
+)
+def test_best_metric_of_other_data(dataset, metric, measured):
+  message = error_of({'dataset': dataset}, best_model_eval_metric=metric)
+  assert message == (
+    f'config.best_model_eval_metric={metric} is not measured on {dataset}; '
+    f'there is {measured}'
+  )
 
 
 def test_best_metric_that_is_not_measured():
@@ -469,3 +490,34 @@ def test_explicit_coefficients_are_anyones_choice(caplog):
     'training.num_disc_updates': 2,
   }
   assert warnings_of(caplog, settings) == []
+
+
+def test_drift_that_no_rule_has_is_warned_about(caplog):
+  terms = 'training.grad_regularizes.dd_coeffs_multiplier.disc.other_norm'
+  (message,) = warnings_of(caplog, {terms: 1.0})
+  assert 'other_norm has no effect' in message
+
+
+@pytest.mark.parametrize(
+  'rule', ['simultaneous_updates', 'runge_kutta_updates']
+)
+def test_order_of_players_that_take_no_turns_is_warned_about(caplog, rule):
+  gen_first = {'training.alternating_player_order': 'gen_first'}
+  assert warnings_of(caplog, gen_first) == []
+  (message,) = warnings_of(caplog, gen_first | {f'training.{rule}': True})
+  assert message.startswith('training.alternating_player_order has no effect')
+
+
+def test_momentum_takes_its_own_arguments_only():
+  settings = {'optimizers.generator.name': 'momentum'}
+  assert 'momentum' in error_of(settings)
+  assert 'foo' in error_of(
+    settings | {'optimizers.generator.kwargs': {'momentum': 0.9, 'foo': 1}}
+  )
+
+
+def test_the_word_none_is_read_as_none():
+  config = make_config({'param_transformers.discriminator': 'None'})
+  base_config.resolve(config)
+  resolved = config.experiment_kwargs.config
+  assert resolved.param_transformers.discriminator is None

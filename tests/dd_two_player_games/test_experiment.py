@@ -22,6 +22,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+from ml_collections import config_dict
 import numpy as np
 from PIL import Image
 import pytest
@@ -607,6 +608,53 @@ def test_unbiased_estimates_need_two_examples_a_device(estimator):
   make(points_config(few))  # Nothing to estimate.
   biased = {'estimator_fn': 'biased_estimate_grad_fn'}
   make(points_config(few | CANCEL | biased))
+
+
+def test_processor_of_other_data():
+  message = error_of(points_config(data_processor='ImageProcessor'))
+  assert message.endswith(
+    'does not suit mixture_of_gaussians; set PointProcessor'
+  )
+
+
+@pytest.mark.parametrize(
+  ('nets', 'reason'),
+  [
+    ({'discriminator': 'CifarDiscriminator'}, 'samples have shape (32, 32, 3)'),
+    ({'discriminator': 'DCGANGenerator'}, 'not one number'),
+    ({'gen_kwargs': {'output_size': 32}}, 'samples have shape (32, 32, 1)'),
+    ({'gen_kwargs': {'output_size': 30}}, 'must be divisible by 2'),
+  ],
+)
+def test_networks_of_other_data(nets, reason):
+  config = images_config()
+  with config.unlocked():
+    for name, value in nets.items():
+      config.nets[name] = (
+        config_dict.ConfigDict(value) if isinstance(value, dict) else value
+      )
+    if 'discriminator' in nets:
+      config.nets.disc_kwargs = config_dict.ConfigDict()
+    if nets.get('discriminator') == 'CifarDiscriminator':
+      config.nets.generator = 'CifarGenerator'
+      config.nets.gen_kwargs = config_dict.ConfigDict()
+  message = error_of(config)
+  assert message.startswith('config.experiment_kwargs.config.nets do not suit')
+  assert reason in message
+
+
+def test_picture_of_few_images_beside_samples(tmp_path):
+  path = tmp_path / 'few.npz'
+  np.savez(path, images=np.full((9, 28, 28), 255, np.uint8))
+  made = make(
+    images_config(dataset=str(path), eval={'run_image_metrics': False})
+  )
+  made.ensure_train_state()
+  writer = run_directory.Writer(str(tmp_path), 'eval')
+  made.evaluate(global_step=0, rng=None, writer=writer)
+  writer.close()
+  assert (tmp_path / 'eval/samples_00000000.png').exists()
+  assert (tmp_path / 'eval/metrics_00000000.json').exists()
 
 
 def test_data_set_that_does_not_exist():

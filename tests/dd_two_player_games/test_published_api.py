@@ -247,11 +247,6 @@ def test_gradients_are_those_of_the_losses(setup, loss_of, wrt):
   assert_close(jitted(params, state, batch, rng), gradient)
 
 
-@pytest.mark.xfail(
-  raises=TypeError,
-  strict=True,
-  reason='LossGradient is a tuple: JAX cannot refer to it weakly',
-)
 def test_gradients_are_functions_that_jax_transforms_directly(setup):
   model, params, state, batch = setup
   jitted = jax.jit(model.disc_loss_fn_disc_grads, static_argnums=4)
