@@ -32,6 +32,7 @@ INSTALL_REQUIRES = [
   'pillow>=11',
   'scipy>=1.14',
   'setuptools>=70',
+  'tensorboard>=2.18',
   'tensorboardX>=2.6',
   'tensorflow>=2.20,<2.22',
   'tensorflow-datasets>=4.9.8',

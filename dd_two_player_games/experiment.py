@@ -16,6 +16,7 @@
 from collections.abc import Mapping
 import functools
 import math
+import os
 from typing import Any
 
 from absl import logging
@@ -207,6 +208,7 @@ class Experiment(train_loop.ChunkedExperiment):
       num_splits=evaluation.num_eval_splits,
       images_per_split=evaluation.num_inception_images,
       data_name=self._dataset.name,
+      cache_dir=os.path.join(launch.cache_folder(), 'image_statistics'),
     )
     if image_metrics.real_images_repeat:
       logging.warning(

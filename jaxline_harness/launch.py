@@ -473,14 +473,19 @@ def _log_activity(activity_name: str) -> Iterator[None]:
   logging.info('%s done', activity_name)
 
 
+def cache_folder() -> str:
+  """Returns where to keep what can be computed again; it may not exist."""
+  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  return os.path.join(home, 'jaxline_harness')
+
+
 def _enable_compilation_cache() -> None:
   """Caches compiled programs on disk unless the user has chosen otherwise."""
   import jax  # pylint: disable=g-import-not-at-top
 
   if jax.config.values.get('jax_compilation_cache_dir') is not None:
     return
-  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-  folder = os.path.join(home, 'jaxline_harness', _machine())
+  folder = os.path.join(cache_folder(), _machine())
   try:
     os.makedirs(folder, exist_ok=True)
   except OSError:
@@ -562,7 +567,8 @@ def _print_end_of_training(
   ):
     if os.path.exists(os.path.join(folder, name)):
       print(f'  {name}')
-  print(f'Curves: tensorboard --logdir {folder}', flush=True)
+  tensorboard = os.path.join(os.path.dirname(sys.executable), 'tensorboard')
+  print(f'Curves: {tensorboard} --logdir {folder}', flush=True)
 
 
 def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:

@@ -44,6 +44,7 @@ def _set_environment() -> None:
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('MPLBACKEND', 'agg')
+  os.environ['XDG_CACHE_HOME'] = str(ROOT / '.cache')
   os.environ.setdefault(
     'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'jax_tests')
   )
