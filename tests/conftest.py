@@ -23,6 +23,7 @@ the environment already has stays as it is.
 
 import os
 import pathlib
+import sys
 
 import pytest
 
@@ -66,3 +67,15 @@ def one_device_env() -> dict[str, str]:
   env = dict(os.environ)
   env['XLA_FLAGS'] = ' '.join(_without_device_count(env['XLA_FLAGS']))
   return env
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _compiled_programs_are_dropped():
+  """Frees the programs of each file.
+
+  Each holds memory mappings, of which a process may have some 65,000: with the
+  programs of all tests XLA's compiler crashes.
+  """
+  yield
+  if 'jax' in sys.modules:
+    sys.modules['jax'].clear_caches()
