@@ -122,7 +122,7 @@ def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   for name in config:
     if name not in base:
       raise errors.UserError(
-        f'config.{name} does not exist{suggestion(name, base.keys())}'
+        f'config.{name} does not exist{_suggestion(name, base.keys())}'
       )
   with config.unlocked():
     for name in base:
@@ -131,7 +131,7 @@ def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   return config
 
 
-def suggestion(name: str, names: Iterable[str]) -> str:
+def _suggestion(name: str, names: Iterable[str]) -> str:
   """Returns '; did you mean X?' for the nearest name, or ''."""
   names = list(names)
   near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
@@ -406,7 +406,7 @@ def _check_overrides(
     )
     if name not in known and not free:
       raise errors.UserError(
-        f'config.{name} does not exist{suggestion(name, known)}'
+        f'config.{name} does not exist{_suggestion(name, known)}'
       )
     node = config
     for parent in parents:
