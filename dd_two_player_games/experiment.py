@@ -19,7 +19,6 @@ import math
 import os
 from typing import Any
 
-from absl import logging
 import jax
 from jax import lax
 import jax.numpy as jnp
@@ -202,7 +201,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _make_image_metrics(self) -> metric_utils.ImageMetrics:
     evaluation = self._config.eval
-    image_metrics = metric_utils.ImageMetrics(
+    return metric_utils.ImageMetrics(
       make_classifier(self._config),
       self._dataset.examples,
       num_splits=evaluation.num_eval_splits,
@@ -210,15 +209,6 @@ class Experiment(train_loop.ChunkedExperiment):
       data_name=self._dataset.name,
       cache_dir=os.path.join(launch.cache_folder(), 'image_statistics'),
     )
-    if image_metrics.real_images_repeat:
-      logging.warning(
-        '%s has %d images, fewer than the %d of eval.num_eval_splits × '
-        'eval.num_inception_images: real images repeat',
-        self._dataset.name,
-        len(self._dataset.examples),
-        evaluation.num_eval_splits * evaluation.num_inception_images,
-      )
-    return image_metrics
 
   def _point_metrics(self) -> dict[str, float]:
     if self._dataset.name != data_utils.MIXTURE_NAME:

@@ -371,6 +371,15 @@ class ImageMetrics:
     self._data_name = data_name
     self._cache_dir = pathlib.Path(cache_dir) if cache_dir else None
     self._statistics: DataStatistics | None = None
+    if self.real_images_repeat:
+      # Here, and not where they are classified: a cache may spare that.
+      logging.warning(
+        'The real images repeat: %d are fewer than %d splits of %d, and they '
+        'repeat in one order.',
+        len(self._real_images),
+        num_splits,
+        images_per_split,
+      )
 
   @property
   def real_images_repeat(self) -> bool:
@@ -458,13 +467,6 @@ class ImageMetrics:
   def _compute_statistics(self) -> DataStatistics:
     wanted = self.num_splits * self.images_per_split
     logging.info('Classifying %d real images.', wanted)
-    if self.real_images_repeat:
-      logging.warning(
-        'There are %d real images, fewer than %d splits of %d: they repeat.',
-        len(self._real_images),
-        self.num_splits,
-        self.images_per_split,
-      )
     # Data sets may be sorted by class, splits must not be.
     order = np.random.default_rng(0).permutation(len(self._real_images))
     order = np.resize(order, wanted)
