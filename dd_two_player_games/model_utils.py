@@ -13,6 +13,7 @@
 # limitations under the License.
 """Sampling from a trained generator, as evaluation needs it."""
 
+from collections.abc import Callable
 import functools
 from typing import Any
 
@@ -22,6 +23,18 @@ from dd_two_player_games import gan
 
 # Batch norm with the statistics of training, not of the batch.
 _EVALUATION = {'is_training': False}
+
+
+@functools.lru_cache(maxsize=4)
+def _sample_fn(model: gan.GAN, pmap: bool) -> Callable[..., jax.Array]:
+  """One compiled function a model, for the samplers of all its checkpoints."""
+
+  def sample(batch_size, params, state, rng):
+    return model.sample(params, state, rng, batch_size, _EVALUATION)[0]
+
+  if pmap:
+    return jax.pmap(sample, axis_name='i', static_broadcasted_argnums=0)
+  return jax.jit(sample, static_argnums=0)
 
 
 class Sampler:
@@ -40,16 +53,7 @@ class Sampler:
     """
     self._params = params.gen
     self._state = state.players.gen
-
-    def sample(batch_size, params, state, rng):
-      return model.sample(params, state, rng, batch_size, _EVALUATION)[0]
-
-    if pmap:
-      self._sample = jax.pmap(
-        sample, axis_name='i', static_broadcasted_argnums=0
-      )
-    else:
-      self._sample = functools.partial(jax.jit, static_argnums=0)(sample)
+    self._sample = _sample_fn(model, pmap)
 
   def sample_batch(self, batch_size: int, rng: jax.Array) -> jax.Array:
     """Draws samples.
