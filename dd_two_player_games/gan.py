@@ -207,14 +207,9 @@ class GAN:
       The outputs, the discriminator's new state, its transformed parameters,
       and the transform's new state (None without a transform).
     """
-    transform_state = None
-    if self._disc_param_transform:
-      disc_params, transform_state = self._disc_param_transform.apply(
-        {},
-        state.param_transforms.disc,
-        disc_params,
-        update_stats=update_stats,
-      )
+    disc_params, transform_state = self._transformed(
+      disc_params, state, update_stats
+    )
     outputs, disc_state = self._disc.apply(
       disc_params, state.players.disc, inputs, is_training
     )
@@ -320,16 +315,39 @@ class GAN:
   def _outputs(
     self, params, state, data_batch, samples, is_training, update_stats
   ):
-    # One pass over both, so that they meet the same state and renew it once.
-    outputs, *new_state = self.disc_forward(
-      params.disc,
-      state,
-      jnp.concatenate((data_batch, samples)),
-      is_training,
-      update_stats,
+    disc_params, transform_state = self._transformed(
+      params.disc, state, update_stats
     )
-    num_data = data_batch.shape[0]
-    return outputs[:num_data], outputs[num_data:], *new_state
+    disc_state = state.players.disc
+
+    def forward(inputs):
+      return self._disc.apply(disc_params, disc_state, inputs, is_training)
+
+    if disc_state:
+      # One pass over both, so that they meet the same state and renew it once.
+      outputs, disc_state = forward(jnp.concatenate((data_batch, samples)))
+      num_data = data_batch.shape[0]
+      real_outputs, sample_outputs = outputs[:num_data], outputs[num_data:]
+    else:
+      # Nothing ties the examples together. With two passes, what concerns the
+      # samples alone, as most of the regularisers do, leaves out the data.
+      real_outputs, _ = forward(data_batch)
+      sample_outputs, _ = forward(samples)
+    return (
+      real_outputs,
+      sample_outputs,
+      disc_state,
+      disc_params,
+      transform_state,
+    )
+
+  def _transformed(self, disc_params, state, update_stats):
+    """The discriminator's transformed parameters, the transform's new state."""
+    if not self._disc_param_transform:
+      return disc_params, None
+    return self._disc_param_transform.apply(
+      {}, state.param_transforms.disc, disc_params, update_stats=update_stats
+    )
 
 
 def _transform(make_module, kwargs) -> hk.TransformedWithState:

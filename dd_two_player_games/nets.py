@@ -23,9 +23,10 @@ from typing import Any
 
 import haiku as hk
 import jax
-from jax import lax
 import jax.numpy as jnp
 import numpy as np
+
+from dd_two_player_games import convolutions
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -57,11 +58,9 @@ class NoOpTree(hk.Module):
 
 
 class Conv2D(hk.Module):
-  """`hk.Conv2D` with padding SAME; on the CPU, as one matrix product.
+  """`hk.Conv2D` with padding SAME, computed as the backend does it best.
 
-  XLA's CPU backend computes the weight gradients of its convolutions far below
-  the machine's matrix-product rate, and about twenty times slower still inside
-  a device loop. Parameters, their names and the results are Haiku's.
+  Parameters, their names and the results are Haiku's; see `convolutions`.
   """
 
   def __init__(
@@ -80,16 +79,7 @@ class Conv2D(hk.Module):
     shape = (*self._kernel_shape, x.shape[-1], self._output_channels)
     w = hk.get_parameter('w', shape, x.dtype, _scaled_init(shape[:-1]))
     b = hk.get_parameter('b', shape[-1:], x.dtype, jnp.zeros)
-    if jax.default_backend() == 'cpu':
-      return conv_as_matmul(x, w, self._stride) + b
-    strides = (self._stride, self._stride)
-    dimensions = ('NHWC', 'HWIO', 'NHWC')
-    return (
-      lax.conv_general_dilated(
-        x, w, strides, 'SAME', dimension_numbers=dimensions
-      )
-      + b
-    )
+    return convolutions.conv(x, w, self._stride) + b
 
 
 class Conv2DTranspose(hk.Module):
@@ -112,99 +102,7 @@ class Conv2DTranspose(hk.Module):
     fan_in = (*self._kernel_shape, x.shape[-1])
     w = hk.get_parameter('w', shape, x.dtype, _scaled_init(fan_in))
     b = hk.get_parameter('b', shape[2:3], x.dtype, jnp.zeros)
-    if jax.default_backend() == 'cpu':
-      return conv_transpose_as_matmul(x, w, self._stride) + b
-    strides = (self._stride, self._stride)
-    dimensions = ('NHWC', 'HWOI', 'NHWC')
-    return (
-      lax.conv_transpose(x, w, strides, 'SAME', dimension_numbers=dimensions)
-      + b
-    )
-
-
-def conv_as_matmul(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
-  """A convolution with padding SAME as patches times kernel.
-
-  Args:
-    x: images, (N, H, W, C).
-    w: kernel, (height, width, C, O).
-    stride: of both dimensions.
-
-  Returns:
-    Shape (N, ceil(H / stride), ceil(W / stride), O).
-  """
-  height, width, channels, outputs = w.shape
-  pads = lax.padtype_to_pads(
-    x.shape[1:3], (height, width), (stride, stride), 'SAME'
-  )
-  rows, columns = (math.ceil(size / stride) for size in x.shape[1:3])
-  x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-  taps = [
-    x[
-      :,
-      i : i + stride * (rows - 1) + 1 : stride,
-      j : j + stride * (columns - 1) + 1 : stride,
-    ]
-    for i in range(height)
-    for j in range(width)
-  ]
-  patches = jnp.concatenate(taps, axis=-1)
-  return patches @ w.reshape(height * width * channels, outputs)
-
-
-def conv_transpose_as_matmul(
-  x: jax.Array, w: jax.Array, stride: int
-) -> jax.Array:
-  """A transposed convolution with padding SAME: columns added with overlap.
-
-  Each input pixel times the kernel gives a patch of the output. The patches
-  are cut into tiles of stride × stride; tiles with the same place in their
-  patch do not overlap and form an image of their own, so that the output is
-  the sum of a few shifted images.
-
-  Args:
-    x: images, (N, H, W, C).
-    w: kernel, (height, width, O, C).
-    stride: of both dimensions.
-
-  Returns:
-    Shape (N, H * stride, W * stride, O).
-  """
-  kernel, outputs = w.shape[:2], w.shape[2]
-  num, rows, columns, _ = x.shape
-  tiles = [math.ceil(size / stride) for size in kernel]
-  # What lax cuts off before the first output pixel.
-  crops = [
-    size - 1 - (size - 1 if stride > size - 1 else (size + stride - 1) // 2)
-    for size in kernel
-  ]
-  w = w[::-1, ::-1]
-  w = jnp.pad(
-    w,
-    [(0, t * stride - k) for t, k in zip(tiles, kernel, strict=True)]
-    + [(0, 0), (0, 0)],
-  )
-  w = w.reshape(tiles[0], stride, tiles[1], stride, outputs, -1)
-  patches = jnp.einsum('nhwc,aibjoc->abnhiwjo', x, w)
-  images = patches.reshape(
-    *tiles, num, rows * stride, columns * stride, outputs
-  )
-  shifted = [
-    _shift(images[a, b], stride * a - crops[0], stride * b - crops[1])
-    for a in range(tiles[0])
-    for b in range(tiles[1])
-  ]
-  return functools.reduce(jnp.add, shifted)
-
-
-def _shift(images: jax.Array, down: int, right: int) -> jax.Array:
-  """Moves images within their frame; what leaves it is lost."""
-  zero = (0, 0, 0)
-  return lax.pad(
-    images,
-    jnp.zeros((), images.dtype),
-    (zero, (down, -down, 0), (right, -right, 0), zero),
-  )
+    return convolutions.conv_transpose(x, w, self._stride) + b
 
 
 class ConvNet2D(hk.Module):

@@ -1,0 +1,304 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Convolutions with padding SAME, each in the form that its backend runs best.
+
+On accelerators these are XLA's. XLA's CPU backend computes the gradients of
+convolutions far below the machine's matrix-product rate, and those of weights
+about twenty times slower still inside a device loop. There a convolution is
+matrix products of overlapping tiles of the image:
+
+- Between few channels a tile is what one output sees: tiles times kernel.
+- Else a tile is what 4 × 4 outputs see, and Winograd's minimal filtering takes
+  1.8 to 7 times fewer products. With t = 4 + r - 1 and r taps along a
+  dimension, :math:`Y = A^\\top [(G w G^\top) (B^\\top X B)] A`, where the bracket
+  is a matrix product over channels for each of t × t numbers. A stride s makes
+  s × s pixels one pixel with more channels, and a kernel of r = k / s taps.
+
+Cutting tiles is a linear operation whose transpose adds overlapping tiles.
+Both are primitives here, each the other's transpose, so that derivatives of
+any order are as fast as the convolution; what JAX would derive is a
+scatter-add. Everything else is differentiated as usual.
+
+References:
+  Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016.
+"""
+
+import functools
+import math
+
+import jax
+from jax import lax
+from jax.extend import core
+from jax.interpreters import ad
+from jax.interpreters import batching
+from jax.interpreters import mlir
+import jax.numpy as jnp
+import numpy as np
+
+_DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
+# Outputs of a Winograd tile along a dimension, the most taps it is used for
+# (beyond, it loses digits), and the fewest channels for which it pays.
+_WINOGRAD_OUTPUTS = 4
+_WINOGRAD_TAPS = (2, 5)
+_WINOGRAD_CHANNELS = 8
+# Interpolation points of Winograd's matrices; the last one is infinity.
+_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)
+
+
+def conv(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+  """A convolution with padding SAME.
+
+  Args:
+    x: images, (N, H, W, C).
+    w: kernel, (height, width, C, O).
+    stride: of both dimensions.
+
+  Returns:
+    Shape (N, ceil(H / stride), ceil(W / stride), O).
+  """
+  if jax.default_backend() == 'cpu':
+    return conv_as_matmul(x, w, stride)
+  return lax.conv_general_dilated(
+    x, w, (stride, stride), 'SAME', dimension_numbers=_DIMENSIONS
+  )
+
+
+def conv_transpose(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+  """A transposed convolution with padding SAME.
+
+  Args:
+    x: images, (N, H, W, C).
+    w: kernel, (height, width, O, C).
+    stride: of both dimensions.
+
+  Returns:
+    Shape (N, H * stride, W * stride, O).
+  """
+  if jax.default_backend() == 'cpu':
+    return conv_transpose_as_matmul(x, w, stride)
+  dimensions = ('NHWC', 'HWOI', 'NHWC')
+  return lax.conv_transpose(
+    x, w, (stride, stride), 'SAME', dimension_numbers=dimensions
+  )
+
+
+def conv_as_matmul(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+  """`conv` as matrix products."""
+  taps = [math.ceil(size / stride) for size in w.shape[:2]]
+  fewest, most = _WINOGRAD_TAPS
+  if min(w.shape[2:]) >= _WINOGRAD_CHANNELS and all(
+    fewest <= r <= most for r in taps
+  ):
+    return _winograd(x, w, stride)
+  tiles = _tiles(x, w.shape[:2], stride, w.shape[:2], stride)
+  patches = tiles.reshape(*tiles.shape[:3], -1)
+  return patches @ w.reshape(-1, w.shape[3])
+
+
+def conv_transpose_as_matmul(
+  x: jax.Array, w: jax.Array, stride: int
+) -> jax.Array:
+  """`conv_transpose` as matrix products: the transpose of `conv_as_matmul`."""
+  num, rows, columns, _ = x.shape
+  images = jax.ShapeDtypeStruct(
+    (num, rows * stride, columns * stride, w.shape[2]), x.dtype
+  )
+  # Haiku's and XLA's transposed convolutions do not flip the kernel, as the
+  # transpose of a convolution does.
+  flipped = w[::-1, ::-1]
+  transposed = jax.linear_transpose(
+    lambda y: conv_as_matmul(y, flipped, stride), images
+  )
+  return transposed(x)[0]
+
+
+def _winograd(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
+  """`conv` by minimal filtering; see the module."""
+  s, m = stride, _WINOGRAD_OUTPUTS
+  channels, out_channels = w.shape[2:]
+  outputs = _outputs(x, s)
+  grid = tuple(math.ceil(size / m) for size in outputs)
+  taps = tuple(math.ceil(size / s) for size in w.shape[:2])
+  a, g, b = (
+    jnp.asarray(np.kron(rows, columns), x.dtype)
+    for rows, columns in zip(
+      *(_winograd_matrices(r) for r in taps), strict=True
+    )
+  )
+  tile = tuple(m + r - 1 for r in taps)
+
+  tiles = _tiles(x, w.shape[:2], s, tuple(t * s for t in tile), m * s)
+  tiles = tiles.reshape(-1, tile[0], s, tile[1], s, channels)
+  tiles = tiles.transpose(1, 3, 0, 2, 4, 5).reshape(math.prod(tile), -1)
+  tiles = (b @ tiles).reshape(math.prod(tile), -1, s * s * channels)
+
+  extra = [(0, r * s - k) for r, k in zip(taps, w.shape[:2], strict=True)]
+  w = jnp.pad(w, (*extra, (0, 0), (0, 0)))
+  w = w.reshape(taps[0], s, taps[1], s, channels, out_channels)
+  w = w.transpose(0, 2, 1, 3, 4, 5).reshape(math.prod(taps), -1)
+  w = (g @ w).reshape(math.prod(tile), s * s * channels, out_channels)
+
+  products = jnp.einsum('tnc,tco->tno', tiles, w)
+  y = (a @ products.reshape(math.prod(tile), -1)).reshape(
+    m, m, x.shape[0], *grid, out_channels
+  )
+  y = y.transpose(2, 3, 0, 4, 1, 5).reshape(
+    x.shape[0], m * grid[0], m * grid[1], out_channels
+  )
+  return y[:, : outputs[0], : outputs[1]]
+
+
+@functools.lru_cache
+def _winograd_matrices(taps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+  """A transposed, G and B transposed of a one-dimensional tile.
+
+  Multiplying polynomials of degrees m - 1 and r - 1 by their values at
+  t = m + r - 1 points is Toom and Cook's algorithm; minimal filtering is its
+  transpose.
+  """
+  size = _WINOGRAD_OUTPUTS + taps - 1
+
+  def values(degree):
+    finite = np.vander(_POINTS[: size - 1], degree, increasing=True)
+    return np.vstack([finite, np.eye(degree)[-1:]])
+
+  b = np.linalg.inv(values(size)).T
+  # Between G and B there is one free factor a point: B's largest entry is 1.
+  factors = np.abs(b).max(axis=1, keepdims=True)
+  return values(_WINOGRAD_OUTPUTS).T, values(taps) * factors, b / factors
+
+
+def _outputs(x: jax.Array, stride: int) -> tuple[int, int]:
+  return math.ceil(x.shape[1] / stride), math.ceil(x.shape[2] / stride)
+
+
+def _tiles(x, kernel, stride, size, step):
+  """Tiles that begin where a convolution's padding SAME does; to its end."""
+  low = [
+    pads[0]
+    for pads in lax.padtype_to_pads(
+      x.shape[1:3], kernel, (stride, stride), 'SAME'
+    )
+  ]
+  # As many as give each output its pixels; those over the edge see zeros.
+  grid = tuple(math.ceil(n * stride / step) for n in _outputs(x, stride))
+  extent = [(n - 1) * step + z for n, z in zip(grid, size, strict=True)]
+  pads = [
+    (before, whole - before - given, 0)
+    for before, whole, given in zip(low, extent, x.shape[1:3], strict=True)
+  ]
+  keep = (0, 0, 0)
+  x = lax.pad(x, jnp.zeros((), x.dtype), (keep, *pads, keep))
+  return cut_tiles(x, size=size, step=step)
+
+
+# The two primitives. A tile of `size` begins at each `step` pixels, and the
+# image ends where the last tile does.
+
+
+def cut_tiles(
+  images: jax.Array, *, size: tuple[int, int], step: int
+) -> jax.Array:
+  """Cuts images into tiles, which may overlap.
+
+  Args:
+    images: (N, H, W, C), with H = (rows - 1) * step + size[0], W likewise.
+    size: of a tile, (height, width).
+    step: between two tiles' first pixels.
+
+  Returns:
+    Tiles, (N, rows, columns, height, width, C).
+  """
+  return _cut_p.bind(images, size=size, step=step)
+
+
+def add_tiles(tiles: jax.Array, *, step: int) -> jax.Array:
+  """Adds tiles, where they overlap, to images: the transpose of `cut_tiles`.
+
+  Args:
+    tiles: (N, rows, columns, height, width, C).
+    step: between two tiles' first pixels.
+
+  Returns:
+    Images, (N, (rows - 1) * step + height, (columns - 1) * step + width, C).
+  """
+  return _add_p.bind(tiles, size=tiles.shape[3:5], step=step)
+
+
+def _cut(images, *, size, step):
+  num_tiles = [
+    (whole - z) // step + 1
+    for whole, z in zip(images.shape[1:3], size, strict=True)
+  ]
+  rows, columns = (
+    np.arange(n)[:, None] * step + np.arange(z)
+    for n, z in zip(num_tiles, size, strict=True)
+  )
+  tiles = images.at[:, rows[:, None, :, None], columns[None, :, None, :]]
+  return tiles.get(mode='promise_in_bounds')
+
+
+def _add(tiles, *, size, step):
+  """Tiles' parts of step × step do not overlap: they make images to add."""
+  num, rows, columns, _, _, channels = tiles.shape
+  parts = [math.ceil(z / step) for z in size]
+  extra = [(0, p * step - z) for p, z in zip(parts, size, strict=True)]
+  tiles = jnp.pad(tiles, ((0, 0),) * 3 + (*extra, (0, 0)))
+  tiles = tiles.reshape(
+    num, rows, columns, parts[0], step, parts[1], step, channels
+  )
+  shifted = [
+    jnp.pad(
+      tiles[:, :, :, i, :, j],
+      ((0, 0), (i, parts[0] - 1 - i), (j, parts[1] - 1 - j)) + ((0, 0),) * 3,
+    )
+    for i in range(parts[0])
+    for j in range(parts[1])
+  ]
+  images = functools.reduce(jnp.add, shifted).transpose(0, 1, 3, 2, 4, 5)
+  images = images.reshape(
+    num, images.shape[1] * step, images.shape[3] * step, channels
+  )
+  return images[:, : (rows - 1) * step + size[0], : (columns - 1) * step + size[1]]
+
+
+_cut_p = core.Primitive('cut_tiles')
+_add_p = core.Primitive('add_tiles')
+
+
+def _define(primitive, function, transpose):
+  """Makes a primitive linear in its one argument, whose first axis is free."""
+
+  def abstract_eval(x, **kwargs):
+    out = jax.eval_shape(functools.partial(function, **kwargs), x)
+    return jax.core.ShapedArray(out.shape, out.dtype)
+
+  def batch(args, axes, **kwargs):
+    x = jnp.moveaxis(args[0], axes[0], 0)
+    merged = x.reshape(-1, *x.shape[2:])
+    out = primitive.bind(merged, **kwargs)
+    return out.reshape(*x.shape[:2], *out.shape[1:]), 0
+
+  primitive.def_impl(jax.jit(function, static_argnames=('size', 'step')))
+  primitive.def_abstract_eval(abstract_eval)
+  lowering = mlir.lower_fun(function, multiple_results=False)
+  mlir.register_lowering(primitive, lowering)
+  batching.primitive_batchers[primitive] = batch
+  ad.deflinear2(
+    primitive, lambda cotangent, x, **kwargs: [transpose.bind(cotangent, **kwargs)]
+  )
+
+
+_define(_cut_p, _cut, transpose=_add_p)
+_define(_add_p, _add, transpose=_cut_p)
