@@ -43,6 +43,7 @@ from differentiable_games import adjustments
 from jaxline_harness import data
 from jaxline_harness import errors
 from jaxline_harness import launch
+from jaxline_harness import prng
 from jaxline_harness import train_loop
 
 _NUM_SHOWN = {'images': 64, 'points': 4096}
@@ -140,7 +141,10 @@ class Experiment(train_loop.ChunkedExperiment):
   def update(
     self, train_state: optim.TrainState, data: dict[str, jax.Array]
   ) -> tuple[optim.TrainState, dict[str, jax.Array]]:
-    draw = functools.partial(self._draw, data, train_state.global_step)
+    # Players may share a draw.
+    draw = functools.cache(
+      functools.partial(self._draw, data, train_state.global_step)
+    )
     train_state, logs = self._rule.step(train_state, draw)
     logs.update(singular_values(train_state.state.param_transforms.disc))
     train_state = train_state._replace(global_step=train_state.global_step + 1)
@@ -161,7 +165,7 @@ class Experiment(train_loop.ChunkedExperiment):
     rng = jax.random.fold_in(
       jax.random.fold_in(device_data['latents_key'], number), device
     )
-    return self._processor.preprocess(batch), rng
+    return self._processor.preprocess(batch), prng.step_key(rng)
 
   def write_samples(self, writer: Any, global_step: int) -> None:
     writer.write_png(

@@ -60,6 +60,18 @@ class GANLossAux(NamedTuple):
   loss_components: Mapping[str, jax.Array]
 
 
+class _Forward(NamedTuple):
+  """What a pass through both networks gives."""
+
+  samples: jax.Array
+  gen_state: Any
+  real_outputs: jax.Array
+  sample_outputs: jax.Array
+  disc_state: Any
+  disc_params: Any  # Transformed.
+  transform_state: Any
+
+
 @dataclasses.dataclass(frozen=True)
 class LossGradient:
   """The gradient of a loss in one player's parameters, as a function.
@@ -239,30 +251,10 @@ class GAN:
     Returns:
       The loss and a GANLossAux.
     """
-    samples, gen_state = self._samples(
-      params, state, data_batch, rng, is_training
+    forward = self._forward(
+      params, state, data_batch, rng, is_training, one_pass=True
     )
-    real_outputs, sample_outputs, disc_state, disc_params, transform_state = (
-      self._outputs(
-        params, state, data_batch, samples, is_training, is_training
-      )
-    )
-    loss, components = self._losses.disc(real_outputs, sample_outputs)
-    if self._disc_penalty:
-
-      def disc_apply(x):
-        return self._disc.apply(disc_params, disc_state, x, is_training)[0]
-
-      loss += self._disc_penalty.coeff * self._disc_penalty.fn(
-        disc_apply, rng, data_batch, samples
-      )
-    new_state = GANState(
-      players=GANTuple(
-        disc=disc_state, gen=keep_batch_norm(gen_state, state.players.gen)
-      ),
-      param_transforms=state.param_transforms._replace(disc=transform_state),
-    )
-    return loss, GANLossAux(new_state, {'disc_loss': loss}, components)
+    return self._disc_loss(forward, state, data_batch, rng, is_training)
 
   @functools.partial(jax.jit, static_argnums=(0, 5))
   def gen_loss(
@@ -281,19 +273,27 @@ class GAN:
 
     Arguments and result are those of `disc_loss`.
     """
-    samples, gen_state = self._samples(
-      params, state, data_batch, rng, is_training
-    )
-    real_outputs, sample_outputs, disc_state, _, _ = self._outputs(
-      params, state, data_batch, samples, is_training, False
-    )
-    loss, components = self._losses.gen(real_outputs, sample_outputs)
-    new_state = state._replace(
-      players=GANTuple(
-        disc=keep_batch_norm(disc_state, state.players.disc), gen=gen_state
-      )
-    )
-    return loss, GANLossAux(new_state, {'gen_loss': loss}, components)
+    forward = self._forward(params, state, data_batch, rng, is_training)
+    return self._gen_loss(forward, state)
+
+  @functools.partial(jax.jit, static_argnums=(0, 5))
+  def both_losses(
+    self,
+    params: GANTuple,
+    state: GANState,
+    data_batch: jax.Array,
+    rng: jax.Array,
+    is_training: bool,
+  ) -> tuple[GANTuple, GANTuple]:
+    """Both losses from one pass: GANTuples of losses and of GANLossAux.
+
+    Arguments are those of `disc_loss`; what it gives for a player is what that
+    player's loss alone gives.
+    """
+    forward = self._forward(params, state, data_batch, rng, is_training)
+    disc = self._disc_loss(forward, state, data_batch, rng, is_training)
+    gen = self._gen_loss(forward, state)
+    return GANTuple(disc[0], gen[0]), GANTuple(disc[1], gen[1])
 
   def disc_loss_components(self, *args) -> Mapping[str, jax.Array]:
     """The named parts of `disc_loss(*args)`."""
@@ -303,37 +303,74 @@ class GAN:
     """The named parts of `gen_loss(*args)`."""
     return self.gen_loss(*args)[1].loss_components
 
-  def _samples(self, params, state, data_batch, rng, is_training):
-    return self.sample(
+  def _disc_loss(self, forward, state, data_batch, rng, is_training):
+    loss, components = self._losses.disc(
+      forward.real_outputs, forward.sample_outputs
+    )
+    if self._disc_penalty:
+
+      def disc_apply(x):
+        return self._disc.apply(
+          forward.disc_params, forward.disc_state, x, is_training
+        )[0]
+
+      loss += self._disc_penalty.coeff * self._disc_penalty.fn(
+        disc_apply, rng, data_batch, forward.samples
+      )
+    new_state = GANState(
+      players=GANTuple(
+        disc=forward.disc_state,
+        gen=keep_batch_norm(forward.gen_state, state.players.gen),
+      ),
+      param_transforms=state.param_transforms._replace(
+        disc=forward.transform_state
+      ),
+    )
+    return loss, GANLossAux(new_state, {'disc_loss': loss}, components)
+
+  def _gen_loss(self, forward, state):
+    loss, components = self._losses.gen(
+      forward.real_outputs, forward.sample_outputs
+    )
+    new_state = state._replace(
+      players=GANTuple(
+        disc=keep_batch_norm(forward.disc_state, state.players.disc),
+        gen=forward.gen_state,
+      )
+    )
+    return loss, GANLossAux(new_state, {'gen_loss': loss}, components)
+
+  def _forward(
+    self, params, state, data_batch, rng, is_training, one_pass=False
+  ) -> _Forward:
+    samples, gen_state = self.sample(
       params.gen,
       state.players.gen,
       rng,
       data_batch.shape[0],
       {'is_training': is_training},
     )
-
-  def _outputs(
-    self, params, state, data_batch, samples, is_training, update_stats
-  ):
     disc_params, transform_state = self._transformed(
-      params.disc, state, update_stats
+      params.disc, state, update_stats=is_training
     )
     disc_state = state.players.disc
 
-    def forward(inputs):
+    def disc(inputs):
       return self._disc.apply(disc_params, disc_state, inputs, is_training)
 
-    if disc_state:
-      # One pass over both, so that they meet the same state and renew it once.
-      outputs, disc_state = forward(jnp.concatenate((data_batch, samples)))
+    # A discriminator with state meets both at once, to renew it once. Without,
+    # nothing ties the examples together: what a loss or a regulariser takes
+    # from the samples alone then leaves out the data.
+    if disc_state or one_pass:
+      outputs, disc_state = disc(jnp.concatenate((data_batch, samples)))
       num_data = data_batch.shape[0]
       real_outputs, sample_outputs = outputs[:num_data], outputs[num_data:]
     else:
-      # Nothing ties the examples together. With two passes, what concerns the
-      # samples alone, as most of the regularisers do, leaves out the data.
-      real_outputs, _ = forward(data_batch)
-      sample_outputs, _ = forward(samples)
-    return (
+      real_outputs, _ = disc(data_batch)
+      sample_outputs, _ = disc(samples)
+    return _Forward(
+      samples,
+      gen_state,
       real_outputs,
       sample_outputs,
       disc_state,

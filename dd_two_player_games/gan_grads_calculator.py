@@ -13,9 +13,11 @@
 # limitations under the License.
 """A player's gradient, with its regularisers."""
 
+import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from dd_two_player_games import drift_utils
@@ -23,7 +25,6 @@ from dd_two_player_games import gan
 from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import utils
 from differentiable_games import adjustments
-from differentiable_games import jacobian
 
 
 class GANGradsCalculator:
@@ -66,6 +67,11 @@ class GANGradsCalculator:
     self.gen_grads_disc_dot_prod = estimator_fn(
       cross['gen'], own['disc'], 'gen'
     )
+
+  @property
+  def shares_draws(self) -> bool:
+    """Whether players that move at once are to be given the same draw."""
+    return getattr(self._estimator_fn, 'shares_draws', False)
 
   @property
   def regularisation_grad_fns(self) -> gan.GANTuple:
@@ -129,7 +135,15 @@ class GANGradsCalculator:
     is_training,
     coeffs,
   ) -> tuple[gan.GANTuple, gan.GANTuple]:
-    """GANTuples of both players' gradients and GANLossAux."""
+    """GANTuples of both players' gradients and GANLossAux.
+
+    If the players share their draws, the generator's is not used.
+    """
+    if self.shares_draws and any(map(utils.any_non_zero, coeffs)):
+      grads, aux = self._shared_grads(
+        coeffs._asdict(), params, state, disc_data_batch, rng_disc, is_training
+      )
+      return gan.GANTuple(**grads), gan.GANTuple(**aux)
     disc = self.disc_grads(
       params, state, disc_data_batch, rng_disc, is_training, coeffs
     )
@@ -167,20 +181,23 @@ class GANGradsCalculator:
       return None
     args = (params, state, data_batch, rng, is_training)
     if isinstance(self._estimator_fn, regularizer_estimates.Estimator):
-      terms = self._terms_in_shared_passes(player, *args, coeffs)
-    else:
-      fns = getattr(self.regularisation_grad_fns, player)
-      terms = [
-        adjustments.scaled(coeff, fn(*args))
-        for fn, coeff in zip(fns, coeffs, strict=True)
-        if not adjustments.is_zero(coeff)
-      ]
+      _, _, products = self._halves({player: coeffs}, *args)
+      return products[player]
+    fns = getattr(self.regularisation_grad_fns, player)
+    terms = [
+      adjustments.scaled(coeff, fn(*args))
+      for fn, coeff in zip(fns, coeffs, strict=True)
+      if not adjustments.is_zero(coeff)
+    ]
     return jax.tree.map(lambda *leaves: sum(leaves), *terms)
 
   def _player_grads(
     self, player, params, state, data_batch, rng, is_training, coeffs
   ):
     args = (params, state, data_batch, rng, is_training)
+    if self.shares_draws and utils.any_non_zero(coeffs):
+      grads, aux = self._shared_grads({player: coeffs}, *args)
+      return grads[player], aux[player]
     gradient = self._own_grads[player]
     own = getattr(params, player)
 
@@ -191,41 +208,115 @@ class GANGradsCalculator:
     regularisation = self.regularisation_grads(player, *args, coeffs)
     if regularisation is not None:
       grads = optax.tree.add(grads, regularisation)
-    if self._use_pmean:
-      grads = jax.lax.pmean(grads, axis_name='i')
-    return grads, aux
+    return self._average(grads), aux
 
-  def _terms_in_shared_passes(
-    self, player, params, state, data_batch, rng, is_training, coeffs
-  ):
+  def _shared_grads(self, coeffs, *args):
+    """Gradients and auxes of the players in `coeffs`, from one draw."""
+    grads, aux, products = self._halves(coeffs, *args)
+    for player, product in products.items():
+      grads[player] = optax.tree.add(grads[player], product)
+    return self._average(grads), aux._asdict()
+
+  def _average(self, grads):
+    return jax.lax.pmean(grads, axis_name='i') if self._use_pmean else grads
+
+  def _halves(self, coeffs, params, state, data_batch, rng, is_training):
+    r"""Everything that an `Estimator` makes of a draw, in as few passes as can.
+
+    A player's regularisers are derivatives, along both players' gradients on
+    the second half, of gradients on the first: along its own of
+    :math:`c_{self} L_{own}`, along the other's of
+    :math:`c_{dot} L_{own} + c_{other} L_{other}`. All losses and gradients of a
+    half come from one forward pass, all derivatives along a player's gradient
+    from one tangent pass; XLA leaves out what is not used.
+
+    Args:
+      coeffs: maps players to their PlayerRegularizationTerms.
+      params: both players' parameters.
+      state: the GAN's state.
+      data_batch: real examples, of shape (batch, …).
+      rng: a key.
+      is_training: passed to the networks.
+
+    Returns:
+      Dicts of the players' gradients, the mean of both halves', a GANTuple of
+      GANLossAux, and a dict of the players' regularisers.
+    """
+    first, second = self._estimator_fn.split(data_batch, rng)
+
+    passes = _passes(coeffs)
+
+    def gradients_on(draw, params):
+      def losses(params):
+        return self._gan.both_losses(params, state, *draw, is_training)
+
+      values, pullback, aux = jax.vjp(losses, params, has_aux=True)
+
+      def gradient(weights, player):
+        cotangents = [
+          jnp.asarray(w, value.dtype)
+          for w, value in zip(weights, values, strict=True)
+        ]
+        return getattr(pullback(gan.GANTuple(*cotangents))[0], player)
+
+      own = {p: gradient(_unit(p), p) for p in gan.GANTuple._fields}
+      return [gradient(w, p) for p, _, w, _ in passes], (own, aux)
+
+    _, (second_grads, _) = gradients_on(second, params)
+    _, derivative, (first_grads, aux) = jax.linearize(
+      functools.partial(gradients_on, first), params, has_aux=True
+    )
+    zeros = optax.tree.zeros_like(params)
+
+    def derivatives_along(direction):
+      # A tangent of a linear function: JAX then knows that the other player's
+      # block is zero, and does not compute with it.
+      def along(block):
+        return derivative(zeros._replace(**{direction: block}))
+
+      stopped = self._estimator_fn.stopped(second_grads[direction])
+      zero = getattr(zeros, direction)
+      return jax.jvp(along, (zero,), (stopped,))[1]
+
+    along = {name: derivatives_along(name) for _, name, _, _ in passes}
+    products = {}
+    for k, (player, direction, _, scale) in enumerate(passes):
+      term = adjustments.scaled(scale, along[direction][k])
+      products[player] = (
+        optax.tree.add(products[player], term) if player in products else term
+      )
+    means = {
+      player: jax.tree.map(
+        lambda a, b: (a + b) / 2, first_grads[player], second_grads[player]
+      )
+      for player in first_grads
+    }
+    return means, aux, products
+
+
+def _unit(player: str) -> gan.GANTuple:
+  """One for a player's loss, zero for the other's."""
+  return gan.GANTuple(*(float(player == p) for p in gan.GANTuple._fields))
+
+
+def _passes(coeffs) -> list[tuple[str, str, gan.GANTuple, Any]]:
+  """Players, directions, weights of the losses, and factors of the results.
+
+  Terms with the coefficient zero are left out. A single loss has the weight
+  one, so that its gradient is the one that is needed anyway.
+  """
+  passes = []
+  for player, (self_norm, dot_prod, other_norm) in coeffs.items():
     other = 'gen' if player == 'disc' else 'disc'
-    (batch1, rng1), (batch2, rng2) = self._estimator_fn.split(data_batch, rng)
-
-    def stopped(name):
-      gradient = self._own_grads[name](params, state, batch2, rng2, is_training)
-      return self._estimator_fn.stopped(gradient)
-
-    def product(loss_of, **blocks):
-      return jacobian.gradient_and_product(
-        self._own_grads[loss_of].scalar_loss(state, batch1, rng1, is_training),
-        params,
-        gan.GANTuple._fields.index(player),
-        gan.GANTuple(**{'disc': None, 'gen': None, **blocks}),
-      )[1]
-
-    self_norm, dot_prod, other_norm = coeffs
-    directions = {}
     if not adjustments.is_zero(self_norm):
-      directions[player] = adjustments.scaled(self_norm, stopped(player))
-    other_grads = None
-    if utils.any_non_zero((dot_prod, other_norm)):
-      other_grads = stopped(other)
-    if not adjustments.is_zero(dot_prod):
-      directions[other] = adjustments.scaled(dot_prod, other_grads)
-    terms = []
-    if directions:
-      terms.append(product(player, **directions))
-    if not adjustments.is_zero(other_norm):
-      block = adjustments.scaled(other_norm, other_grads)
-      terms.append(product(other, **{other: block}))
-    return terms
+      passes.append((player, player, _unit(player), self_norm))
+    if adjustments.is_zero(dot_prod) and adjustments.is_zero(other_norm):
+      continue
+    if adjustments.is_zero(other_norm):
+      passes.append((player, other, _unit(player), dot_prod))
+    elif adjustments.is_zero(dot_prod):
+      passes.append((player, other, _unit(other), other_norm))
+    else:
+      weights = gan.GANTuple(**{player: dot_prod, other: other_norm})
+      passes.append((player, other, weights, 1.0))
+  return passes

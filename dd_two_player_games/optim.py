@@ -123,20 +123,30 @@ class UpdateRule(NamedTuple):
 
 
 def simultaneous(players: Players) -> UpdateRule:
-  """Both players move at once, each on a draw of its own."""
+  """Both players move at once, each on a draw of its own unless they share."""
+  draws = _draws_of_players(players, 1)
 
   def step(train_state, draw):
-    disc, disc_logs = players.update('disc', train_state, draw(0))
-    gen, gen_logs = players.update('gen', train_state, draw(1))
-    merged = TrainState(
-      params=_own(disc.params, gen.params),
-      opt_state=_own(disc.opt_state, gen.opt_state),
-      state=_own_states(disc.state, gen.state),
-      global_step=train_state.global_step,
+    disc_batch, disc_rng = draw(draws.disc[0])
+    gen_batch, gen_rng = draw(draws.gen[0])
+    grads, aux = players.grads_calculator.both_player_grads(
+      train_state.params,
+      train_state.state,
+      disc_batch,
+      gen_batch,
+      disc_rng,
+      gen_rng,
+      True,
+      players.coeffs(train_state.global_step),
     )
-    return merged, {**disc_logs, **gen_logs}
+    for player, player_grads in grads._asdict().items():
+      train_state = players.apply(player, train_state, player_grads)
+    train_state = train_state._replace(
+      state=_own_states(aux.disc.state, aux.gen.state)
+    )
+    return train_state, {**aux.disc.log_dict, **aux.gen.log_dict}
 
-  return UpdateRule(2, step)
+  return UpdateRule(draws.gen[-1] + 1, step)
 
 
 def alternating(
@@ -226,9 +236,9 @@ def runge_kutta(
 ) -> UpdateRule:
   """A Runge-Kutta step of both players, "ODE-GAN".
 
-  Each stage has its own draw for each player: all the discriminator's come
-  first, then the generator's. The combined gradients go to the optimisers. The
-  networks' state and the logs are the first stage's.
+  Each stage has its own draw for each player, unless they share: all the
+  discriminator's come first, then the generator's. The combined gradients go
+  to the optimisers. The networks' state and the logs are the first stage's.
 
   Args:
     players: the players; their coefficients are used inside each stage.
@@ -247,13 +257,12 @@ def runge_kutta(
   """
   calculator = players.grads_calculator
   combined = RungeKutta(calculator.both_player_grads, order)
+  draws = _draws_of_players(players, order)
 
   def step(train_state, draw):
     params, state = train_state.params, train_state.state
-    disc_batches, disc_rngs = zip(*map(draw, range(order)), strict=True)
-    gen_batches, gen_rngs = zip(
-      *map(draw, range(order, 2 * order)), strict=True
-    )
+    disc_batches, disc_rngs = zip(*map(draw, draws.disc), strict=True)
+    gen_batches, gen_rngs = zip(*map(draw, draws.gen), strict=True)
     coeffs = players.coeffs(train_state.global_step)
     grads, aux = combined.grad(
       params,
@@ -283,7 +292,15 @@ def runge_kutta(
     )
     return train_state, {**aux.disc.log_dict, **aux.gen.log_dict}
 
-  return UpdateRule(2 * order, step)
+  return UpdateRule(draws.gen[-1] + 1, step)
+
+
+def _draws_of_players(players: Players, stages: int) -> gan.GANTuple:
+  """The numbers of the draws that each player takes in its stages."""
+  first_of_gen = 0 if players.grads_calculator.shares_draws else stages
+  return gan.GANTuple(
+    disc=range(stages), gen=range(first_of_gen, first_of_gen + stages)
+  )
 
 
 def make_optimizer(
@@ -348,13 +365,10 @@ def make_schedule(
   return getattr(optax, scheduler)(init_value=lr, **kwargs)
 
 
-def _own(disc: gan.GANTuple, gen: gan.GANTuple) -> gan.GANTuple:
-  """The discriminator's part of one and the generator's of the other."""
-  return gan.GANTuple(disc=disc.disc, gen=gen.gen)
-
-
 def _own_states(disc: gan.GANState, gen: gan.GANState) -> gan.GANState:
   return gan.GANState(
-    players=_own(disc.players, gen.players),
-    param_transforms=_own(disc.param_transforms, gen.param_transforms),
+    players=gan.GANTuple(disc.players.disc, gen.players.gen),
+    param_transforms=gan.GANTuple(
+      disc.param_transforms.disc, gen.param_transforms.gen
+    ),
   )

@@ -15,6 +15,7 @@
 
 import json
 import pathlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -42,6 +43,16 @@ def _distance(rows1, rows2):
   return metric_utils.calculate_frechet_distance(
     *_moments(rows1), *_moments(rows2)
   )
+
+
+def _distance_of_rows(rows1, rows2):
+  """The distance from the centred rows: no root of a rounding error."""
+  mu1, mu2 = rows1.mean(axis=0), rows2.mean(axis=0)
+  factor1 = (rows1 - mu1) / np.sqrt(len(rows1) - 1)
+  factor2 = (rows2 - mu2) / np.sqrt(len(rows2) - 1)
+  trace_sqrt = np.linalg.svd(factor1 @ factor2.T, compute_uv=False).sum()
+  squares = np.sum((mu1 - mu2) ** 2) + np.sum(factor1**2) + np.sum(factor2**2)
+  return squares - 2 * trace_sqrt
 
 
 class MeanClassifier:
@@ -149,6 +160,80 @@ class TestFrechetDistance:
     expected = np.sum((mu1 - mu2) ** 2) + np.trace(sigma1 + sigma2 - 2 * root)
     np.testing.assert_allclose(_distance(rows1, rows2), expected, rtol=1e-9)
 
+  @pytest.mark.parametrize(
+    ('num_rows1', 'num_rows2'), [(40, 500), (500, 40), (40, 60)]
+  )
+  def test_fewer_samples_than_features(self, num_rows1, num_rows2):
+    # Spreads from 1 to 1e-4; the second set's mean is shifted by 0.1 each.
+    rng = np.random.default_rng(22)
+    spread = np.geomspace(1, 1e-4, 120) * rng.normal(size=(120, 120))
+    rows1 = rng.normal(size=(num_rows1, 120)) @ spread
+    rows2 = rng.normal(size=(num_rows2, 120)) @ spread + 0.1
+    np.testing.assert_allclose(
+      _distance(rows1, rows2), _distance_of_rows(rows1, rows2), rtol=1e-9
+    )
+
+  def test_overlapping_ranges(self):
+    # 20 directions are the first set's alone, 20 the second's, 20 of both: the
+    # product of the factors is itself singular, unlike those above.
+    rng = np.random.default_rng(23)
+    basis, _ = np.linalg.qr(rng.normal(size=(100, 100)))
+    a, b = np.zeros(100), np.zeros(100)
+    a[:40], b[20:60] = rng.uniform(0.1, 2, 40), rng.uniform(0.1, 2, 40)
+    distance = metric_utils.calculate_frechet_distance(
+      np.zeros(100), (basis * a) @ basis.T, np.zeros(100), (basis * b) @ basis.T
+    )
+    expected = np.sum((np.sqrt(a) - np.sqrt(b)) ** 2)
+    # The 20 singular values 0 are roots of rounding errors; so documented.
+    np.testing.assert_allclose(distance, expected, rtol=1e-6)
+
+  @pytest.mark.parametrize('rank', [0, 1, 30, 100])
+  def test_identical_is_zero(self, rank):
+    rng = np.random.default_rng(24)
+    rows = rng.normal(size=(rank, 100)) * np.geomspace(1, 1e-6, 100)
+    sigma = rows.T @ rows
+    distance = metric_utils.calculate_frechet_distance(0, sigma, 0, sigma)
+    # The root of one rounding error would be 1e-8 of the largest eigenvalue.
+    assert distance <= 1e-13 * 2 * np.trace(sigma)
+
+  @pytest.mark.parametrize('num_rows', [60, 300])
+  @pytest.mark.parametrize(
+    'spread',
+    [np.geomspace(1, 1e-6, 100), np.where(np.arange(100) < 50, 1, 1e-5)],
+    ids=['decay', 'two levels'],
+  )
+  def test_nearly_identical(self, num_rows, spread):
+    # The distances are 1e-7 of the traces, which the roots of the products'
+    # eigenvalues miss by a twentieth of them where there are two levels.
+    rng = np.random.default_rng(25)
+    basis, _ = np.linalg.qr(rng.normal(size=(100, 100)))
+    rows1 = rng.normal(size=(num_rows, 100)) * spread
+    rows2 = rows1 + 1e-3 * rng.normal(size=rows1.shape) * spread
+    rows1, rows2 = rows1 @ basis, rows2 @ basis
+    np.testing.assert_allclose(
+      _distance(rows1, rows2), _distance_of_rows(rows1, rows2), rtol=1e-5
+    )
+
+  @pytest.mark.parametrize('num_rows', [60, 300])
+  def test_certain_to_the_documented_digits(self, num_rows, monkeypatch):
+    # The cheap way suffices here, and is right.
+    rng = np.random.default_rng(26)
+    rows1 = rng.normal(size=(num_rows, 100))
+    rows2 = 1.3 * rng.normal(size=(num_rows, 100))
+
+    def no_svd(*args, **kwargs):
+      raise AssertionError('The decomposition is several times slower.')
+
+    expected = _distance_of_rows(rows1, rows2)
+    monkeypatch.setattr(np.linalg, 'svd', no_svd)
+    np.testing.assert_allclose(_distance(rows1, rows2), expected, rtol=1e-9)
+
+  def test_zero_covariance(self):
+    distance = metric_utils.calculate_frechet_distance(
+      np.ones(3), np.zeros((3, 3)), np.zeros(3), np.diag([0.0, 2.0, 3.0])
+    )
+    np.testing.assert_allclose(distance, 3 + 5)
+
   def test_one_feature(self):
     distance = metric_utils.calculate_frechet_distance(0.0, 4.0, 3.0, 25.0)
     np.testing.assert_allclose(distance, 9 + 9)
@@ -198,9 +283,10 @@ class TestInceptionScore:
 
 
 class TestRunningMoments:
-  def test_batches_of_any_size(self):
+  @pytest.mark.parametrize('num_features', [5, 150])
+  def test_batches_of_any_size(self, num_features):
     # float32 sums of squares would lose every digit of the spread.
-    rows = 1e4 + np.random.default_rng(7).normal(size=(137, 5))
+    rows = 1e4 + np.random.default_rng(7).normal(size=(137, num_features))
     moments = metric_utils.RunningMoments()
     for batch in np.split(rows, [1, 1, 3, 60, 130]):
       moments.update(batch)
@@ -322,6 +408,30 @@ class TestImageMetrics:
     assert metrics['FID'] < 1e-10
     scores = image_metrics.data_statistics().scores
     np.testing.assert_allclose(metrics['IS_mean'], scores.mean())
+
+  def test_memory_does_not_grow_with_the_samples(self):
+    real = _images(1000, 27)
+
+    class Wide(MeanClassifier):
+      def __call__(self, images):
+        logits, pixels = super().__call__(images)
+        return logits, np.tile(pixels, (1, 16))
+
+    def peak(images_per_split):
+      image_metrics = metric_utils.ImageMetrics(
+        Wide(), real, num_splits=2, images_per_split=images_per_split
+      )
+      tracemalloc.start()
+      try:
+        image_metrics.metrics(lambda i: _images(250, i))
+        return tracemalloc.get_traced_memory()[1]
+      finally:
+        tracemalloc.stop()
+
+    peak(1000)  # What is made once a process is not counted.
+    # The 12,000 more samples have 0.2 MB of pixels, 0.4 MB of logits and 3 MB
+    # of activations; indices of 12,000 images would be 0.1 MB.
+    assert peak(8000) < peak(2000) + 50_000
 
   def test_floats_of_several_devices(self):
     real, samples = _images(20, 14), _images(20, 15)

@@ -135,6 +135,7 @@ class Recorder(NamedTuple):
   """Gradients of known values; the losses count in the states."""
 
   calls: list
+  shares_draws: bool = False
 
   def disc_grads(self, params, state, batch, rng, is_training, coeffs):
     call = ('disc', params, state, batch, rng, coeffs)
@@ -222,6 +223,23 @@ def test_simultaneous():
   )
   assert train_state.global_step == 7
   assert logs == {'disc_loss': 0.0, 'gen_loss': 1.0}
+
+
+def test_players_that_move_at_once_may_share_draws():
+  players, calls = _players()
+  recorder = players.grads_calculator._replace(shares_draws=True)
+  players = players._replace(grads_calculator=recorder)
+  rule = optim.simultaneous(players)
+  assert rule.num_draws == 1
+  rule.step(_start(players), _draw)
+  assert [call[3:5] for call in calls] == [(0.0, 'key 0')] * 2
+  calls.clear()
+  zeros = jax.tree.map(lambda _: 0.0, _coeffs(7))
+  rule = optim.runge_kutta(players, 2, lambda _: 0.1, zeros)
+  assert rule.num_draws == 2
+  rule.step(_start(players), _draw)
+  drawn = [call[3:5] for call in calls if call[0] != 'after']
+  assert drawn == [(0.0, 'key 0')] * 2 + [(1.0, 'key 1')] * 2
 
 
 def test_alternating_disc_first():

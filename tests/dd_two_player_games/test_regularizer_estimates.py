@@ -34,6 +34,7 @@ ESTIMATORS = (
   'biased_estimate_multiple_devices_grad_fn',
   'unbiased_estimate_fn_different_device_results',
   'unbiased_estimate_fn_lowest_variance',
+  'unbiased_estimate_fn_shared_draws',
 )
 COEFFS = gan.GANTuple(
   disc=drift_utils.PlayerRegularizationTerms(0.3, -0.2, 0.1),
@@ -151,7 +152,7 @@ def _assert_trees_close(actual, expected, rtol=1e-4, atol=1e-6):
 def test_terms_are_their_definition(estimator):
   model, params, state, data = _mlp_case()
   estimator_fn = getattr(estimates, estimator)
-  average = estimator in (ESTIMATORS[1], ESTIMATORS[3])
+  average = estimator in (ESTIMATORS[1], *ESTIMATORS[3:])
   calculator = gan_grads_calculator.GANGradsCalculator(model, estimator_fn)
 
   def user_defined(fn1, fn2, grad_var):
@@ -187,10 +188,26 @@ def test_terms_are_their_definition(estimator):
       (c.disc_grads(*args, COEFFS)[0], c.gen_grads(*args, COEFFS)[0])
       for c in calculators
     ]
-    plain = (
-      model.disc_loss_fn_disc_grads(*args),
-      model.gen_loss_fn_gen_grads(*args),
+    both, _ = calculator.both_player_grads(
+      params, state, batch, batch, rng, rng, True, COEFFS
     )
+    combined.append(tuple(both))
+    # Shared draws: the gradient, too, is the mean over the two halves.
+    draws = (
+      _draws(estimator, batch, rng)
+      if estimator_fn.shares_draws
+      else [(batch, rng)]
+    )
+    plain = [
+      jax.tree.map(
+        lambda *halves: sum(halves) / len(halves),
+        *(gradient(params, state, *draw, True) for draw in draws),
+      )
+      for gradient in (
+        model.disc_loss_fn_disc_grads,
+        model.gen_loss_fn_gen_grads,
+      )
+    ]
     return one_pass, transposed, literal, combined, plain
 
   rngs = jax.random.split(jax.random.PRNGKey(1), 2)
@@ -285,9 +302,7 @@ def _bias(deviation):
   return (4 * PHI * (var_x2 + var_s2) - 4 * cov_x2_x) / BATCH
 
 
-@functools.lru_cache
-def _self_norms(deviation):
-  """Draws of the disc's self norm for each estimator: (draws, devices)."""
+def _linear_case():
   model = _model(
     LinearDiscriminator, ShiftGenerator, loss='square', num_latents=1
   )
@@ -298,6 +313,13 @@ def _self_norms(deviation):
     disc=jax.tree.map(lambda w: jnp.full(w.shape, PHI), params.disc),
     gen=jax.tree.map(lambda w: jnp.full(w.shape, THETA), params.gen),
   )
+  return model, params, state
+
+
+@functools.lru_cache
+def _self_norms(deviation):
+  """Draws of the disc's self norm for each estimator: (draws, devices)."""
+  model, params, state = _linear_case()
   xi = model.disc_loss_fn_disc_grads
 
   def on_device(key):
@@ -335,6 +357,39 @@ def test_bias(name, deviation):
   devices = DEVICES if 'multiple_devices' in name else 1
   bias = _bias(deviation) / devices
   np.testing.assert_allclose(mean, expected + bias, atol=4 * error)
+
+
+@functools.lru_cache
+def _descents(name, coeff):
+  """Draws of the disc's gradient with its self norm: (draws, devices)."""
+  model, params, state = _linear_case()
+  calculator = gan_grads_calculator.GANGradsCalculator(
+    model, getattr(estimates, name), use_pmean=False
+  )
+  terms = drift_utils.PlayerRegularizationTerms(coeff, 0.0, 0.0)
+
+  def on_device(key):
+    data_key, rng = jax.random.split(key)
+    batch = MEAN + jax.random.normal(data_key, (BATCH, 1))
+    grads, _ = calculator.disc_grads(
+      params, state, batch, rng, True, gan.GANTuple(terms, terms)
+    )
+    return jax.tree.leaves(grads)[0].reshape(())
+
+  keys = jax.random.split(jax.random.PRNGKey(6), (DRAWS, DEVICES))
+  out = jax.jit(jax.vmap(jax.vmap(on_device, axis_name='i')))(keys)
+  return np.asarray(out, np.float64)
+
+
+@pytest.mark.parametrize('name', ESTIMATORS[2:])
+def test_bias_of_the_whole_gradient(name):
+  """Also where the gradient is taken from the estimate's own draws."""
+  coeff = 0.3
+  mean, error = _mean_and_error(_descents(name, coeff))
+  gradient = 2 * PHI * (MEAN**2 + 1 + THETA**2 + 1) - 2 * MEAN
+  regulariser = coeff * _expected_self_norm(1.0)
+  assert abs(mean - gradient - regulariser) < 4 * error
+  assert regulariser > 20 * error  # Else the test could not fail.
 
 
 def test_lowest_variance():

@@ -1,0 +1,301 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Times a training step against a textbook implementation of the same step.
+
+  python benchmarks/train_step.py --cases mlp mnist cifar
+
+Each case runs in two processes at a time, project and textbook
+(`benchmarks/textbook.py`), which take turns in timing a few steps; so the
+machine's moods meet both. Processes, because peak memory is one's own. The
+project runs as in training, in chunks on the device; the textbook's step is
+dispatched one by one. Compile time is that of the first step, less a step.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+
+SHARED = 'unbiased_estimate_fn_shared_draws'
+# Seconds that the steps timed at once should last.
+_TURN_SECONDS = 1.0
+
+
+def full_config(case: str, variant: str):
+  """The config of a case.
+
+  Args:
+    case: mlp, mnist or cifar.
+    variant: plain, cancelled, all, rk4, cancelled-shared or all-shared.
+  """
+  import numpy as np
+
+  from dd_two_player_games import base_config
+
+  config = base_config.get_base_config()
+  settings = config.experiment_kwargs.config
+  training = settings.training
+  settings.losses.generator = 'generator_saturating_loss'
+  if case == 'mlp':
+    settings.dataset = 'mixture_of_gaussians'
+    settings.data_processor = 'PointProcessor'
+    settings.nets.discriminator = settings.nets.generator = 'SimpleMLP'
+    settings.nets.gen_kwargs = {'out_dim': 2}
+    settings.param_transformers.discriminator = None
+  elif case == 'mnist':
+    settings.nets.discriminator = 'MnistDiscriminator'
+    settings.nets.generator = 'MnistGenerator'
+    training.batch_size = 64
+  else:
+    # How long a step takes does not depend on what the images show.
+    path = os.path.join(tempfile.gettempdir(), 'train_step_images.npz')
+    rng = np.random.default_rng(0)
+    np.savez(path, images=rng.integers(0, 256, (2000, 32, 32, 3), np.uint8))
+    settings.dataset = path
+    settings.nets.discriminator = 'CifarDiscriminator'
+    settings.nets.generator = 'CifarGenerator'
+    settings.param_transformers.discriminator = 'spectral_norm'
+    settings.optimizers.generator.lr = 5e-3
+  terms, _, shared = variant.partition('-')
+  if shared:
+    training.estimator_fn = SHARED
+  training.simultaneous_updates = terms != 'rk4'
+  training.runge_kutta_updates = terms == 'rk4'
+  cancelled = base_config.cancel_interaction_terms()
+  if terms == 'cancelled':
+    training.grad_regularizes = cancelled
+  elif terms == 'all':
+    training.grad_regularizes = base_config.combine(
+      cancelled, base_config.strengthen_self_terms(), base_config.sga(0.01)
+    )
+  return base_config.resolve(config).experiment_kwargs.config
+
+
+class Project:
+  """Steps of `dd_two_player_games`."""
+
+  def __init__(self, config):
+    import jax
+
+    from dd_two_player_games import experiment
+
+    self._experiment = experiment.Experiment(
+      'train', jax.random.PRNGKey(0), config
+    )
+    self._experiment.ensure_train_state()
+    self._steps_done = 0
+
+  def run(self, steps: int) -> None:
+    self._steps_done += steps
+    self._experiment._run_chunk(self._steps_done)
+
+
+class Textbook:
+  """Steps of `benchmarks/textbook.py`."""
+
+  def __init__(self, config):
+    import jax
+    import textbook
+
+    from dd_two_player_games import data_utils
+
+    examples = data_utils.load_dataset(config.dataset, 'train', None).examples
+    self._model = textbook.Textbook(config)
+    num = self._model.num_draws
+    self._batches = textbook.host_batches(
+      examples, num, config.training.batch_size, seed=0
+    )
+    key = jax.random.PRNGKey(0)
+    self._state = self._model.init(key, next(self._batches)[0])
+    self._keys = jax.jit(
+      lambda step: list(jax.random.split(jax.random.fold_in(key, step), num))
+    )
+    self._keys(0)
+    self._steps_done = 0
+
+  def run(self, steps: int) -> None:
+    import jax
+
+    for _ in range(steps):
+      keys = self._keys(self._steps_done)
+      self._state = self._model.step(self._state, next(self._batches), keys)
+      self._steps_done += 1
+    jax.block_until_ready(self._state)
+
+
+def serve(implementation: str, case: str, variant: str) -> None:
+  """Reads numbers of steps, writes their seconds, and at last the memory."""
+  model = {'project': Project, 'textbook': Textbook}[implementation](
+    full_config(case, variant)
+  )
+  print('ready', flush=True)
+  for line in sys.stdin:
+    start = time.perf_counter()
+    model.run(int(line))
+    print(time.perf_counter() - start, flush=True)
+  print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+
+
+class Process:
+  """A process that times one implementation of a case."""
+
+  def __init__(self, *args: str):
+    # Compile times are to be those without a cache.
+    env = {**os.environ, 'JAX_ENABLE_COMPILATION_CACHE': 'false'}
+    self._process = subprocess.Popen(
+      [sys.executable, __file__, '--serve', *args],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL,
+      text=True,
+      env=env,
+    )
+    self._args = args
+    self._read()
+
+  def seconds(self, steps: int) -> float:
+    """How long so many steps take."""
+    self._process.stdin.write(f'{steps}\n')
+    self._process.stdin.flush()
+    return float(self._read())
+
+  def peak_megabytes(self) -> float:
+    """Ends the process; the most memory that it held."""
+    self._process.stdin.close()
+    peak = float(self._read())
+    self._process.wait()
+    return peak
+
+  def _read(self) -> str:
+    line = self._process.stdout.readline()
+    if not line:
+      raise RuntimeError(f'{" ".join(self._args)}: the process ended')
+    return line
+
+
+def measure(case: str, variant: str, repeats: int) -> dict[str, Any]:
+  """Times one case and variant; the textbook has no shared draws."""
+  import numpy as np
+
+  names = ['project'] if variant.endswith('shared') else ['project', 'textbook']
+  processes, first = {}, {}
+  for name in names:  # One after the other: compiling takes both cores.
+    processes[name] = Process(name, case, variant)
+    first[name] = processes[name].seconds(1)
+  steps = {
+    name: max(1, int(_TURN_SECONDS / process.seconds(1)))
+    for name, process in processes.items()
+  }
+  times = {name: [] for name in names}
+  for _ in range(repeats):
+    for name, process in processes.items():
+      times[name].append(process.seconds(steps[name]) / steps[name])
+  result = {'case': case, 'variant': variant}
+  for name, process in processes.items():
+    median = float(np.median(times[name]))
+    result[name] = {
+      'step_seconds': median,
+      'step_seconds_range': [min(times[name]), max(times[name])],
+      'compile_seconds': first[name] - median,
+      'peak_megabytes': process.peak_megabytes(),
+    }
+  return result
+
+
+def table(results: list[dict[str, Any]]) -> str:
+  """The results as a Markdown table."""
+  plain = {
+    r['case']: r['project']['step_seconds']
+    for r in results
+    if r['variant'] == 'plain'
+  }
+  lines = [
+    '| case | step (ms) | textbook (ms) | ratio | steps of plain '
+    '| compile (s) | textbook | peak (MB) | textbook |',
+    '|---' * 9 + '|',
+  ]
+  for r in results:
+    project, textbook = r['project'], r.get('textbook')
+
+    def pair(key, form, project=project, textbook=textbook):
+      return [form % project[key], form % textbook[key] if textbook else '–']
+
+    def milliseconds(of):
+      low, high = (1e3 * x for x in of['step_seconds_range'])
+      return f'{1e3 * of["step_seconds"]:.4g} ({low:.4g}–{high:.4g})'
+
+    seconds = project['step_seconds']
+    cells = [
+      f'{r["case"]}, {r["variant"]}',
+      milliseconds(project),
+      milliseconds(textbook) if textbook else '–',
+      f'{textbook["step_seconds"] / seconds:.1f}' if textbook else '–',
+      f'{seconds / plain[r["case"]]:.2f}' if r['case'] in plain else '–',
+      *pair('compile_seconds', '%.1f'),
+      *pair('peak_megabytes', '%.0f'),
+    ]
+    lines.append('| ' + ' | '.join(cells) + ' |')
+  return '\n'.join(lines)
+
+
+def main() -> None:
+  """Measures, prints the table and writes the figures."""
+  parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
+  parser.add_argument('--serve', nargs=3, help=argparse.SUPPRESS)
+  cases, variants = ['mlp', 'mnist', 'cifar'], ['plain', 'cancelled', 'all']
+  variants += ['cancelled-shared', 'all-shared', 'rk4']
+  parser.add_argument('--cases', nargs='+', choices=cases, default=cases)
+  parser.add_argument(
+    '--variants', nargs='+', choices=variants, default=variants
+  )
+  parser.add_argument('--repeats', type=int, default=5)
+  parser.add_argument(
+    '--output', type=pathlib.Path, default=ROOT / 'docs' / 'train_step.json'
+  )
+  args = parser.parse_args()
+  if args.serve:
+    serve(*args.serve)
+    return
+
+  import jax
+
+  results = []
+  for case in args.cases:
+    for variant in args.variants:
+      print(f'{case}, {variant} …', file=sys.stderr, flush=True)
+      results.append(measure(case, variant, args.repeats))
+  figures = {
+    'date': time.strftime('%Y-%m-%d'),
+    'device': str(jax.devices()[0].device_kind),
+    'cores': os.cpu_count(),
+    'machine': platform.machine(),
+    'jax': jax.__version__,
+    'results': results,
+  }
+  args.output.write_text(json.dumps(figures, indent=1) + '\n')
+  print(table(results))
+
+
+if __name__ == '__main__':
+  main()

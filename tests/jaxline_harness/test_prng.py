@@ -1,0 +1,71 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The unrolled generator gives JAX's numbers, to the last bit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxline_harness import prng
+
+KEY = jax.random.PRNGKey(7)
+OPERATIONS = {
+  'normal': lambda key: jax.random.normal(key, (5, 7)),
+  'uniform': lambda key: jax.random.uniform(key, (3,)),
+  'bits': lambda key: jax.random.bits(key, (4, 3)),
+  'of split keys': lambda key: jax.random.normal(
+    jax.random.split(key, (2, 3))[1, 2], (4,)
+  ),
+  'folded in': lambda key: jax.random.normal(
+    jax.random.fold_in(key, 2**31 + 5), (4,)
+  ),
+  'of mapped keys': lambda key: jax.vmap(lambda k: jax.random.normal(k, (4,)))(
+    jax.random.split(key, 3)
+  ),
+}
+
+
+@pytest.mark.parametrize('operation', OPERATIONS)
+def test_numbers_are_jaxs(operation):
+  draw = OPERATIONS[operation]
+  expected = np.asarray(draw(KEY))
+  np.testing.assert_array_equal(draw(prng.step_key(KEY)), expected)
+  np.testing.assert_array_equal(
+    jax.jit(lambda key: draw(prng.step_key(key)))(KEY), expected
+  )
+
+
+def test_there_is_no_loop():
+  def lowered(key_of):
+    draw = lambda key: jax.random.normal(key_of(key), (64,))
+    return jax.jit(draw).lower(KEY).compile().as_text()
+
+  assert ' while(' in lowered(lambda key: key)
+  assert ' while(' not in lowered(prng.step_key)
+
+
+def test_seeds_are_jaxs():
+  key = jax.random.key(3, impl=prng.UNROLLED_THREEFRY)
+  np.testing.assert_array_equal(jax.random.key_data(key), jax.random.PRNGKey(3))
+
+
+def test_other_backends_keep_their_own(monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  assert prng.step_key(KEY) is KEY
+
+
+def test_wider_bits_are_refused():
+  with pytest.raises(NotImplementedError, match='width 8'):
+    jax.random.bits(prng.step_key(KEY), (4,), dtype=jnp.uint8)
