@@ -251,9 +251,7 @@ class GAN:
     Returns:
       The loss and a GANLossAux.
     """
-    forward = self._forward(
-      params, state, data_batch, rng, is_training, one_pass=True
-    )
+    forward = self._forward(params, state, data_batch, rng, is_training)
     return self._disc_loss(forward, state, data_batch, rng, is_training)
 
   @functools.partial(jax.jit, static_argnums=(0, 5))
@@ -340,9 +338,7 @@ class GAN:
     )
     return loss, GANLossAux(new_state, {'gen_loss': loss}, components)
 
-  def _forward(
-    self, params, state, data_batch, rng, is_training, one_pass=False
-  ) -> _Forward:
+  def _forward(self, params, state, data_batch, rng, is_training) -> _Forward:
     samples, gen_state = self.sample(
       params.gen,
       state.players.gen,
@@ -361,7 +357,7 @@ class GAN:
     # A discriminator with state meets both at once, to renew it once. Without,
     # nothing ties the examples together: what a loss or a regulariser takes
     # from the samples alone then leaves out the data.
-    if disc_state or one_pass:
+    if disc_state:
       outputs, disc_state = disc(jnp.concatenate((data_batch, samples)))
       num_data = data_batch.shape[0]
       real_outputs, sample_outputs = outputs[:num_data], outputs[num_data:]
