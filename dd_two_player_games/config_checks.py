@@ -38,6 +38,7 @@ ESTIMATORS = (
   'biased_estimate_multiple_devices_grad_fn',
   'unbiased_estimate_fn_different_device_results',
   'unbiased_estimate_fn_lowest_variance',
+  'unbiased_estimate_fn_shared_draws',
 )
 CLASSIFIERS = ('auto', 'inception', 'fashion_mnist')
 # Whether more is better, of each metric that `evaluate` gives.

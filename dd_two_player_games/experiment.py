@@ -129,7 +129,8 @@ class Experiment(train_loop.ChunkedExperiment):
       self._gan.initial_params, axis_name='i', axis_size=1, in_axes=(None, None)
     )
     params, state = jax.tree.map(
-      lambda leaf: leaf[0], initial_params(self._init_key, example)
+      lambda leaf: leaf[0],
+      initial_params(prng.step_key(self._init_key), example),
     )
     return optim.TrainState(
       params=params,

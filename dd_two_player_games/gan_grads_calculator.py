@@ -14,7 +14,7 @@
 """A player's gradient, with its regularisers."""
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -243,7 +243,6 @@ class GANGradsCalculator:
       GANLossAux, and a dict of the players' regularisers.
     """
     first, second = self._estimator_fn.split(data_batch, rng)
-
     passes = _passes(coeffs)
 
     def gradients_on(draw, params):
@@ -259,8 +258,8 @@ class GANGradsCalculator:
         ]
         return getattr(pullback(gan.GANTuple(*cotangents))[0], player)
 
-      own = {p: gradient(_unit(p), p) for p in gan.GANTuple._fields}
-      return [gradient(w, p) for p, _, w, _ in passes], (own, aux)
+      own = {name: gradient(_unit(name), name) for name in params._fields}
+      return [gradient(p.weights, p.player) for p in passes], (own, aux)
 
     _, (second_grads, _) = gradients_on(second, params)
     _, derivative, (first_grads, aux) = jax.linearize(
@@ -278,13 +277,16 @@ class GANGradsCalculator:
       zero = getattr(zeros, direction)
       return jax.jvp(along, (zero,), (stopped,))[1]
 
-    along = {name: derivatives_along(name) for _, name, _, _ in passes}
-    products = {}
-    for k, (player, direction, _, scale) in enumerate(passes):
-      term = adjustments.scaled(scale, along[direction][k])
-      products[player] = (
-        optax.tree.add(products[player], term) if player in products else term
-      )
+    along = {}
+    for direction in (p.direction for p in passes):
+      if direction not in along:
+        along[direction] = derivatives_along(direction)
+    products: dict[str, Any] = {}
+    for k, of in enumerate(passes):
+      term = adjustments.scaled(of.factor, along[of.direction][k])
+      if of.player in products:
+        term = optax.tree.add(products[of.player], term)
+      products[of.player] = term
     means = {
       player: jax.tree.map(
         lambda a, b: (a + b) / 2, first_grads[player], second_grads[player]
@@ -299,24 +301,38 @@ def _unit(player: str) -> gan.GANTuple:
   return gan.GANTuple(*(float(player == p) for p in gan.GANTuple._fields))
 
 
-def _passes(coeffs) -> list[tuple[str, str, gan.GANTuple, Any]]:
-  """Players, directions, weights of the losses, and factors of the results.
+class _Pass(NamedTuple):
+  """The derivative of a player's gradient of weighted losses in a direction.
 
-  Terms with the coefficient zero are left out. A single loss has the weight
-  one, so that its gradient is the one that is needed anyway.
+  Attributes:
+    player: the player whose regulariser it is part of.
+    direction: the player along whose gradient is differentiated.
+    weights: of the two losses.
+    factor: of the result.
+  """
+
+  player: str
+  direction: str
+  weights: gan.GANTuple
+  factor: Any
+
+
+def _passes(coeffs) -> list[_Pass]:
+  """What the coefficients ask for, without terms whose coefficient is zero.
+
+  A single loss has the weight one, so that its gradient is the one that is
+  needed anyway.
   """
   passes = []
   for player, (self_norm, dot_prod, other_norm) in coeffs.items():
     other = 'gen' if player == 'disc' else 'disc'
     if not adjustments.is_zero(self_norm):
-      passes.append((player, player, _unit(player), self_norm))
-    if adjustments.is_zero(dot_prod) and adjustments.is_zero(other_norm):
-      continue
-    if adjustments.is_zero(other_norm):
-      passes.append((player, other, _unit(player), dot_prod))
-    elif adjustments.is_zero(dot_prod):
-      passes.append((player, other, _unit(other), other_norm))
-    else:
-      weights = gan.GANTuple(**{player: dot_prod, other: other_norm})
-      passes.append((player, other, weights, 1.0))
+      passes.append(_Pass(player, player, _unit(player), self_norm))
+    weights = {player: dot_prod, other: other_norm}
+    used = [name for name in weights if not adjustments.is_zero(weights[name])]
+    if len(used) == 1:
+      loss_of = used[0]
+      passes.append(_Pass(player, other, _unit(loss_of), weights[loss_of]))
+    elif used:
+      passes.append(_Pass(player, other, gan.GANTuple(**weights), 1.0))
   return passes

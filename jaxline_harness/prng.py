@@ -14,9 +14,9 @@
 """JAX's random numbers, bit for bit, in the form that the CPU runs best.
 
 On the CPU backend JAX rolls the twenty rounds of its generator into a loop of
-five turns, which compiles fast, runs three times slower than one fused
-elementwise operation, and is opaque to XLA: what depends on it is computed
-again even where it has been computed before.
+five turns, which runs three times slower than one fused elementwise
+operation, and is opaque to XLA: what depends on it is computed again even
+where it has been computed before.
 """
 
 import jax
@@ -28,7 +28,7 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def step_key(key: jax.Array) -> jax.Array:
-  """A key to be used, split and folded in many times within a compiled step.
+  """A key whose random numbers are drawn within a compiled function.
 
   Args:
     key: a raw key of JAX's default generator, two uint32.
