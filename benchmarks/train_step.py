@@ -23,6 +23,7 @@ dispatched one by one. Compile time is that of the first step, less a step.
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -203,15 +204,14 @@ def measure(case: str, variant: str, repeats: int) -> dict[str, Any]:
   for name in names:  # One after the other: compiling takes both cores.
     processes[name] = Process(name, case, variant)
     first[name] = processes[name].seconds(1)
-  steps = {
-    name: max(1, int(_TURN_SECONDS / process.seconds(1)))
-    for name, process in processes.items()
-  }
-  times = {name: [] for name in names}
-  for _ in range(repeats):
+  single = {name: process.seconds(1) for name, process in processes.items()}
+  steps = {name: max(1, int(_TURN_SECONDS / single[name])) for name in names}
+  # Where a turn is a single step, the one above was the first turn.
+  times = {name: [single[name]] * (steps[name] == 1) for name in names}
+  while any(len(times[name]) < repeats for name in names):
     for name, process in processes.items():
       times[name].append(process.seconds(steps[name]) / steps[name])
-  result = {'case': case, 'variant': variant}
+  result = {'case': case, 'variant': variant, 'date': time.strftime('%Y-%m-%d')}
   for name, process in processes.items():
     median = float(np.median(times[name]))
     result[name] = {
@@ -280,21 +280,25 @@ def main() -> None:
 
   import jax
 
-  results = []
-  for case in args.cases:
-    for variant in args.variants:
-      print(f'{case}, {variant} …', file=sys.stderr, flush=True)
-      results.append(measure(case, variant, args.repeats))
   figures = {
-    'date': time.strftime('%Y-%m-%d'),
     'device': str(jax.devices()[0].device_kind),
     'cores': os.cpu_count(),
     'machine': platform.machine(),
     'jax': jax.__version__,
-    'results': results,
   }
-  args.output.write_text(json.dumps(figures, indent=1) + '\n')
-  print(table(results))
+  measured = {}
+  if args.output.exists():  # Cases that are not measured anew are kept.
+    before = json.loads(args.output.read_text())
+    if all(before.get(key) == value for key, value in figures.items()):
+      measured = {(r['case'], r['variant']): r for r in before['results']}
+  for case in args.cases:
+    for variant in args.variants:
+      print(f'{case}, {variant} …', file=sys.stderr, flush=True)
+      measured[case, variant] = measure(case, variant, args.repeats)
+      order = itertools.product(cases, variants)
+      figures['results'] = [measured[key] for key in order if key in measured]
+      args.output.write_text(json.dumps(figures, indent=1) + '\n')
+  print(table(figures['results']))
 
 
 if __name__ == '__main__':
