@@ -1,0 +1,79 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The benchmark's configs are what its table says; the table is Markdown."""
+
+import pytest
+
+from benchmarks import train_step
+from dd_two_player_games import base_config
+
+CASES = {'mlp': 128, 'mnist': 64, 'cifar': 128}
+
+
+@pytest.mark.parametrize('case', CASES)
+@pytest.mark.parametrize('terms', ['plain', 'cancelled', 'all', 'rk4'])
+@pytest.mark.parametrize('shared', ['', '-shared'])
+def test_config(case, terms, shared):
+  training = train_step.full_config(case, terms + shared).training
+  assert training.batch_size == CASES[case]
+  assert training.runge_kutta_updates == (terms == 'rk4')
+  assert training.simultaneous_updates != training.runge_kutta_updates
+  assert training.estimator_fn.endswith(
+    'shared_draws' if shared else 'lowest_variance'
+  )
+  used = {
+    term
+    for kind in training.grad_regularizes.values()
+    for coefficients in kind.values()
+    for term, coefficient in coefficients.items()
+    if coefficient
+  }
+  assert (
+    used
+    == {
+      'plain': set(),
+      'rk4': set(),
+      'cancelled': {'other_dot_prod'},
+      'all': set(base_config.TERMS),
+    }[terms]
+  )
+
+
+def test_table():
+  def figures(seconds):
+    return {
+      'step_seconds': seconds,
+      'step_seconds_range': [seconds, seconds],
+      'compile_seconds': 2.0,
+      'peak_megabytes': 300.0,
+    }
+
+  plain = {'project': figures(0.5), 'textbook': figures(2.0)}
+  shared = {'project': figures(0.75)}
+  lines = train_step.table(
+    [
+      {'case': 'mlp', 'variant': 'plain', **plain},
+      {'case': 'mlp', 'variant': 'all-shared', **shared},
+    ]
+  ).split('\n')
+  assert len({line.count('|') for line in lines}) == 1
+  cells = [[cell.strip() for cell in line.split('|')] for line in lines[2:]]
+  assert cells[0][1:6] == [
+    'mlp, plain',
+    '500 (500–500)',
+    '2000 (2000–2000)',
+    '4.0',
+    '1.00',
+  ]
+  assert cells[1][3:6] == ['–', '–', '1.50']
