@@ -242,8 +242,11 @@ def table(results: list[dict[str, Any]]) -> str:
       return [form % project[key], form % textbook[key] if textbook else '–']
 
     def milliseconds(of):
-      low, high = (1e3 * x for x in of['step_seconds_range'])
-      return f'{1e3 * of["step_seconds"]:.4g} ({low:.4g}–{high:.4g})'
+      median, low, high = (
+        f'{1e3 * x:,.0f}' if x >= 1 else f'{1e3 * x:.3g}'
+        for x in (of['step_seconds'], *of['step_seconds_range'])
+      )
+      return f'{median} ({low}–{high})'
 
     seconds = project['step_seconds']
     cells = [
