@@ -94,7 +94,7 @@ class RandomFeatures:
 
 
 def _activations(num_rows: int, num_features: int, seed: int) -> np.ndarray:
-  """Rectified, correlated, with of spreads that decay by 1e3."""
+  """Rectified and correlated, of spreads that decay by 1e3."""
   weights = np.random.default_rng(0).normal(size=(num_features, num_features))
   weights *= np.geomspace(1, 1e-3, num_features)[:, np.newaxis]
   rng = np.random.default_rng(seed)

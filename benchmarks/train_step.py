@@ -36,7 +36,8 @@ import time
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+# Run as a file, Python looks for modules in benchmarks/ alone.
+sys.path.insert(0, str(ROOT))
 
 SHARED = 'unbiased_estimate_fn_shared_draws'
 # Seconds that the steps timed at once should last.

@@ -117,7 +117,7 @@ unbiased_estimate_fn_different_device_results = Estimator(
 # unbiased and lowers its variance.
 unbiased_estimate_fn_lowest_variance = Estimator(_halves, average_stopped=True)
 
-# The same at about two thirds of its cost: the gradient is the mean of those of
+# The same at about half its cost: the gradient is the mean of those of
 # the halves, which the estimate needs anyway, and players that move at once
 # share their draw. Each player's gradient stays unbiased; the two players'
 # noise is no longer independent.
