@@ -26,12 +26,12 @@ import concurrent.futures
 import json
 import os
 import pathlib
-import platform
 import subprocess
 import sys
 import time
 
 import numpy as np
+import report
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIG = 'configs/sgd_fashion_mnist_config.py'
@@ -183,15 +183,7 @@ def main() -> None:
   start = time.monotonic()
   with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
     results = list(pool.map(lambda job: run(*job), jobs))
-  figures = {
-    'command': f'python {" ".join(sys.argv)}',
-    'date': time.strftime('%Y-%m-%d'),
-    'machine': f'{os.cpu_count()} CPU cores, {platform.machine()}',
-    'seconds': round(time.monotonic() - start),
-    'results': results,
-  }
-  args.output.parent.mkdir(exist_ok=True)
-  args.output.write_text(json.dumps(figures, indent=2) + '\n')
+  report.write(args.output, start, results)
   print(table(results))
 
 

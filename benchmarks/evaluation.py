@@ -26,8 +26,6 @@ The figures are written to `--output`.
 
 import argparse
 from collections.abc import Callable
-import json
-import os
 import pathlib
 import platform
 import sys
@@ -40,6 +38,7 @@ sys.path.insert(0, str(ROOT))
 
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
+import report  # noqa: E402
 import scipy  # noqa: E402
 from scipy import linalg  # noqa: E402
 from scipy import special  # noqa: E402
@@ -248,17 +247,6 @@ def _ratio(numerators: list[float], denominators: list[float]) -> float:
   return float(np.median(numerators) / np.median(denominators))
 
 
-def _machine() -> str:
-  """As in compare_update_rules.py, with the processor's model where known."""
-  machine = f'{os.cpu_count()} CPU cores, {platform.machine()}'
-  cpuinfo = pathlib.Path('/proc/cpuinfo')
-  if cpuinfo.exists():
-    for line in cpuinfo.read_text().splitlines():
-      if line.startswith('model name'):
-        return f'{machine}, {line.partition(":")[2].strip()}'
-  return machine
-
-
 def table(results: list[dict]) -> str:
   """A markdown table: medians, and the range over the repeats."""
   lines = [
@@ -312,21 +300,13 @@ def main() -> None:
     peak_memory(10_000, args.features),
     peak_memory(40_000, args.features),
   ]
-  figures = {
-    'command': ' '.join(['python benchmarks/evaluation.py', *sys.argv[1:]]),
-    'date': time.strftime('%Y-%m-%d'),
-    'machine': _machine(),
-    'versions': {
-      'python': platform.python_version(),
-      'numpy': np.__version__,
-      'scipy': scipy.__version__,
-      'jax': jax.__version__,
-    },
-    'seconds': round(time.monotonic() - start),
-    'results': results,
+  versions = {
+    'python': platform.python_version(),
+    'numpy': np.__version__,
+    'scipy': scipy.__version__,
+    'jax': jax.__version__,
   }
-  args.output.parent.mkdir(exist_ok=True)
-  args.output.write_text(json.dumps(figures, indent=2) + '\n')
+  report.write(args.output, start, results, versions=versions)
   print(table(results))
 
 
