@@ -24,6 +24,7 @@ INSTALL_REQUIRES = [
   'importlib_resources>=6',
   'jax>=0.9,<0.12',
   'jaxline==0.0.8',
+  'jmp>=0.0.4',
   'matplotlib>=3.8',
   'ml_collections>=1.0',
   'numpy>=2.0',

@@ -49,7 +49,8 @@ def full_config(case: str, variant: str):
 
   Args:
     case: mlp, mnist or cifar.
-    variant: plain, cancelled, all, rk4, cancelled-shared or all-shared.
+    variant: plain, cancelled, all or rk4; `-shared` after it takes the
+      estimator with shared draws, `-bfloat16` that arithmetic.
   """
   import numpy as np
 
@@ -79,9 +80,11 @@ def full_config(case: str, variant: str):
     settings.nets.generator = 'CifarGenerator'
     settings.param_transformers.discriminator = 'spectral_norm'
     settings.optimizers.generator.lr = 5e-3
-  terms, _, shared = variant.partition('-')
-  if shared:
+  terms, _, option = variant.partition('-')
+  if option == 'shared':
     training.estimator_fn = SHARED
+  elif option == 'bfloat16':
+    training.compute_dtype = option
   training.simultaneous_updates = terms != 'rk4'
   training.runge_kutta_updates = terms == 'rk4'
   cancelled = base_config.cancel_interaction_terms()
@@ -197,10 +200,10 @@ class Process:
 
 
 def measure(case: str, variant: str, repeats: int) -> dict[str, Any]:
-  """Times one case and variant; the textbook has no shared draws."""
+  """Times one case and variant; the textbook has no variants with a dash."""
   import numpy as np
 
-  names = ['project'] if variant.endswith('shared') else ['project', 'textbook']
+  names = ['project'] if '-' in variant else ['project', 'textbook']
   processes, first = {}, {}
   for name in names:  # One after the other: compiling takes both cores.
     processes[name] = Process(name, case, variant)
@@ -267,12 +270,12 @@ def main() -> None:
   """Measures, prints the table and writes the figures."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
   parser.add_argument('--serve', nargs=3, help=argparse.SUPPRESS)
-  cases, variants = ['mlp', 'mnist', 'cifar'], ['plain', 'cancelled', 'all']
-  variants += ['cancelled-shared', 'all-shared', 'rk4']
+  cases, plain = ['mlp', 'mnist', 'cifar'], ['plain', 'cancelled', 'all']
+  usual = [*plain, 'cancelled-shared', 'all-shared', 'rk4']
+  # On a CPU they only show that they run.
+  variants = [*usual, *(f'{variant}-bfloat16' for variant in plain)]
   parser.add_argument('--cases', nargs='+', choices=cases, default=cases)
-  parser.add_argument(
-    '--variants', nargs='+', choices=variants, default=variants
-  )
+  parser.add_argument('--variants', nargs='+', choices=variants, default=usual)
   parser.add_argument('--repeats', type=int, default=5)
   parser.add_argument(
     '--output', type=pathlib.Path, default=ROOT / 'docs' / 'train_step.json'

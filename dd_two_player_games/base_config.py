@@ -101,6 +101,9 @@ def get_base_config() -> config_dict.ConfigDict:
           'num_gen_updates': 1,
           'num_disc_updates': 1,
           'num_latents': 128,
+          # Of the networks' arithmetic: float32, or bfloat16 (faster on
+          # accelerators). Parameters and losses are float32 with either.
+          'compute_dtype': 'float32',
           # Which flow drift is measured against: 'published' (each player in
           # its own time) or 'joint_flow' (both in common time, also right for
           # several updates a turn). See drift_utils.py.

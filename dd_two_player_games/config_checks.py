@@ -126,6 +126,9 @@ def _check_training(training: config_dict.ConfigDict) -> None:
   )
   _check_name('training.estimator_fn', training.estimator_fn, ESTIMATORS)
   _check_name(
+    'training.compute_dtype', training.compute_dtype, ('float32', 'bfloat16')
+  )
+  _check_name(
     'training.drift_convention',
     training.drift_convention,
     ('published', 'joint_flow'),

@@ -96,8 +96,10 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
 def conv_as_matmul(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   """`conv` as matrix products."""
   taps = [math.ceil(size / stride) for size in w.shape[:2]]
-  if min(w.shape[2:]) >= _WINOGRAD_CHANNELS and all(
-    r in _WINOGRAD_OUTPUTS for r in taps
+  if (
+    min(w.shape[2:]) >= _WINOGRAD_CHANNELS
+    and all(r in _WINOGRAD_OUTPUTS for r in taps)
+    and x.dtype != jnp.bfloat16  # Which has no digits to lose.
   ):
     return _winograd(x, w, stride)
   tiles = _tiles(x, w.shape[:2], stride, w.shape[:2], stride)

@@ -286,6 +286,7 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
       gen=config.nets.gen_kwargs.to_dict(),
     ),
     num_latents=config.training.num_latents,
+    compute_dtype=config.training.compute_dtype,
   )
 
 

@@ -13,7 +13,8 @@
 # limitations under the License.
 """The two players of a GAN, their losses, and who may change which state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
 import dataclasses
 import functools
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from typing import Any, NamedTuple
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import jmp
 
 from differentiable_games import game
 
@@ -119,6 +121,7 @@ class GAN:
     player_param_transformers: GANTuple,
     players_kwargs: GANTuple,
     num_latents: int,
+    compute_dtype: str = 'float32',
   ):
     """Initialises the GAN.
 
@@ -131,6 +134,9 @@ class GAN:
         Haiku module from parameters to parameters, or None.
       players_kwargs: keyword arguments of the module classes.
       num_latents: dimension of the generator's input.
+      compute_dtype: of the networks' arithmetic, 'float32' or 'bfloat16'.
+        Parameters, losses, batch statistics and parameter transforms are
+        float32 with either.
 
     Raises:
       ValueError: for a penalty or transform of the generator: no loss would
@@ -142,8 +148,8 @@ class GAN:
     ):
       if value:
         raise ValueError(f'A {name} of the generator has no effect: remove it.')
-    self._disc = _transform(players_hk.disc, players_kwargs.disc)
-    self._gen = _transform(players_hk.gen, players_kwargs.gen)
+    self._disc = _transform(players_hk.disc, players_kwargs.disc, compute_dtype)
+    self._gen = _transform(players_hk.gen, players_kwargs.gen, compute_dtype)
     transformer = player_param_transformers.disc
     self._disc_param_transform = transformer and _transform(transformer, {})
     self._losses = losses
@@ -383,8 +389,27 @@ class GAN:
     )
 
 
-def _transform(make_module, kwargs) -> hk.TransformedWithState:
+def _transform(
+  make_module, kwargs, compute_dtype='float32'
+) -> hk.TransformedWithState:
   def apply(*args, **apply_kwargs):
-    return make_module(**kwargs)(*args, **apply_kwargs)
+    with _computing_in(compute_dtype, make_module):
+      return make_module(**kwargs)(*args, **apply_kwargs)
 
   return hk.without_apply_rng(hk.transform_with_state(apply))
+
+
+@contextlib.contextmanager
+def _computing_in(dtype: str, module_class) -> Iterator[None]:
+  """Modules of a class compute in a type that their callers do not see."""
+  if dtype == 'float32':
+    yield
+    return
+  network, batch_norm = (
+    jmp.get_policy(f'params=float32,compute={compute},output={output}')
+    # The means of bfloat16 numbers are not.
+    for compute, output in ((dtype, 'float32'), ('float32', dtype))
+  )
+  push = hk.mixed_precision.push_policy
+  with push(module_class, network), push(hk.BatchNorm, batch_norm):
+    yield

@@ -23,15 +23,17 @@ CASES = {'mlp': 128, 'mnist': 64, 'cifar': 128}
 
 @pytest.mark.parametrize('case', CASES)
 @pytest.mark.parametrize('terms', ['plain', 'cancelled', 'all', 'rk4'])
-@pytest.mark.parametrize('shared', ['', '-shared'])
-def test_config(case, terms, shared):
-  training = train_step.full_config(case, terms + shared).training
+@pytest.mark.parametrize('option', ['', '-shared', '-bfloat16'])
+def test_config(case, terms, option):
+  training = train_step.full_config(case, terms + option).training
   assert training.batch_size == CASES[case]
   assert training.runge_kutta_updates == (terms == 'rk4')
   assert training.simultaneous_updates != training.runge_kutta_updates
   assert training.estimator_fn.endswith(
-    'shared_draws' if shared else 'lowest_variance'
+    'shared_draws' if option == '-shared' else 'lowest_variance'
   )
+  bfloat16 = option == '-bfloat16'
+  assert training.compute_dtype == ('bfloat16' if bfloat16 else 'float32')
   used = {
     term
     for kind in training.grad_regularizes.values()

@@ -119,6 +119,7 @@ def test_wrong_name(field, value, ending):
     ('losses.generator', 'wgan_gradient_penalty_loss'),
     ('nets.discriminator', 'NoOpTree'),
     ('nets.generator', 'spectral_norm'),
+    ('training.compute_dtype', 'bfloat'),
     ('training.estimator_fn', 'two_data_estimate_grad_fn'),
     ('training.estimator_fn', 'biased_estimate_general_grad_fn'),
     ('optimizers.generator.name', 'chain'),

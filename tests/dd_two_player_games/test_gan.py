@@ -13,10 +13,13 @@
 # limitations under the License.
 """Who may change which state, and what the losses are made of."""
 
+import re
+
 import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from dd_two_player_games import drift_utils
@@ -356,3 +359,60 @@ def test_sample_draws_standard_normal_latents():
   )
   samples, _ = model.sample({}, {}, KEY, 5, {'is_training': False})
   np.testing.assert_allclose(samples, jax.random.normal(KEY, (5, 2)))
+
+
+def _dcgan(compute_dtype):
+  return gan.GAN(
+    players_hk=gan.GANTuple(nets.DCGANDiscriminator, nets.DCGANGenerator),
+    losses=gan.GANTuple(
+      losses.discriminator_goodfellow_loss, losses.generator_goodfellow_loss
+    ),
+    penalties=gan.GANTuple(
+      gan.GANPenalty(losses.wgan_gradient_penalty_loss, 0.1), None
+    ),
+    player_param_transformers=gan.GANTuple(nets.spectral_norm, None),
+    players_kwargs=gan.GANTuple({}, {}),
+    num_latents=8,
+    compute_dtype=compute_dtype,
+  )
+
+
+def _types(tree):
+  return jax.tree.map(lambda leaf: leaf.dtype, tree)
+
+
+def test_bfloat16_is_the_type_of_all_products_and_of_nothing_kept():
+  images = jax.random.uniform(KEY, (16, 28, 28, 1), minval=-1.0)
+  axis = {'axis_name': 'i', 'axis_size': 1}
+
+  def run(compute_dtype):
+    model = _dcgan(compute_dtype)
+
+    def start_and_grads():
+      params, state = model.initial_params(jax.random.PRNGKey(1), images)
+
+      def loss(params):
+        return model.disc_loss(params, state, images, KEY, True)
+
+      grads, aux = jax.grad(loss, has_aux=True)(params)
+      return (params, state), grads, aux
+
+    mapped = jax.vmap(start_and_grads, **axis)
+    return jax.jit(mapped)(), str(jax.make_jaxpr(mapped)())
+
+  (start, grads, aux), program = run('bfloat16')
+  (start_32, grads_32, aux_32), program_32 = run('float32')
+  jax.tree.map(np.testing.assert_array_equal, start, start_32)
+  assert _types((grads, aux)) == _types((grads_32, aux_32))
+  assert 'bf16' not in program_32
+  # Spectral norm's products of a matrix and a vector stay float32.
+  products = [line for line in program.splitlines() if 'dot_general[' in line]
+  large = [line for line in products if re.search(r':\w+\[(\d+,){2,}', line)]
+  assert large
+  assert all(':bf16[' in line for line in large)
+  # bfloat16 has eight binary digits.
+  error = optax.tree.norm(optax.tree.sub(grads, grads_32))
+  assert 1e-5 < error / optax.tree.norm(grads_32) < 0.05
+  np.testing.assert_allclose(
+    aux.log_dict['disc_loss'], aux_32.log_dict['disc_loss'], rtol=0.02
+  )
