@@ -174,7 +174,7 @@ $(names_in configs _config.py)"
 
 # run_experiment MODE [CONFIG] [flags]
 run_experiment() {
-  local mode="$1" config="$default_config"
+  local mode="$1" config="$default_config" experiment
   shift
   case "${1--}" in
     --config | --config=*)
@@ -186,9 +186,11 @@ run_experiment() {
       ;;
   esac
   config="$(find_config "$config")"
+  # A config of another experiment than the GANs' names its module.
+  experiment="$(sed -n "s/^EXPERIMENT = '\([a-z_.]*\)'\$/\1/p" "$config")"
   prepare
   # -P: modules come from this project, never from the current directory.
-  exec "$venv/bin/python" -P -m dd_two_player_games.experiment \
+  exec "$venv/bin/python" -P -m "${experiment:-dd_two_player_games.experiment}" \
     --config="$config" --jaxline_mode="$mode" "$@"
 }
 

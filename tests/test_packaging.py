@@ -227,6 +227,13 @@ def test_config_path_counts_from_the_current_folder(checkout, tmp_path):
   assert '--jaxline_mode=eval' in out
 
 
+def test_config_names_its_experiment(checkout):
+  config = checkout.root / 'configs' / 'b_config.py'
+  config.write_text("import x\n\nEXPERIMENT = 'other.experiment'\n")
+  _, out, _ = checkout.run('train', 'b')
+  assert out[3:6] == ['-P', '-m', 'other.experiment']
+
+
 def test_test_command_runs_slow_tests_from_the_root(checkout, tmp_path):
   status, out, _ = checkout.run('test', '-k', 'a or b', cwd=tmp_path)
   assert status == 0
