@@ -104,6 +104,12 @@ def get_base_config() -> config_dict.ConfigDict:
           # Of the networks' arithmetic: float32, or bfloat16 (faster on
           # accelerators). Parameters and losses are float32 with either.
           'compute_dtype': 'float32',
+          # After a step with a NaN or an infinity: stop; or back_off, go back
+          # to the last checkpoint, all learning rates times the factor, at
+          # most so many times in a run.
+          'on_nonfinite': 'stop',
+          'back_off_factor': 0.5,
+          'back_off_times': 3,
           # Which flow drift is measured against: 'published' (each player in
           # its own time) or 'joint_flow' (both in common time, also right for
           # several updates a turn). See drift_utils.py.

@@ -133,6 +133,16 @@ def _check_training(training: config_dict.ConfigDict) -> None:
     training.drift_convention,
     ('published', 'joint_flow'),
   )
+  _check_name(
+    'training.on_nonfinite', training.on_nonfinite, ('stop', 'back_off')
+  )
+  _check_number('training.back_off_factor', training.back_off_factor, above=0)
+  if training.back_off_factor >= 1:
+    raise errors.UserError(
+      f'{_full("training.back_off_factor")} must be below 1, not '
+      f'{training.back_off_factor}'
+    )
+  _check_integer('training.back_off_times', training.back_off_times, least=1)
   order = training.runge_kutta_order
   if (
     not _is_number(order, numbers.Integral) or order not in updates.RUNGE_KUTTA

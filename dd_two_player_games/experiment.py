@@ -37,6 +37,7 @@ from dd_two_player_games import model_utils
 from dd_two_player_games import nets
 from dd_two_player_games import optim
 from dd_two_player_games import regularizer_estimates
+from dd_two_player_games import term_recorder
 from dd_two_player_games import tfgan_inception_utils
 from dd_two_player_games import utils
 from differentiable_games import adjustments
@@ -80,7 +81,10 @@ class Experiment(train_loop.ChunkedExperiment):
       jax.random.split(jax.random.PRNGKey(config.random_seed), 4)
     )
     self._gan = build_gan(config)
-    self._players, self._rule = build_update_rule(config, self._gan)
+    self._players = build_players(config, self._gan)
+    self._rule = build_update_rule(config, self._players)
+    if config.training.on_nonfinite == 'back_off':
+      self.max_back_offs = config.training.back_off_times
     self._check_networks()
     self._image_metrics: metric_utils.ImageMetrics | None = None
 
@@ -89,7 +93,8 @@ class Experiment(train_loop.ChunkedExperiment):
     wanted = self._dataset.examples.shape[1:]
 
     def check_shapes():
-      params, _, state, _ = self.initial_train_state()
+      train_state = self.initial_train_state()
+      params, state = train_state.params, train_state.state
       samples, _ = self._gan.sample(
         params.gen, state.players.gen, self._eval_key, 2, {'is_training': True}
       )
@@ -142,14 +147,28 @@ class Experiment(train_loop.ChunkedExperiment):
   def update(
     self, train_state: optim.TrainState, data: dict[str, jax.Array]
   ) -> tuple[optim.TrainState, dict[str, jax.Array]]:
-    # Players may share a draw.
-    draw = functools.cache(
-      functools.partial(self._draw, data, train_state.global_step)
+    train_state, logs = self._rule.step(
+      train_state, self._draws(train_state, data)
     )
-    train_state, logs = self._rule.step(train_state, draw)
     logs.update(singular_values(train_state.state.param_transforms.disc))
     train_state = train_state._replace(global_step=train_state.global_step + 1)
     return train_state, lax.pmean(logs, axis_name='i')
+
+  def examine(
+    self, train_state: optim.TrainState, data: dict[str, jax.Array]
+  ) -> dict[str, jax.Array]:
+    recorder = term_recorder.TermRecorder(self._players.grads_calculator)
+    players = self._players._replace(grads_calculator=recorder)
+    rule = build_update_rule(self._config, players)
+    rule.step(train_state, self._draws(train_state, data))
+    return recorder.is_finite
+
+  def _draws(self, train_state, device_data):
+    """Maps the number of a draw to it, for one step."""
+    # Players may share a draw.
+    return functools.cache(
+      functools.partial(self._draw, device_data, train_state.global_step)
+    )
 
   def _draw(self, device_data, global_step, k):
     """The k-th draw of a step: this device's examples, and its own key."""
@@ -290,10 +309,10 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
   )
 
 
-def build_update_rule(
+def build_players(
   config: config_dict.ConfigDict, model: gan.GAN
-) -> tuple[optim.Players, optim.UpdateRule]:
-  """The players' optimisers and regularisers, and the rule they move by."""
+) -> optim.Players:
+  """The players' gradients, optimisers and regularisers."""
   training = config.training
   disc_optimizer, disc_schedule = optim.make_optimizer(
     **config.optimizers.discriminator
@@ -301,24 +320,39 @@ def build_update_rule(
   gen_optimizer, gen_schedule = optim.make_optimizer(
     **config.optimizers.generator
   )
-  schedules = gan.GANTuple(disc_schedule, gen_schedule)
   players = optim.Players(
     gan_grads_calculator.GANGradsCalculator(
       model, getattr(regularizer_estimates, training.estimator_fn)
     ),
     gan.GANTuple(disc_optimizer, gen_optimizer),
-    regularizer_coefficients(config, schedules),
+    regularizer_coefficients(config, gan.GANTuple(disc_schedule, gen_schedule)),
   )
-  if training.simultaneous_updates:
-    return players, optim.simultaneous(players)
-  if training.runge_kutta_updates:
-    after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)
-    rule = optim.runge_kutta(
-      players, training.runge_kutta_order, schedules.disc, after
+  if training.on_nonfinite == 'stop':
+    return players
+  return players._replace(
+    rate_scale=lambda train_state: jnp.power(
+      jnp.float32(training.back_off_factor), train_state.back_offs
     )
-    return players, rule
+  )
+
+
+def build_update_rule(
+  config: config_dict.ConfigDict, players: optim.Players
+) -> optim.UpdateRule:
+  """The rule by which the players move."""
+  training = config.training
+  if training.simultaneous_updates:
+    return optim.simultaneous(players)
+  if training.runge_kutta_updates:
+    settings = config.optimizers.discriminator
+    step_size = optim.make_schedule(
+      settings.lr, settings.scheduler, settings.scheduler_kwargs
+    )
+    after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)
+    order = training.runge_kutta_order
+    return optim.runge_kutta(players, order, step_size, after)
   order = drift_utils.PlayerOrder[training.alternating_player_order]
-  return players, optim.alternating(players, order, _num_updates(training))
+  return optim.alternating(players, order, _num_updates(training))
 
 
 def regularizer_coefficients(
@@ -335,7 +369,8 @@ def regularizer_coefficients(
     schedules: a GANTuple of learning rates as functions of a player's updates.
 
   Returns:
-    A function from the global step to a GANTuple of PlayerRegularizationTerms.
+    A function from the global step, and a factor of both learning rates, to a
+    GANTuple of PlayerRegularizationTerms.
   """
   training = config.training
   num_updates = _num_updates(training)
@@ -351,10 +386,10 @@ def regularizer_coefficients(
       return extra
     return multiplier * drift + extra
 
-  def coefficients(global_step):
+  def coefficients(global_step, rate_scale=1.0):
     rates = gan.GANTuple(
       *(
-        schedule(global_step * n)
+        rate_scale * schedule(global_step * n)
         for schedule, n in zip(schedules, num_updates, strict=True)
       )
     )

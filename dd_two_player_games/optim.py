@@ -22,11 +22,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from dd_two_player_games import gan_grads_calculator
+from dd_two_player_games import term_recorder
 from differentiable_games import updates
 
 Logs = Mapping[str, jax.Array]
@@ -41,12 +43,20 @@ class TrainState(NamedTuple):
     opt_state: a GANTuple of optimiser states.
     state: the networks' states.
     global_step: number of steps done, an int32 scalar.
+    back_offs: how often training went back and on with a smaller learning rate,
+      an int32 scalar.
   """
 
   params: gan.GANTuple
   opt_state: gan.GANTuple
   state: gan.GANState
   global_step: jax.Array
+  back_offs: Any = np.zeros((), np.int32)
+
+
+def _unscaled(train_state: TrainState) -> float:
+  del train_state
+  return 1.0
 
 
 class Players(NamedTuple):
@@ -55,12 +65,21 @@ class Players(NamedTuple):
   Attributes:
     grads_calculator: their gradients.
     optimizers: a GANTuple of optax optimisers.
-    coeffs: maps the global step to the regularisers' coefficients.
+    coeffs: maps the global step and the factor of the learning rates to the
+      regularisers' coefficients.
+    rate_scale: maps a TrainState to a factor of all learning rates.
   """
 
-  grads_calculator: gan_grads_calculator.GANGradsCalculator
+  grads_calculator: (
+    gan_grads_calculator.GANGradsCalculator | term_recorder.TermRecorder
+  )
   optimizers: gan.GANTuple
-  coeffs: Callable[[jax.Array], gan.GANTuple]
+  coeffs: Callable[[jax.Array, Any], gan.GANTuple]
+  rate_scale: Callable[[TrainState], Any] = _unscaled
+
+  def coeffs_at(self, train_state: TrainState) -> gan.GANTuple:
+    """The regularisers' coefficients in a step."""
+    return self.coeffs(train_state.global_step, self.rate_scale(train_state))
 
   def initial_opt_state(self, params: gan.GANTuple) -> gan.GANTuple:
     """The optimisers' states at the start."""
@@ -74,11 +93,17 @@ class Players(NamedTuple):
   def apply(
     self, player: str, train_state: TrainState, grads: Any
   ) -> TrainState:
-    """Hands a player's gradient to its optimiser, and moves the player."""
+    """Hands a player's gradient to its optimiser, and moves the player.
+
+    Where the gradient is not finite the parameters become NaN, whatever the
+    optimiser makes of it: it must not be trained on unseen.
+    """
     params = getattr(train_state.params, player)
     update, opt_state = getattr(self.optimizers, player).update(
       grads, getattr(train_state.opt_state, player), params
     )
+    scale = self.rate_scale(train_state)
+    update = jax.tree.map(lambda u, g: scale * u + 0 * g, update, grads)
     params = optax.apply_updates(params, update)
     return train_state._replace(
       params=train_state.params._replace(**{player: params}),
@@ -100,7 +125,7 @@ class Players(NamedTuple):
       batch,
       rng,
       True,
-      self.coeffs(train_state.global_step),
+      self.coeffs_at(train_state),
     )
     moved = self.apply(player, train_state, grads)
     return moved._replace(state=aux.state), aux.log_dict
@@ -137,7 +162,7 @@ def simultaneous(players: Players) -> UpdateRule:
       disc_rng,
       gen_rng,
       True,
-      players.coeffs(train_state.global_step),
+      players.coeffs_at(train_state),
     )
     for player, player_grads in grads._asdict().items():
       train_state = players.apply(player, train_state, player_grads)
@@ -263,10 +288,10 @@ def runge_kutta(
     params, state = train_state.params, train_state.state
     disc_batches, disc_rngs = zip(*map(draw, draws.disc), strict=True)
     gen_batches, gen_rngs = zip(*map(draw, draws.gen), strict=True)
-    coeffs = players.coeffs(train_state.global_step)
+    coeffs = players.coeffs_at(train_state)
     grads, aux = combined.grad(
       params,
-      step_size(train_state.global_step),
+      step_size(train_state.global_step) * players.rate_scale(train_state),
       [state] * order,
       disc_batches,
       gen_batches,

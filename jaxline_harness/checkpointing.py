@@ -15,6 +15,7 @@
 
 ```
 <run>/checkpoints/latest/<step>/state/       one replica of the TrainState
+<run>/checkpoints/nonfinite/<step>/state/    the same, around a step with NaN
 <run>/checkpoints/best/<step>/state/         the same, of the best evaluations
 <run>/checkpoints/best/<step>/metrics/       JSON: the metric's name and value
 ```
@@ -24,6 +25,7 @@ process): the state is the same on all of them, and jaxline lets only the first
 one save. No pickle: loading a checkpoint runs no code.
 """
 
+from collections.abc import Mapping
 import functools
 import json
 import os
@@ -192,6 +194,28 @@ class Checkpointer:
       return 'no checkpoint was saved before'
     folder = self._series_folder('latest')
     return f'the last good checkpoint is {os.path.join(folder, str(step))}'
+
+  def save_for_inspection(self, states: Mapping[int, Any]) -> str:
+    """Saves states that are not to be gone on from, as `nonfinite/<step>`.
+
+    Args:
+      states: by their steps.
+
+    Returns:
+      Where they are, in words.
+    """
+    folder = self._series_folder('nonfinite')
+    if jax.process_index() == 0:
+      for step, state in states.items():
+        path = epath.Path(folder) / str(step) / _STATE
+        handler = ocp.StandardCheckpointHandler()
+        path.rmtree(missing_ok=True)
+        path.mkdir(parents=True)
+        handler.save(path, args=ocp.args.StandardSave(state))
+        handler.finalize(path)
+    return (
+      f'the states before and after this step are in {folder} for inspection'
+    )
 
   def is_own(self, path: str) -> bool:
     """Returns whether a checkpoint lies in this run's folder."""

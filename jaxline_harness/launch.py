@@ -510,7 +510,6 @@ def _train(
 ) -> None:
   """Trains, from the newest checkpoint of the run's folder if there is one."""
   import jax  # pylint: disable=g-import-not-at-top
-  from jaxline import train  # pylint: disable=g-import-not-at-top
 
   from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
@@ -532,13 +531,9 @@ def _train(
           'goes on from %s; delete that folder to start anew',
           folder,
         )
-      writer = run_directory.Writer(folder, 'train', restored_step=step or 0)
-      stack.callback(writer.close)
-    else:
-      writer = None
-    checkpointer.writer = writer
     try:
-      train.train(experiment_class, config, checkpointer, writer)
+      while not _train_to_the_end(experiment_class, config, checkpointer):
+        experiment_class = _again(checkpointer)
     except errors.TrainingError as error:
       raise errors.TrainingError(
         f'{error}; {checkpointer.describe_newest()}'
@@ -546,6 +541,46 @@ def _train(
     step = checkpointer.get_experiment_state('latest').global_step
   if jax.process_index() == 0:
     _print_end_of_training(config, step, watcher.stop_signal is not None)
+
+
+def _train_to_the_end(
+  experiment_class: Any, config: config_dict.ConfigDict, checkpointer: Any
+) -> bool:
+  """Trains from the newest checkpoint; False if it is to be done again."""
+  import jax  # pylint: disable=g-import-not-at-top
+  from jaxline import train  # pylint: disable=g-import-not-at-top
+
+  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+
+  step = checkpointer.step_to_restore()
+  with contextlib.ExitStack() as stack:
+    writer = None
+    if jax.process_index() == 0:
+      writer = run_directory.Writer(
+        config.checkpoint_dir, 'train', restored_step=step or 0
+      )
+      stack.callback(writer.close)
+    checkpointer.writer = writer
+    try:
+      train.train(experiment_class, config, checkpointer, writer)
+    except errors.NonFiniteError as error:
+      message = f'{error}; {checkpointer.save_for_inspection(error.states)}'
+      state = checkpointer.get_experiment_state('latest')
+      if not state.experiment_module.back_off():
+        raise errors.TrainingError(message) from error
+      logging.warning(
+        '%s; goes back to step %d with a smaller learning rate',
+        message,
+        checkpointer.own_step() or step or 0,
+      )
+      return False
+  return True
+
+
+def _again(checkpointer: Any) -> Any:
+  """Returns a maker of experiments that gives the one that there is."""
+  experiment = checkpointer.get_experiment_state('latest').experiment_module
+  return lambda mode, init_rng, **kwargs: experiment
 
 
 def _print_end_of_training(

@@ -185,6 +185,80 @@ DRAWS = {
 }
 
 
+def _not_finite(training, change=None, **settings):
+  """The line with which a training of five steps ends."""
+  config = points_config(training, **settings)
+  config.unlock()
+  if change:
+    change(config.training.grad_regularizes)
+  with pytest.raises(errors.NonFiniteError) as error:
+    train(make(config), 5)
+  return str(error.value)
+
+
+@pytest.mark.parametrize(
+  ('training', 'kind', 'line'),
+  [
+    (
+      SIMULTANEOUS,
+      'explicit_non_dd_coeffs',
+      'step 1: not finite: other_norm term of gen, params/gen/',
+    ),
+    (
+      SIMULTANEOUS | {'estimator_fn': 'unbiased_estimate_fn_shared_draws'},
+      'explicit_non_dd_coeffs',
+      'step 1: not finite: other_norm term of gen, params/gen/',
+    ),
+    # What the second update meets is NaN already.
+    (
+      {'num_gen_updates': 2},
+      'explicit_non_dd_coeffs',
+      'step 1: not finite: other_norm term of gen, gen_loss (2), gradient of '
+      'gen_loss (2), other_norm term of gen (2), ',
+    ),
+    (
+      runge_kutta(2),
+      'rk_after_explicit_coeffs',
+      'step 1: not finite: other_norm term of gen (after), params/gen/',
+    ),
+  ],
+)
+def test_term_that_is_not_finite_is_named(training, kind, line):
+  def change(regularizers):
+    regularizers[kind].gen.other_norm = float('inf')
+
+  assert _not_finite(training, change).startswith(line)
+
+
+def test_loss_that_is_not_finite_is_named():
+  huge = {'discriminator': {'lr': 1e30}, 'generator': {'lr': 0.1}}
+  line = _not_finite(SIMULTANEOUS, optimizers=huge)
+  assert line.startswith(
+    'step 2: not finite: disc_loss, gen_loss, gradient of gen_loss, params/'
+  )
+
+
+def test_back_off_makes_all_learning_rates_smaller():
+  """The drift's coefficients and a Runge-Kutta rule's inner steps, too."""
+  for training in (SIMULTANEOUS | CANCEL, runge_kutta(2)):
+    backing_off = training | {
+      'on_nonfinite': 'back_off',
+      'back_off_factor': 0.25,
+    }
+    made = make(points_config(backing_off, param_transformers=NO_TRANSFORM))
+    assert made.max_back_offs == 3
+    made.ensure_train_state()
+    start = made.snapshot_state()['train_state']
+    made.restore_from_snapshot(
+      {'train_state': start._replace(back_offs=np.int32(2))}
+    )
+    train(made, 3)
+    end = made.snapshot_state()['train_state']
+    expected, _ = trained_points(3, training, {'lr': 0.05 / 16})
+    assert_close(end.params, expected.params)
+    assert differs(end.params, trained_points(3, training)[0].params)
+
+
 @pytest.mark.parametrize('name', RULES)
 def test_update_rule(name):
   made = make(points_config(RULES[name]))
@@ -209,7 +283,8 @@ def test_update_rule(name):
 @pytest.mark.parametrize('name', RULES)
 def test_draws_of_a_step(name):
   config = points_config(RULES[name])
-  _, rule = experiment.build_update_rule(config, experiment.build_gan(config))
+  players = experiment.build_players(config, experiment.build_gan(config))
+  rule = experiment.build_update_rule(config, players)
   assert rule.num_draws == DRAWS[name]
 
 

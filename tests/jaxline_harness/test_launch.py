@@ -21,8 +21,10 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 from ml_collections import config_dict
+import numpy as np
 import pytest
 
 from jaxline_harness import checkpointing
@@ -252,11 +254,70 @@ def test_loss_that_is_not_finite(toy):
   assert status == 1
   assert 'Traceback' not in err
   last = err.strip().splitlines()[-1]
-  assert last.startswith('error: step 15: toy_loss is nan')
+  assert last.startswith('error: step 15: not finite: toy_loss (nan); ')
   assert last.endswith('checkpoints/latest/10')
   assert checkpointing.steps_in('runs/toy/checkpoints/latest') == [10]
   steps = [row['step'] for row in rows('runs/toy/train/metrics.csv')]
   assert steps == ['5', '10']
+  # The states around the step can be looked at, and the step made again.
+  assert '/checkpoints/nonfinite for inspection' in last
+  folder = 'runs/toy/checkpoints/nonfinite'
+  assert checkpointing.steps_in(folder) == [14, 15]
+  again = (
+    f'--config.restore_path={folder}/14',
+    '--config.checkpoint_dir=again',
+  )
+  status, _, err = toy(CONFIG, *again, f'{TOY}nan_loss_at=15')
+  assert 'error: step 15: not finite: toy_loss (nan); ' in err
+  assert status == 1
+
+
+def test_back_off_goes_on_from_the_checkpoint(toy, caplog):
+  arguments = (CONFIG, f'{TOY}nan_state_at=15', f'{TOY}max_back_offs=2')
+  status, out, _ = toy(*arguments, f'{TOY}cured_by=2')
+  assert status == 0
+  assert 'Trained to step 20.' in out
+  warnings = [line for line in caplog.messages if 'goes back' in line]
+  assert len(warnings) == 2
+  assert all('step 15: not finite: momentum' in line for line in warnings)
+  assert 'goes back to step 10 with a smaller learning rate' in warnings[0]
+  table = rows('runs/toy/train/metrics.csv')
+  assert [row['step'] for row in table] == ['5', '10', '15', '20']
+  # The same as a run that begins with the checkpoint and the smaller rate.
+  config = toy_experiment.get_config().experiment_kwargs.config
+  experiment = toy_experiment.Experiment('train', config=config)
+  state = types.SimpleNamespace(global_step=0)
+  for last_step, back_offs in ((10, 0), (20, 2)):
+    experiment.ensure_train_state()
+    start = experiment.snapshot_state()['train_state']
+    experiment.restore_from_snapshot(
+      {'train_state': start._replace(back_offs=np.int32(back_offs))}
+    )
+    experiment.train_loop(
+      config_dict.ConfigDict({'training_steps': last_step}), state, []
+    )
+  end = experiment.snapshot_state()['train_state']
+  assert state_bytes('runs/toy')['w'] == end.params['w'].tobytes()
+
+
+def test_back_offs_come_to_an_end(toy, caplog):
+  arguments = (CONFIG, f'{TOY}nan_state_at=15', f'{TOY}max_back_offs=2')
+  status, _, err = toy(*arguments)
+  assert status == 1
+  assert sum('goes back' in line for line in caplog.messages) == 2
+  last = err.strip().splitlines()[-1]
+  assert last.startswith('error: step 15: not finite: momentum, params/w; ')
+
+
+def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
+  status, _, _ = toy(
+    CONFIG,
+    f'{TOY}nan_state_at=5',
+    f'{TOY}max_back_offs=1',
+    f'{TOY}cured_by=1',
+  )
+  assert status == 0
+  assert 'goes back to step 0 with' in caplog.text
 
 
 @pytest.mark.parametrize(
