@@ -55,6 +55,7 @@ from ml_collections import config_dict
 from ml_collections import config_flags
 
 from jaxline_harness import errors
+from jaxline_harness import fields
 
 ResolveConfig = Callable[[config_dict.ConfigDict], config_dict.ConfigDict]
 
@@ -107,7 +108,7 @@ def get_base_config() -> config_dict.ConfigDict:
 
 
 def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
-  """Adds absent top-level fields with their defaults.
+  """Adds absent top-level fields with their defaults, and checks them all.
 
   Args:
     config: a config; it is changed.
@@ -116,18 +117,20 @@ def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
     The same config.
 
   Raises:
-    errors.UserError: if it has a top-level field that does not exist.
+    errors.UserError: if it has a top-level field that does not exist, or one
+      with which jaxline could not run.
   """
   base = get_base_config()
   for name in config:
     if name not in base:
       raise errors.UserError(
-        f'config.{name} does not exist{_suggestion(name, base.keys())}'
+        f'config.{name} does not exist{_suggestion(str(name), base.keys())}'
       )
   with config.unlocked():
     for name in base:
       if name not in config:
         config[name] = base[name]
+  _check_values(config)
   return config
 
 
@@ -146,45 +149,89 @@ def _suggestion(name: str, names: Iterable[str]) -> str:
   return f'; did you mean config.{near[0]}?' if near else ''
 
 
+def _fields() -> dict[str, fields.Field]:
+  """Returns what the top-level fields may hold."""
+  from jaxline import utils  # pylint: disable=g-import-not-at-top
+
+  steps_or_seconds = fields.one_of(('steps', 'secs'))
+  # Seconds or steps; an interval that no run reaches is a slip.
+  interval = fields.real(above=0, most=fields.MAX_INT32)
+  random_mode = fields.one_of(mode.value for mode in utils.DistributedRNGMode)
+  return {
+    'training_steps': fields.whole(0, fields.MAX_INT32),
+    'max_chunk_steps': fields.whole(1, fields.MAX_INT32),
+    'interval_type': steps_or_seconds,
+    'logging_interval_type': steps_or_seconds.or_none(),
+    'checkpoint_interval_type': steps_or_seconds.or_none(),
+    # jaxline turns these off by None, and saving by 0.
+    'log_tensors_interval': interval.or_none(),
+    'log_train_data_interval': interval.or_none(),
+    'save_checkpoint_interval': fields.real(0, fields.MAX_INT32),
+    # Times powers of ten: others would never be met.
+    'periodic_action_growth_ratios': fields.list_of(
+      fields.real(1, 10)
+    ).or_none(),
+    'max_checkpoints_to_keep': fields.whole(1, fields.MAX_INT32),
+    'random_seed': fields.SEED,
+    'random_mode_train': random_mode,
+    'random_mode_eval': random_mode,
+    'best_model_eval_metric': fields.text(),
+    'checkpoint_dir': fields.text(),
+    'restore_path': fields.text(),
+    'eval_specific_checkpoint_dir': fields.text(),
+    'experiment_kwargs': fields.mapping(),
+  } | dict.fromkeys(
+    (
+      'best_checkpoint_all_hosts',
+      'best_model_eval_metric_higher_is_better',
+      'delete_existing_local_checkpoints',
+      'eval_initial_weights',
+      'legacy_random_seed_behavior',
+      'log_all_hosts',
+      'log_all_train_data',
+      'log_async',
+      'one_off_evaluate',
+      'save_initial_train_checkpoint',
+      'train_checkpoint_all_hosts',
+    ),
+    fields.flag(),
+  )
+
+
 def _check_values(config: config_dict.ConfigDict) -> None:
   """Raises UserError if jaxline could not run with these top-level values."""
   from jaxline import base_config  # pylint: disable=g-import-not-at-top
 
+  for name, field in _fields().items():
+    field.check(f'config.{name}', config[name])
   try:
     base_config.check_constraints(config)
   except ValueError as error:
     raise errors.UserError(str(error)) from error
-  for name in (
-    'interval_type',
-    'logging_interval_type',
-    'checkpoint_interval_type',
+  logging_type = config.logging_interval_type or config.interval_type
+  checkpoint_type = config.checkpoint_interval_type or config.interval_type
+  for name, interval_type in (
+    ('log_tensors_interval', logging_type),
+    ('log_train_data_interval', logging_type),
+    ('save_checkpoint_interval', checkpoint_type),
   ):
-    allowed = ('secs', 'steps') + (() if name == 'interval_type' else (None,))
-    if config[name] not in allowed:
+    interval = config[name]
+    if interval_type == 'steps' and interval and interval != int(interval):
       raise errors.UserError(
-        f"config.{name} must be 'steps' or 'secs', not {config[name]!r}"
-      )
-  for name, least in (
-    ('training_steps', 0),
-    ('max_checkpoints_to_keep', 1),
-    ('max_chunk_steps', 1),
-  ):
-    if config[name] < least:
-      raise errors.UserError(
-        f'config.{name} must be at least {least}, not {config[name]}'
-      )
-  for name in ('log_tensors_interval', 'log_train_data_interval'):
-    if config[name] is not None and config[name] <= 0:
-      raise errors.UserError(
-        f'config.{name} must be positive or None, not {config[name]}'
+        f'config.{name} counts steps and must be whole, not {interval!r}'
       )
   if config.periodic_action_growth_ratios is not None and 'secs' in (
     config.interval_type,
-    config.logging_interval_type,
-    config.checkpoint_interval_type,
+    logging_type,
+    checkpoint_type,
   ):
     raise errors.UserError(
       "config.periodic_action_growth_ratios needs config.interval_type='steps'"
+    )
+  if config.log_all_hosts:
+    raise errors.UserError(
+      'config.log_all_hosts has no effect: process 0 logs what is averaged '
+      'over all; set it to False'
     )
 
 
@@ -202,7 +249,8 @@ def main(
     experiment_class: a `train_loop.ChunkedExperiment`, or a function without
       arguments that imports and returns it.
     resolve_config: called with the config after overrides; returns the full
-      one. It may use `fill_top_level`.
+      one. It may use `fill_top_level`. Of an empty config it makes the one with
+      all defaults.
     argv: the command line, by default `sys.argv`.
   """
   argv = list(sys.argv if argv is None else argv)
@@ -282,7 +330,6 @@ def _parse(
   _parse_flags(values, argv)
   flags.FLAGS.mark_as_parsed()  # jaxline asks its own flags there.
   config = fill_top_level(resolve_config(config))
-  _check_values(config)
   if not config.checkpoint_dir:
     name = os.path.basename(spec.split(':', 1)[0]).removesuffix('.py')
     with config.unlocked():
@@ -373,7 +420,24 @@ def _load_config(spec: str) -> config_dict.ConfigDict:
       f'--config: get_config() in {path} must return a ConfigDict, not '
       f'{type(config).__name__}'
     )
+  _check_placeholders(config)
   return config.unlock()
+
+
+def _check_placeholders(
+  config: config_dict.ConfigDict, prefix: str = 'config'
+) -> None:
+  """Raises UserError for one that requires a value: flags cannot give it."""
+  for name in config:
+    try:
+      value = config[name]
+    except config_dict.RequiredValueError as error:
+      raise errors.UserError(
+        f'{prefix}.{name} is a required placeholder: give it a value in the '
+        'file'
+      ) from error
+    if isinstance(value, config_dict.ConfigDict):
+      _check_placeholders(value, f'{prefix}.{name}')
 
 
 def _check_overrides(
@@ -397,8 +461,9 @@ def _check_overrides(
   """
   known = set(_names(config))
   if not all(_without_index(name) in known for name in overrides):
-    full = config_dict.ConfigDict(config)  # A deep copy.
-    known.update(_names(fill_top_level(resolve_config(full.unlock()))))
+    # Of an empty config: this one may be right only with its overrides.
+    full = fill_top_level(resolve_config(config_dict.ConfigDict()))
+    known.update(_names(full))
   for name in map(_without_index, overrides):
     parents = name.split('.')[:-1]
     free = any(
@@ -424,7 +489,7 @@ def _without_index(name: str) -> str:
 def _names(config: config_dict.ConfigDict, prefix: str = '') -> Iterator[str]:
   """Yields the dotted names of all fields, parents too."""
   for name in config:
-    yield prefix + name
+    yield f'{prefix}{name}'
     if isinstance(config[name], config_dict.ConfigDict):
       yield from _names(config[name], f'{prefix}{name}.')
 

@@ -896,13 +896,13 @@ def test_more_images_than_there_are_is_warned_about(caplog):
 def test_classifier(monkeypatch, dataset, chosen, expected):
   made = []
   module = experiment.tfgan_inception_utils
+  settings = {'classifier': chosen}
   if expected == 'InceptionClassifier':
+    settings['inception_path'] = '/a/b'
     monkeypatch.setattr(
       module, 'InceptionClassifier', lambda path: made.append(path) or 'it'
     )
-  config = images_config(
-    dataset=dataset, eval={'classifier': chosen, 'inception_path': '/a/b'}
-  )
+  config = images_config(dataset=dataset, eval=settings)
   classifier = experiment.make_classifier(config)
   if expected == 'InceptionClassifier':
     assert classifier == 'it'
