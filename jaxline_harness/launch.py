@@ -103,6 +103,9 @@ def get_base_config() -> config_dict.ConfigDict:
   config.delete_existing_local_checkpoints = False
   # The most steps between two looks of the host at the device.
   config.max_chunk_steps = 1000
+  # When a checkpoint or a figure cannot be written (a full disk): 'stop' ends
+  # with one line, 'go_on' warns and tries again with the next one.
+  config.on_save_error = 'stop'
   return config
 
 
@@ -178,6 +181,11 @@ def _check_values(config: config_dict.ConfigDict) -> None:
       raise errors.UserError(
         f'config.{name} must be positive or None, not {config[name]}'
       )
+  if config.on_save_error not in ('stop', 'go_on'):
+    raise errors.UserError(
+      "config.on_save_error must be 'stop' or 'go_on', not "
+      f'{config.on_save_error!r}'
+    )
   if config.periodic_action_growth_ratios is not None and 'secs' in (
     config.interval_type,
     config.logging_interval_type,
@@ -514,14 +522,15 @@ def _train(
 
   from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+  from jaxline_harness import run_lock  # pylint: disable=g-import-not-at-top
 
   folder = config.checkpoint_dir
   checkpointer = checkpointing.Checkpointer(config, 'train')
   with contextlib.ExitStack() as stack:
-    stack.callback(checkpointer.close)
+    if jax.process_index() == 0:
+      stack.enter_context(run_lock.locked(folder))
     step = checkpointer.step_to_restore()
     if jax.process_index() == 0:
-      stack.enter_context(run_directory.locked(folder))
       own = step is not None and checkpointer.own_step() is not None
       run_directory.prepare(config, own)
       if own and config.delete_existing_local_checkpoints:
@@ -532,13 +541,23 @@ def _train(
           'goes on from %s; delete that folder to start anew',
           folder,
         )
-      writer = run_directory.Writer(folder, 'train', restored_step=step or 0)
+      writer = run_directory.Writer(
+        folder, 'train', step or 0, config.on_save_error
+      )
       stack.callback(writer.close)
     else:
       writer = None
     checkpointer.writer = writer
     try:
-      train.train(experiment_class, config, checkpointer, writer)
+      train.train(
+        experiment_class,
+        config,
+        checkpointer,
+        writer=None,
+        periodic_actions=_row_actions(config, writer),
+      )
+      if checkpointer.save_error is not None:
+        raise errors.TrainingError(checkpointer.save_error)
     except errors.TrainingError as error:
       raise errors.TrainingError(
         f'{error}; {checkpointer.describe_newest()}'
@@ -546,6 +565,37 @@ def _train(
     step = checkpointer.get_experiment_state('latest').global_step
   if jax.process_index() == 0:
     _print_end_of_training(config, step, watcher.stop_signal is not None)
+
+
+def _row_actions(config: config_dict.ConfigDict, writer: Any) -> tuple:
+  """Returns jaxline's action that writes metrics, to come before its others.
+
+  jaxline's own one comes after the one that saves, and runs in a thread. A
+  process killed between the two leaves a checkpoint without its row, and no
+  restart makes that step again.
+
+  Args:
+    config: jaxline's config.
+    writer: a `run_directory.Writer`, or None for no action.
+  """
+  from jaxline import utils  # pylint: disable=g-import-not-at-top
+
+  if writer is None:
+    return ()
+  interval = config.log_train_data_interval
+  interval_type = config.logging_interval_type or config.interval_type
+  if config.log_all_train_data and interval is not None:
+    interval, interval_type = 1, 'steps'
+  return (
+    utils.PeriodicAction(
+      writer.write_scalars,
+      interval_type=interval_type,
+      interval=interval,
+      run_async=False,
+      logging_growth_ratios=config.periodic_action_growth_ratios,
+      end_step_to_action=config.training_steps,
+    ),
+  )
 
 
 def _print_end_of_training(
@@ -580,7 +630,7 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
 
   checkpointer = checkpointing.Checkpointer(config, 'eval')
-  path = checkpointer.restore_path('latest')
+  path = checkpointer.choose()
   if path is None and not config.eval_initial_weights:
     raise errors.UserError(checkpointer.missing_message())
   with config.unlocked():
@@ -589,15 +639,16 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
       config.best_model_eval_metric = ''  # Another run's best is not ours.
   writer = None
   if jax.process_index() == 0:
-    writer = run_directory.Writer(config.checkpoint_dir, 'eval')
-  with contextlib.closing(checkpointer):
-    train.evaluate(
-      _with_initial_state(experiment_class, path is None),
-      config,
-      checkpointer,
-      writer,
-      'eval',
+    writer = run_directory.Writer(
+      config.checkpoint_dir, 'eval', on_error=config.on_save_error
     )
+  train.evaluate(
+    _with_initial_state(experiment_class, path is None),
+    config,
+    checkpointer,
+    writer,
+    'eval',
+  )
   if writer is not None:
     writer.close()
     _print_metrics(path, *writer.last_scalars)

@@ -25,6 +25,7 @@ import time
 from ml_collections import config_dict
 import pytest
 
+from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
 from jaxline_harness import errors
 from jaxline_harness import launch
@@ -82,7 +83,7 @@ def state_bytes(run_dir):
   experiment = toy_experiment.Experiment(
     'train', config=toy_experiment.get_config().experiment_kwargs.config
   )
-  state = checkpointing._read(path, experiment.abstract_train_state())
+  state = checkpoint_files.read(path, experiment.abstract_train_state())
   return {
     'w': state.params['w'].tobytes(),
     'momentum': state.momentum['w'].tobytes(),
