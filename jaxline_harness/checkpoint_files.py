@@ -28,13 +28,14 @@ no place for that: files that it did not write are not part of its commit.)
 No pickle: loading a checkpoint runs no code.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import sys
 import time
 from typing import Any
 
@@ -216,20 +217,35 @@ def reason_of_failed_write(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-  """Keeps back Orbax's log, tracebacks too, of errors that are handled here.
+  """Keeps back what Orbax prints of errors that are handled here.
 
   With `--verbosity=0` and more it is shown.
   """
+  if logging.get_verbosity() >= logging.INFO:
+    yield
+    return
   is_foreign = lambda record: f'{os.sep}orbax{os.sep}' not in record.pathname
   logger = logging.get_absl_logger()
-  quiet = logging.get_verbosity() < logging.INFO
-  if quiet:
-    logger.addFilter(is_foreign)
+  logger.addFilter(is_foreign)
+  # The first of several errors closes the event loop that TensorStore's threads
+  # then call, soon or later: so this hook stays.
+  if not isinstance(sys.unraisablehook, _ShowUnraisable):
+    sys.unraisablehook = _ShowUnraisable(sys.unraisablehook)
   try:
     yield
   finally:
-    if quiet:
-      logger.removeFilter(is_foreign)
+    logger.removeFilter(is_foreign)
+
+
+class _ShowUnraisable:
+  """`sys.unraisablehook` without the calls of event loops that are closed."""
+
+  def __init__(self, show: Callable[[Any], Any]):
+    self._show = show
+
+  def __call__(self, unraisable: Any) -> None:
+    if str(unraisable.exc_value) != 'Event loop is closed':
+      self._show(unraisable)
 
 
 def _in_words(error: Exception) -> str:

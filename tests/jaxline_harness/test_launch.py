@@ -507,7 +507,7 @@ def test_sigquit_saves_and_a_second_training_is_refused(training, toy):
   training.process.send_signal(signal.SIGQUIT)
   training.wait_for('checkpoints/latest')
   assert training.process.poll() is None
-  assert 'another process trains' in error_line(
+  assert f'process {training.process.pid} on host' in error_line(
     toy(CONFIG, f'--config.checkpoint_dir={training.run_dir}')
   )
   # The first signal's save takes a while; the second does not wait for it.
