@@ -104,6 +104,9 @@ def get_base_config() -> config_dict.ConfigDict:
   config.delete_existing_local_checkpoints = False
   # The most steps between two looks of the host at the device.
   config.max_chunk_steps = 1000
+  # When a checkpoint or a figure cannot be written (a full disk): 'stop' ends
+  # with one line, 'go_on' warns and tries again with the next one.
+  config.on_save_error = 'stop'
   return config
 
 
@@ -160,6 +163,7 @@ def _fields() -> dict[str, fields.Field]:
   return {
     'training_steps': fields.whole(0, fields.MAX_INT32),
     'max_chunk_steps': fields.whole(1, fields.MAX_INT32),
+    'on_save_error': fields.one_of(('stop', 'go_on')),
     'interval_type': steps_or_seconds,
     'logging_interval_type': steps_or_seconds.or_none(),
     'checkpoint_interval_type': steps_or_seconds.or_none(),
@@ -578,14 +582,15 @@ def _train(
 
   from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+  from jaxline_harness import run_lock  # pylint: disable=g-import-not-at-top
 
   folder = config.checkpoint_dir
   checkpointer = checkpointing.Checkpointer(config, 'train')
   with contextlib.ExitStack() as stack:
-    stack.callback(checkpointer.close)
+    if jax.process_index() == 0:
+      stack.enter_context(run_lock.locked(folder))
     step = checkpointer.step_to_restore()
     if jax.process_index() == 0:
-      stack.enter_context(run_directory.locked(folder))
       own = step is not None and checkpointer.own_step() is not None
       run_directory.prepare(config, own)
       if own and config.delete_existing_local_checkpoints:
@@ -597,8 +602,9 @@ def _train(
           folder,
         )
     try:
-      while not _train_to_the_end(experiment_class, config, checkpointer):
+      while not _train_to_the_end(experiment_class, config, checkpointer, step):
         experiment_class = _again(checkpointer)
+        step = checkpointer.step_to_restore()
     except errors.TrainingError as error:
       raise errors.TrainingError(
         f'{error}; {checkpointer.describe_newest()}'
@@ -609,25 +615,33 @@ def _train(
 
 
 def _train_to_the_end(
-  experiment_class: Any, config: config_dict.ConfigDict, checkpointer: Any
+  experiment_class: Any,
+  config: config_dict.ConfigDict,
+  checkpointer: Any,
+  step: int | None,
 ) -> bool:
-  """Trains from the newest checkpoint; False if it is to be done again."""
+  """Trains from the checkpoint of a step; False if it is to be done again."""
   import jax  # pylint: disable=g-import-not-at-top
   from jaxline import train  # pylint: disable=g-import-not-at-top
 
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
 
-  step = checkpointer.step_to_restore()
   with contextlib.ExitStack() as stack:
     writer = None
     if jax.process_index() == 0:
       writer = run_directory.Writer(
-        config.checkpoint_dir, 'train', restored_step=step or 0
+        config.checkpoint_dir, 'train', step or 0, config.on_save_error
       )
       stack.callback(writer.close)
     checkpointer.writer = writer
     try:
-      train.train(experiment_class, config, checkpointer, writer)
+      train.train(
+        experiment_class,
+        config,
+        checkpointer,
+        writer=None,
+        periodic_actions=_row_actions(config, writer),
+      )
     except errors.NonFiniteError as error:
       message = f'{error}; {checkpointer.save_for_inspection(error.states)}'
       state = checkpointer.get_experiment_state('latest')
@@ -639,6 +653,8 @@ def _train_to_the_end(
         checkpointer.own_step() or step or 0,
       )
       return False
+  if checkpointer.save_error is not None:
+    raise errors.TrainingError(checkpointer.save_error)
   return True
 
 
@@ -646,6 +662,37 @@ def _again(checkpointer: Any) -> Any:
   """Returns a maker of experiments that gives the one that there is."""
   experiment = checkpointer.get_experiment_state('latest').experiment_module
   return lambda mode, init_rng, **kwargs: experiment
+
+
+def _row_actions(config: config_dict.ConfigDict, writer: Any) -> tuple:
+  """Returns jaxline's action that writes metrics, to come before its others.
+
+  jaxline's own one comes after the one that saves, and runs in a thread. A
+  process killed between the two leaves a checkpoint without its row, and no
+  restart makes that step again.
+
+  Args:
+    config: jaxline's config.
+    writer: a `run_directory.Writer`, or None for no action.
+  """
+  from jaxline import utils  # pylint: disable=g-import-not-at-top
+
+  if writer is None:
+    return ()
+  interval = config.log_train_data_interval
+  interval_type = config.logging_interval_type or config.interval_type
+  if config.log_all_train_data and interval is not None:
+    interval, interval_type = 1, 'steps'
+  return (
+    utils.PeriodicAction(
+      writer.write_scalars,
+      interval_type=interval_type,
+      interval=interval,
+      run_async=False,
+      logging_growth_ratios=config.periodic_action_growth_ratios,
+      end_step_to_action=config.training_steps,
+    ),
+  )
 
 
 def _print_end_of_training(
@@ -680,7 +727,7 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
 
   checkpointer = checkpointing.Checkpointer(config, 'eval')
-  path = checkpointer.restore_path('latest')
+  path = checkpointer.choose()
   if path is None and not config.eval_initial_weights:
     raise errors.UserError(checkpointer.missing_message())
   with config.unlocked():
@@ -689,15 +736,16 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
       config.best_model_eval_metric = ''  # Another run's best is not ours.
   writer = None
   if jax.process_index() == 0:
-    writer = run_directory.Writer(config.checkpoint_dir, 'eval')
-  with contextlib.closing(checkpointer):
-    train.evaluate(
-      _with_initial_state(experiment_class, path is None),
-      config,
-      checkpointer,
-      writer,
-      'eval',
+    writer = run_directory.Writer(
+      config.checkpoint_dir, 'eval', on_error=config.on_save_error
     )
+  train.evaluate(
+    _with_initial_state(experiment_class, path is None),
+    config,
+    checkpointer,
+    writer,
+    'eval',
+  )
   if writer is not None:
     writer.close()
     _print_metrics(path, *writer.last_scalars)

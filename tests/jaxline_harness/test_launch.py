@@ -27,6 +27,7 @@ from ml_collections import config_dict
 import numpy as np
 import pytest
 
+from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
 from jaxline_harness import errors
 from jaxline_harness import launch
@@ -84,7 +85,7 @@ def state_bytes(run_dir):
   experiment = toy_experiment.Experiment(
     'train', config=toy_experiment.get_config().experiment_kwargs.config
   )
-  state = checkpointing._read(path, experiment.abstract_train_state())
+  state = checkpoint_files.read(path, experiment.abstract_train_state())
   return {
     'w': state.params['w'].tobytes(),
     'momentum': state.momentum['w'].tobytes(),
@@ -641,7 +642,7 @@ def test_sigquit_saves_and_a_second_training_is_refused(training, toy):
   training.process.send_signal(signal.SIGQUIT)
   training.wait_for('checkpoints/latest')
   assert training.process.poll() is None
-  assert 'another process trains' in error_line(
+  assert f'process {training.process.pid} on host' in error_line(
     toy(CONFIG, f'--config.checkpoint_dir={training.run_dir}')
   )
   # The first signal's save takes a while; the second does not wait for it.
