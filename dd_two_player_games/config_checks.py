@@ -21,6 +21,7 @@ from typing import Any
 
 from absl import logging
 import haiku as hk
+import jax
 from ml_collections import config_dict
 import optax
 
@@ -198,10 +199,13 @@ def _check_optimizer(path: str, settings: config_dict.ConfigDict) -> None:
     raise errors.UserError(
       f'{_full(path)}.scheduler_kwargs has no effect without a scheduler'
     )
-  try:
+
+  def use(params):
     optimizer, schedule = optim.make_optimizer(**settings)
-    optimizer.init({'w': 0.0})
-    schedule(0)
+    return optimizer.init(params), schedule(0)
+
+  try:  # Only shapes: no device is needed, nor awoken.
+    jax.eval_shape(use, {'w': jax.ShapeDtypeStruct((), 'float32')})
   except Exception as error:  # Whatever optax makes of wrong arguments.
     raise errors.UserError(
       f'{_full(path)}: optax does not take these settings: {error!r}'
