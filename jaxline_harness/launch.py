@@ -21,9 +21,10 @@ if __name__ == '__main__':
 ```
 
 and then takes `--config=FILE [--config.field=value ...]
-[--jaxline_mode=train|eval]`. Exit status: 0 done; 2 a bad config or input (one
-line, no traceback); 1 failure; 130 after Ctrl+C and 143 after SIGTERM (a
-training is saved first).
+[--jaxline_mode=train|eval]`, and the flags of `distributed` where several
+processes train together. Exit status: 0 done; 2 a bad config or input (one
+line, no traceback); 1 failure, here or of another process; 130 after Ctrl+C and
+143 after SIGTERM (a training is saved first).
 
 Compiled programs are cached in `$XDG_CACHE_HOME/jaxline_harness` (by default
 `~/.cache/jaxline_harness`). JAX's own `JAX_COMPILATION_CACHE_DIR` names another
@@ -54,6 +55,7 @@ from absl import logging
 from ml_collections import config_dict
 from ml_collections import config_flags
 
+from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import fields
 
@@ -75,6 +77,12 @@ _HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
                            training goes on from the newest checkpoint there
   --config.restore_path=DIR
                            a checkpoint elsewhere, to evaluate or to start from
+  --coordinator=HOST:PORT --num_processes=P --process_id=I
+                           one of P processes that train together: the same
+                           command on each host with I = 0, ..., P - 1, where
+                           process 0 runs on HOST and uses PORT
+  --coordinator=auto       the same, found by JAX: on SLURM (srun), Open MPI,
+                           Kubernetes, Cloud TPU; docs/scaling.md says more
   --verbosity=0            more messages
   --helpfull               the flags of all libraries
 
@@ -269,6 +277,13 @@ def main(
     status = _report(error, _EXIT_FAILURE)
   except KeyboardInterrupt:
     status = 130
+  except Exception:
+    if not distributed.is_active():
+      raise
+    traceback.print_exc()
+    status = _EXIT_FAILURE
+  if status in (_EXIT_USER_ERROR, _EXIT_FAILURE) and distributed.is_active():
+    distributed.leave_at_once(status)
   sys.exit(status)
 
 
@@ -290,28 +305,55 @@ def _run(
   logging.get_absl_handler().setFormatter(
     python_logging.Formatter('%(levelname)s: %(message)s')
   )
-  config, mode = _parse(argv, resolve_config)
+  config, mode, cluster = _parse(argv, resolve_config)
   _mend(utils)
   _enable_compilation_cache()
-  if not inspect.isclass(experiment_class):
-    experiment_class = experiment_class()
-  with signals.watch() as watcher:
-    if mode == 'train':
-      _train(experiment_class, config, watcher)
-    else:
-      _evaluate(experiment_class, config)
+  with distributed.joined(cluster, _settings(config, mode)):
+    if not inspect.isclass(experiment_class):
+      experiment_class = experiment_class()
+    with signals.watch() as watcher:
+      if mode == 'train':
+        _train(experiment_class, config, watcher)
+      else:
+        _evaluate(experiment_class, config)
   return 0 if watcher.stop_signal is None else 128 + watcher.stop_signal
+
+
+def _settings(config: config_dict.ConfigDict, mode: str) -> dict[str, Any]:
+  """Returns what the processes of a training must have in common."""
+  import jax  # pylint: disable=g-import-not-at-top
+
+  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+
+  return {
+    '--jaxline_mode': mode,
+    'the version of JAX': jax.__version__,
+    **{
+      f'config.{name}': run_directory.to_plain(value)
+      for name, value in _leaves(config)
+    },
+  }
 
 
 def _parse(
   argv: list[str], resolve_config: ResolveConfig
-) -> tuple[config_dict.ConfigDict, str]:
-  """Returns the resolved, locked config and the mode."""
+) -> tuple[config_dict.ConfigDict, str, distributed.Cluster | None]:
+  """Returns the resolved, locked config, the mode and the cluster."""
   spec, argv = _take_config_flag(argv)
   values = flags.FlagValues()
   values.append_flag_values(flags.FLAGS)
   mode = flags.DEFINE_enum(
     'jaxline_mode', 'train', _MODES, 'What to do.', flag_values=values
+  )
+  coordinator = flags.DEFINE_string(
+    'coordinator', None, 'HOST:PORT of process 0, or auto.', flag_values=values
+  )
+  num_processes, process_id = (
+    flags.DEFINE_integer(name, None, help_text, flag_values=values)
+    for name, help_text in (
+      ('num_processes', 'How many processes train together.'),
+      ('process_id', 'Which of them this is, from 0.'),
+    )
   )
   if '--helpfull' in argv:
     print(values.get_help())
@@ -339,7 +381,10 @@ def _parse(
     with config.unlocked():
       config.checkpoint_dir = os.path.join('runs', name.removesuffix('_config'))
   config.lock()
-  return config, mode.value
+  cluster = distributed.find_cluster(
+    coordinator.value, num_processes.value, process_id.value
+  )
+  return config, mode.value, cluster
 
 
 def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
@@ -496,6 +541,17 @@ def _names(config: config_dict.ConfigDict, prefix: str = '') -> Iterator[str]:
     yield f'{prefix}{name}'
     if isinstance(config[name], config_dict.ConfigDict):
       yield from _names(config[name], f'{prefix}{name}.')
+
+
+def _leaves(
+  config: config_dict.ConfigDict, prefix: str = ''
+) -> Iterator[tuple[str, Any]]:
+  """Yields the dotted names and values of all fields that hold no others."""
+  for name in config:
+    if isinstance(config[name], config_dict.ConfigDict):
+      yield from _leaves(config[name], f'{prefix}{name}.')
+    else:
+      yield prefix + name, config[name]
 
 
 class _LiteralParser(flags.ArgumentParser):
