@@ -84,6 +84,7 @@ class Checkpointer:
     )
     # By the folder of each checkpoint that was checked: what is wrong, or None.
     self._damage: dict[str, str | None] = {}
+    self._reported: set[str] = set()
     self._chosen: dict[str, str | None] = {}
     self._tidied: set[str] = set()
 
@@ -126,6 +127,7 @@ class Checkpointer:
       logging.warning('%s; going on until the next save', self.save_error)
       return
     self.save_error = None
+    self._chosen.pop(ckpt_series, None)
     logging.info('saved %s', path)
     if ckpt_series == 'latest' and self.writer is not None:
       state.experiment_module.write_samples(self.writer, step)
@@ -155,10 +157,12 @@ class Checkpointer:
     for path in candidates:
       reason = self._why_damaged(path)
       if reason is None:
-        for other, reason in damaged.items():
+        for other in damaged.keys() - self._reported:
           logging.warning(
-            'the checkpoint %s is damaged (%s): passed over', other, reason
+            'the checkpoint %s is damaged (%s): passed over',
+            *(other, damaged[other]),
           )
+        self._reported |= damaged.keys()
         return path
       damaged[path] = reason
     if not candidates:
@@ -212,9 +216,14 @@ class Checkpointer:
     )
 
   def own_step(self) -> int | None:
-    """Returns the step of the newest checkpoint in the run's own folder."""
-    steps = steps_in(self._series_folder('latest'))
-    return steps[-1] if steps else None
+    """Returns the step of the newest checkpoint in the run's own folder.
+
+    Those that were found damaged do not count.
+    """
+    for path in _newest_first(self._series_folder('latest')):
+      if self._damage.get(path) is None:
+        return int(os.path.basename(path))
+    return None
 
   def choose(self) -> str | None:
     """Chooses what the next `restore('latest')` reads: the same for all.
@@ -354,9 +363,11 @@ class Checkpointer:
       if self._damage.get(path) is None:
         continue
       os.makedirs(folder, exist_ok=True)
-      name = os.path.basename(path)
-      count = sum(n.split('.')[0] == name for n in os.listdir(folder))
-      target = os.path.join(folder, f'{name}.{count}' if count else name)
+      name = target = os.path.join(folder, os.path.basename(path))
+      number = 0
+      while os.path.exists(target):
+        number += 1
+        target = f'{name}.{number}'
       os.rename(path, target)
       logging.warning('moved the damaged checkpoint %s to %s', path, target)
 

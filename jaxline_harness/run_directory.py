@@ -165,7 +165,7 @@ def _check_unchanged(path: str, config: config_dict.ConfigDict) -> None:
   except FileNotFoundError:
     logging.warning('%s is missing: the config is not checked against it', path)
     return
-  except (OSError, ValueError, KeyError) as error:
+  except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
     raise errors.UserError(
       f'{path} cannot be read ({error}); remove it to go on without the check'
     ) from error

@@ -108,7 +108,15 @@ def _read(file: TextIO) -> dict[str, Any] | None:
       'pid': int(record['pid']),
       'started': record['started'],
     }
-  except (OSError, ValueError, KeyError, TypeError):
+  # Whatever somebody else has put there.
+  except (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+  ):
     return None
 
 

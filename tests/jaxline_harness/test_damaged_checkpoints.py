@@ -104,6 +104,7 @@ def test_each_file_of_the_newest(config, tmp_path, warnings, damage):
     warnings.clear()
     checkpointer, state = test_checkpointing.make(config)
     assert checkpointer.step_to_restore() == 2, name
+    assert checkpointer.step_to_restore() == 2
     checkpointer.restore('latest')
     assert state.global_step == 2
     assert test_checkpointing.params(state).tobytes() == params[2]
@@ -149,8 +150,10 @@ def test_what_is_set_aside_is_never_replaced(config, warnings):
     _flip(series_folder(config) / '4' / 'digests.json')
     checkpointer, _ = test_checkpointing.make(config)
     checkpointer.restore('latest')
+    assert checkpointer.describe_newest().endswith('latest/2')
     test_checkpointing.advance(checkpointer, 4)
     checkpointer.save('latest')
+    assert checkpointer.describe_newest().endswith('latest/4')
   aside = series_folder(config, 'damaged') / 'latest'
   assert sorted(os.listdir(aside)) == ['4', '4.1', '4.2']
 
