@@ -207,6 +207,13 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       global_step: the step of the checkpoint.
     """
 
+  def measure(self) -> Mapping[str, float]:
+    """Measures the state on the host at the end of a chunk, to be logged too.
+
+    By default nothing. Every process calls it.
+    """
+    return {}
+
   # What the harness makes of it.
 
   def abstract_train_state(self) -> TrainState:
@@ -314,7 +321,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
         action(time.time(), end, logs)
 
   def _run_chunk(self, last_step: int) -> dict[str, np.ndarray]:
-    """Trains to `last_step` and returns that step's logs."""
+    """Trains to `last_step`; returns that step's logs, and `measure`'s."""
     if self._device_data is None:
       self._device_data = replicate(self.device_data())
     if self._compiled_chunk is None:
@@ -322,7 +329,8 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     self.train_state, logs = self._compiled_chunk(
       self.train_state, self._device_data, last_step
     )
-    return unreplicate(logs)
+    measured = {k: np.float32(v) for k, v in self.measure().items()}
+    return unreplicate(logs) | measured
 
   def _compile_chunk(self):
     """Returns (replicated state, data, last step) -> (state, logs)."""
