@@ -121,6 +121,24 @@ def rayleigh_quotients(estimates: np.ndarray, images: np.ndarray) -> np.ndarray:
   return np.sum(estimates * images, axis=1) / np.sum(estimates**2, axis=1)
 
 
+def residuals(estimates: np.ndarray, images: np.ndarray) -> np.ndarray:
+  """‖M vᵢ - ρᵢ vᵢ‖ / maxⱼ |ρⱼ| of unit vectors: 0 at any eigenvectors.
+
+  Unlike the other measures it needs no truth.
+
+  Args:
+    estimates: see `rayleigh_quotients`.
+    images: see there.
+
+  Returns:
+    (k,).
+  """
+  lengths = np.linalg.norm(estimates, axis=1, keepdims=True)
+  quotients = rayleigh_quotients(estimates, images)[:, None]
+  rests = (images - quotients * estimates) / lengths
+  return np.linalg.norm(rests, axis=1) / np.abs(quotients).max()
+
+
 def _unit_rows(estimates: np.ndarray) -> np.ndarray:
   estimates = np.asarray(estimates, np.float64)
   return estimates / np.linalg.norm(estimates, axis=1, keepdims=True)
