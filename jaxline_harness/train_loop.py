@@ -231,6 +231,13 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       global_step: the step of the checkpoint.
     """
 
+  def measure(self) -> Mapping[str, float]:
+    """Measures the state on the host at the end of a chunk, to be logged too.
+
+    By default nothing. Every process calls it.
+    """
+    return {}
+
   # What the harness makes of it.
 
   def abstract_train_state(self) -> TrainState:
@@ -359,7 +366,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
         action(time.time(), end, logs)
 
   def _run_chunk(self, last_step: int) -> dict[str, np.ndarray]:
-    """Trains to `last_step` and returns that step's logs.
+    """Trains to `last_step` and returns that step's logs, and `measure`'s.
 
     Raises:
       errors.NonFiniteError: if a step gives a loss or a parameter that is not
@@ -373,7 +380,8 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     logs, bad_step = self._advance(last_step)
     if bad_step != _NEVER:
       raise self._explained(start, bad_step)
-    return logs
+    measured = {k: np.asarray(v) for k, v in self.measure().items()}
+    return logs | measured
 
   def _advance(self, last_step: int) -> tuple[dict[str, np.ndarray], int]:
     """Trains to `last_step`: its logs, and the first step that went wrong."""
@@ -550,8 +558,8 @@ def _losses(logs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _names_of_nonfinite(params: PyTree) -> list[str]:
   return [
-    'params/' + jax.tree_util.keystr(path, simple=True, separator='/')
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    jax.tree_util.keystr(path, simple=True, separator='/')
+    for path, leaf in jax.tree_util.tree_leaves_with_path({'params': params})
     if not np.isfinite(leaf).all()
   ]
 

@@ -132,6 +132,21 @@ def test_actions_are_called_when_due_with_that_steps_logs():
   assert losses == [scalars['toy_loss'] for _, scalars in one_by_one]
 
 
+def test_measurements_of_a_chunks_end_are_logged_too(monkeypatch):
+  calls = []
+  experiment = make_experiment()
+  monkeypatch.setattr(
+    experiment,
+    'measure',
+    lambda: {
+      'measured': train_loop.unreplicate(experiment.train_state.global_step)
+    },
+  )
+  run(experiment, 6, actions=[recorder(calls, interval=3)])
+  assert [(step, logs['measured']) for step, logs in calls] == [(3, 3), (6, 6)]
+  assert len(calls[0][1]) > 1
+
+
 def test_action_that_wants_all_data_gets_every_step():
   calls = []
   run(make_experiment(), 10, actions=[recorder(calls, 5, log_all_data=True)])
