@@ -246,6 +246,20 @@ def test_published_coefficients_hold_at_each_players_own_time(order):
     np.testing.assert_allclose(_slope(SMALL, errors), 3, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize('order', [None, (2, 0, 1)])
+def test_own_time_drift_of_three_players(order):
+  lrs = (1.0, 0.4, 0.7)
+  drift = np.array(adjustments.own_time_drift(lrs, None, order))
+  ones, none = np.ones((len(SMALL), 3)), ZERO((len(SMALL), 3, 3))
+  steps = _step('THREE', order, (1, 1, 1))(
+    _scale(SMALL, lrs), _scale(SMALL, -drift)
+  )
+  for player, lr in enumerate(lrs):
+    end = _flow('THREE')(ones, none, lr * SMALL)
+    errors = _norms((steps - end)[:, THREE.own(player)])
+    np.testing.assert_allclose(_slope(SMALL, errors), 3, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize(('stages', 'order'), [(1, 2), (2, 3), (4, 5)])
 def test_runge_kutta(stages, order):
   tableau = updates.RUNGE_KUTTA[stages]
