@@ -23,7 +23,7 @@ each having adjusted the game of its own part of the batch.
 
 from collections.abc import Callable, Mapping
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import optax
@@ -34,28 +34,28 @@ from differentiable_games import game
 from differentiable_games import solved_adjustments
 from differentiable_games import unrolling
 
-# Maps two losses, GANTuples of parameters and of learning rates to a direction.
-Adjust = Callable[[Any, gan.GANTuple, gan.GANTuple], gan.GANTuple]
+
+class Adjustment(NamedTuple):
+  """An adjustment of the simultaneous gradient.
+
+  Attributes:
+    function: maps two losses and a GANTuple of parameters to a direction.
+    takes_rates: whether the players' learning rates are its third argument.
+  """
+
+  function: Callable[..., Any]
+  takes_rates: bool
 
 
-def _without_rates(function, losses, params, rates, **kwargs):
-  del rates
-  return function(losses, params, **kwargs)
-
-
-def _plain(losses, params, rates):
-  del rates
-  return game.simultaneous_gradient(losses, params)
-
-
-# Those without keyword arguments take the players' learning rates.
-ADJUSTMENTS: dict[str, Callable[..., gan.GANTuple]] = {
-  'none': _plain,
-  'sga': functools.partial(_without_rates, adjustments.symplectic_gradient),
-  'consensus': functools.partial(_without_rates, adjustments.consensus),
-  'lola': adjustments.lola,
-  'competitive': solved_adjustments.competitive,
-  'follow_the_ridge': solved_adjustments.follow_the_ridge,
+ADJUSTMENTS = {
+  'none': Adjustment(game.simultaneous_gradient, takes_rates=False),
+  'sga': Adjustment(adjustments.symplectic_gradient, takes_rates=False),
+  'consensus': Adjustment(adjustments.consensus, takes_rates=False),
+  'lola': Adjustment(adjustments.lola, takes_rates=True),
+  'competitive': Adjustment(solved_adjustments.competitive, takes_rates=True),
+  'follow_the_ridge': Adjustment(
+    solved_adjustments.follow_the_ridge, takes_rates=True
+  ),
 }
 
 
@@ -83,7 +83,7 @@ class AdjustedGradsCalculator:
       use_pmean: whether gradients are averaged over the mapped axis 'i'.
     """
     self._gan = gan_model
-    self._adjust = functools.partial(ADJUSTMENTS[name], **kwargs)
+    self._adjustment, self._kwargs = ADJUSTMENTS[name], dict(kwargs)
     self._unrolled_steps = unrolled_steps
     self._use_pmean = use_pmean
 
@@ -149,7 +149,8 @@ class AdjustedGradsCalculator:
         losses, 1, 0, optax.sgd(rates.disc), self._unrolled_steps
       )
       losses = losses._replace(gen=unrolled)
-    grads = gan.GANTuple(*self._adjust(losses, params, rates))
+    given = (rates,) if self._adjustment.takes_rates else ()
+    grads = self._adjustment.function(losses, params, *given, **self._kwargs)
     _, aux = self._gan.both_losses(params, state, *args)
     if self._use_pmean:
       grads = jax.lax.pmean(grads, axis_name='i')

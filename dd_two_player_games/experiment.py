@@ -19,6 +19,7 @@ import math
 import os
 from typing import Any
 
+from absl import logging
 import jax
 from jax import lax
 import jax.numpy as jnp
@@ -27,9 +28,11 @@ import numpy as np
 
 from dd_two_player_games import adjusted_grads
 from dd_two_player_games import base_config
+from dd_two_player_games import config_checks
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import evaluation_network
+from dd_two_player_games import experiment_checks
 from dd_two_player_games import gan
 from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import losses
@@ -40,7 +43,6 @@ from dd_two_player_games import optim
 from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import term_recorder
 from dd_two_player_games import tfgan_inception_utils
-from dd_two_player_games import utils
 from differentiable_games import adjustments
 from differentiable_games import rules
 from jaxline_harness import data
@@ -77,7 +79,7 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     self._processor = getattr(data_utils, config.data_processor)
     self._is_images = self._dataset.examples.ndim == 4
-    _check_data(config, self._dataset)
+    experiment_checks.check_data(config, self._dataset)
     # Of the initial parameters, of the data's order, of latents, of evaluation.
     self._init_key, self._data_key, self._latents_key, self._eval_key = (
       jax.random.split(jax.random.PRNGKey(config.random_seed), 4)
@@ -113,11 +115,14 @@ class Experiment(train_loop.ChunkedExperiment):
 
     try:
       jax.eval_shape(jax.vmap(check_shapes, axis_name='i', axis_size=1))
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # Whatever a network makes of its arguments.
+      logging.info('The networks do not work:', exc_info=True)
       raise errors.UserError(
         'config.experiment_kwargs.config.nets do not suit '
-        f'{self._dataset.name}, of shape {wanted}: {error}'
+        f'{self._dataset.name}, of shape {wanted}: '
+        f'{type(error).__name__}: {" ".join(str(error).split())}'
       ) from error
+    experiment_checks.check_memory(self.abstract_train_state())
 
   # Training.
 
@@ -448,11 +453,7 @@ def make_classifier(
   config: config_dict.ConfigDict,
 ) -> metric_utils.Classifier:
   """What IS and FID are measured with, by `eval.classifier`."""
-  name = config.eval.classifier
-  if name == 'auto':
-    is_fashion = config.dataset.startswith('fashion_mnist')
-    name = 'fashion_mnist' if is_fashion else 'inception'
-  if name == 'fashion_mnist':
+  if config_checks.classifier_name(config) == 'fashion_mnist':
     return evaluation_network.EvaluationNetwork()
   return tfgan_inception_utils.InceptionClassifier(config.eval.inception_path)
 
@@ -480,35 +481,6 @@ def _num_updates(training: config_dict.ConfigDict) -> gan.GANTuple:
   return gan.GANTuple(
     disc=training.num_disc_updates, gen=training.num_gen_updates
   )
-
-
-def _check_data(config: config_dict.ConfigDict, dataset: data.Dataset) -> None:
-  """Raises UserError where the batch does not suit devices or data."""
-  size, devices = config.training.batch_size, jax.device_count()
-  field = f'config.experiment_kwargs.config.training.batch_size={size}'
-  if size % devices:
-    raise errors.UserError(
-      f'{field} is not divisible by the number of devices, {devices}'
-    )
-  if size > len(dataset.examples):
-    raise errors.UserError(
-      f'{field} is more than the {len(dataset.examples)} examples of '
-      f'{dataset.name}'
-    )
-  is_images = dataset.examples.ndim == 4
-  processor = 'ImageProcessor' if is_images else 'PointProcessor'
-  if config.data_processor != processor:
-    raise errors.UserError(
-      'config.experiment_kwargs.config.data_processor='
-      f'{config.data_processor} does not suit {dataset.name}; set {processor}'
-    )
-  unbiased = config.training.estimator_fn.startswith('unbiased')
-  coefficients = jax.tree.leaves(config.training.grad_regularizes.to_dict())
-  if unbiased and utils.any_non_zero(coefficients) and size // devices < 2:
-    raise errors.UserError(
-      f'{field} leaves {size // devices} example a device, but the unbiased '
-      'estimators split it in two'
-    )
 
 
 if __name__ == '__main__':

@@ -466,7 +466,7 @@ def make_optimizer(
   rate = schedule if scheduler else lr
   kwargs = dict(kwargs or {})
   if name == 'momentum':
-    optimizer = _momentum(rate, **kwargs)
+    optimizer = momentum(rate, **kwargs)
   else:
     if name == 'sgd' and kwargs.get('momentum') == 0:
       del kwargs['momentum']  # Else optax would keep a trace of no effect.
@@ -476,11 +476,12 @@ def make_optimizer(
   return optimizer, schedule
 
 
-def _momentum(
-  rate: float | optax.Schedule, momentum: float, nesterov: bool = False
+def momentum(
+  learning_rate: float | optax.Schedule, momentum: float, nesterov: bool = False
 ) -> optax.GradientTransformation:
+  """A trace of gradients, then the learning rate."""
   return optax.chain(
-    optax.trace(momentum, nesterov), optax.scale_by_learning_rate(rate)
+    optax.trace(momentum, nesterov), optax.scale_by_learning_rate(learning_rate)
   )
 
 

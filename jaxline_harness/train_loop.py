@@ -337,15 +337,17 @@ class ChunkedExperiment(experiment.AbstractExperiment):
   ) -> None:
     """The loop itself."""
     while self.should_run_step(state.global_step, config):
-      end, stop, save = _agree(
+      end, stop_signal, save = _agree(
+        state.global_step,
         planner.next_end(state.global_step),
-        watcher.stop_signal is not None,
+        watcher.stop_signal,
         watcher.save_requested,
       )
       if save:
         watcher.save_requested = False
         _save_on_request(state, display)
-      if stop:
+      if stop_signal is not None:
+        watcher.stop_signal = stop_signal  # It may be another process's.
         return
       start_time = time.monotonic()
       logs = self._run_chunk(end)
@@ -488,18 +490,44 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     return jax.lax.fori_loop(train_state.global_step, last_step, body, carry)
 
 
-def _agree(end: int, stop: bool, save: bool) -> tuple[int, bool, bool]:
+def _agree(
+  step: int, end: int, stop_signal: int | None, save: bool
+) -> tuple[int, int | None, bool]:
   """Makes all processes run the same chunk and heed anyone's signal.
 
   Each chunk holds collectives, so processes that measured different speeds must
   not end it at different steps.
+
+  Args:
+    step: the step that the chunk begins after.
+    end: the last step of the chunk that this process would run.
+    stop_signal: the signal that asked this process to stop, or None.
+    save: whether this process was asked to save.
+
+  Returns:
+    The last step of the chunk, the signal to stop for, and whether to save.
+
+  Raises:
+    errors.UserError: if the processes have restored different steps.
   """
   if jax.process_count() == 1:
-    return end, stop, save
+    return end, stop_signal, save
   from jax.experimental import multihost_utils  # pylint: disable=g-import-not-at-top
 
-  votes = multihost_utils.process_allgather(np.array([end, stop, save]))
-  return int(votes[0, 0]), bool(votes[:, 1].any()), bool(votes[:, 2].any())
+  votes = multihost_utils.process_allgather(
+    np.array([step, end, stop_signal or 0, save])
+  )
+  steps = votes[:, 0].tolist()
+  if len(set(steps)) > 1:
+    raise errors.UserError(
+      f'processes 0 to {len(steps) - 1} have restored steps {steps}: '
+      'config.checkpoint_dir must be a folder that all of them see'
+    )
+  return (
+    int(votes[0, 1]),
+    int(votes[:, 2].max()) or None,
+    bool(votes[:, 3].any()),
+  )
 
 
 def _save_on_request(state: Any, display: progress.Progress) -> None:

@@ -121,7 +121,7 @@ def _not_finite(training, change=None, **settings):
   config = small_experiments.points_config(training, **settings)
   config.unlock()
   if change:
-    change(config.training.grad_regularizes)
+    change(config)
   with pytest.raises(errors.NonFiniteError) as error:
     small_experiments.train(small_experiments.make(config), 5)
   return str(error.value)
@@ -155,15 +155,18 @@ def _not_finite(training, change=None, **settings):
   ],
 )
 def test_term_that_is_not_finite_is_named(training, kind, line):
-  def change(regularizers):
-    regularizers[kind].gen.other_norm = float('inf')
+  def change(config):
+    terms = config.training.grad_regularizes[kind]
+    terms.gen.other_norm = float('inf')
 
   assert _not_finite(training, change).startswith(line)
 
 
 def test_loss_that_is_not_finite_is_named():
-  huge = {'discriminator': {'lr': 1e30}, 'generator': {'lr': 0.1}}
-  line = _not_finite(SIMULTANEOUS, optimizers=huge)
+  def change(config):
+    config.optimizers.discriminator.lr = 1e30
+
+  line = _not_finite(SIMULTANEOUS, change)
   assert line.startswith(
     'step 2: not finite: disc_loss, gen_loss, gradient of gen_loss, params/'
   )
@@ -842,13 +845,13 @@ def test_more_images_than_there_are_is_warned_about(caplog):
 def test_classifier(monkeypatch, dataset, chosen, expected):
   made = []
   module = experiment.tfgan_inception_utils
+  settings = {'classifier': chosen}
   if expected == 'InceptionClassifier':
+    settings['inception_path'] = '/a/b'
     monkeypatch.setattr(
       module, 'InceptionClassifier', lambda path: made.append(path) or 'it'
     )
-  config = small_experiments.images_config(
-    dataset=dataset, eval={'classifier': chosen, 'inception_path': '/a/b'}
-  )
+  config = small_experiments.images_config(dataset=dataset, eval=settings)
   classifier = experiment.make_classifier(config)
   if expected == 'InceptionClassifier':
     assert classifier == 'it'

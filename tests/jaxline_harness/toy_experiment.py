@@ -127,9 +127,12 @@ def resolve(config):
   launch.fill_top_level(config)
   defaults = get_config().experiment_kwargs.config
   with config.unlocked():
+    if 'config' not in config.experiment_kwargs:
+      config.experiment_kwargs.config = config_dict.ConfigDict()
+    given = config.experiment_kwargs.config
     for name in defaults:
-      if name not in config.experiment_kwargs.config:
-        config.experiment_kwargs.config[name] = defaults[name]
+      if name not in given:
+        given[name] = defaults[name]
   return config
 
 
