@@ -84,6 +84,11 @@ _BY_NAME = {
   'transition_begin': _STEPS_OR_NONE_YET,
   'transition_steps': _STEPS,
   'warmup_steps': _STEPS_OR_NONE_YET,
+  # Adjustments.
+  'gamma': REAL,
+  'lam': REAL,
+  'leader': fields.whole(0, 1),
+  'tolerance': fields.real(above=0, below=1),
   # Networks.
   'depth': fields.whole(0, 100),
 }

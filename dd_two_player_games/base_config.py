@@ -46,7 +46,13 @@ _FLAT_TERMS = {
   'gen_reg_disc_norm': ('gen', 'other_norm'),
 }
 # What lies under these goes to other functions, and may be anything.
-_FREE = ('kwargs', 'disc_kwargs', 'gen_kwargs', 'scheduler_kwargs')
+_FREE = (
+  'kwargs',
+  'disc_kwargs',
+  'gen_kwargs',
+  'scheduler_kwargs',
+  'adjustment_kwargs',
+)
 
 
 def get_base_config() -> config_dict.ConfigDict:
@@ -92,7 +98,14 @@ def get_base_config() -> config_dict.ConfigDict:
           # At most one of the next two; neither: the players take turns.
           'simultaneous_updates': False,
           'runge_kutta_updates': False,
+          # In place of the two: simultaneous, alternating, runge_kutta,
+          # extragradient or extrapolation_from_the_past; None: by the two.
+          'update_rule': None,
           'runge_kutta_order': 4,  # 1, 2 or 4.
+          # Lookahead-minmax around any rule: after so many steps, and nested
+          # after multiples of them; empty: none.
+          'lookahead_periods': [],
+          'lookahead_step_size': 0.5,
           'alternating_player_order': 'disc_first',  # Or gen_first.
           # How regularisers are estimated; see regularizer_estimates.py.
           'estimator_fn': 'unbiased_estimate_fn_lowest_variance',
@@ -111,6 +124,16 @@ def get_base_config() -> config_dict.ConfigDict:
           'on_nonfinite': 'stop',
           'back_off_factor': 0.5,
           'back_off_times': 3,
+          # Of both players' gradients together, on one draw: none, sga,
+          # consensus, lola, competitive or follow_the_ridge, and the keyword
+          # arguments of that function of differentiable_games.
+          'adjustment': 'none',
+          'adjustment_kwargs': {},
+          # Steps of the discriminator that the generator looks ahead.
+          'unrolled_steps': 0,
+          # LOGAN's step of the latents: alpha * g, with beta alpha * g /
+          # (beta + |g|^2). No step with alpha 0; else latents are uniform.
+          'latent_optimisation': {'alpha': 0.0, 'beta': None},
           # Which flow drift is measured against: 'published' (each player in
           # its own time) or 'joint_flow' (both in common time, also right for
           # several updates a turn). See drift_utils.py.
@@ -207,6 +230,15 @@ def _grad_regularizes(kind: str, terms: Mapping[str, float]) -> dict[str, Any]:
   }
 
 
+def update_rule(training: config_dict.ConfigDict) -> str:
+  """The update rule's name, by its field or by the published booleans."""
+  if training.update_rule:
+    return training.update_rule
+  if training.simultaneous_updates:
+    return 'simultaneous'
+  return 'runge_kutta' if training.runge_kutta_updates else 'alternating'
+
+
 # From a config file to a full config.
 
 
@@ -270,6 +302,7 @@ def _read_none(full: dict[str, Any]) -> None:
   transformers, optimizers = full['param_transformers'], full['optimizers']
   nullable = [(transformers, player) for player in transformers]
   nullable += [(settings, 'scheduler') for settings in optimizers.values()]
+  nullable += [(full['training'], 'update_rule')]
   for parent, name in nullable:
     if parent[name] == 'None':
       parent[name] = None
@@ -287,7 +320,7 @@ def _merge(defaults: Any, given: Any, path: str) -> Any:
     return copy.deepcopy(given)
   if not isinstance(given, dict):
     raise errors.UserError(
-      f'{path} must hold the fields {", ".join(defaults)}, not '
+      f'{path} must hold fields such as {", ".join(list(defaults)[:8])}, not '
       f'{fields.show(given)}'
     )
   for name in given:

@@ -25,6 +25,7 @@ import jax
 from ml_collections import config_dict
 import optax
 
+from dd_two_player_games import adjusted_grads
 from dd_two_player_games import argument_checks
 from dd_two_player_games import base_config
 from dd_two_player_games import config_fields
@@ -58,6 +59,7 @@ def check(config: config_dict.ConfigDict) -> None:
       experiment.nets[config_fields.KWARGS[player]].to_dict(),
     )
   _check_update_rule(experiment.training)
+  _check_adjustment(experiment.training)
   _check_number_of_draws(config.training_steps, experiment.training)
   if config.best_model_eval_metric:
     _check_best_metric(config, experiment)
@@ -138,29 +140,64 @@ def _check_optimizer(path: str, settings: config_dict.ConfigDict) -> None:
 
 
 def _check_update_rule(training: config_dict.ConfigDict) -> None:
-  if training.simultaneous_updates and training.runge_kutta_updates:
+  chosen = [
+    name
+    for name in ('simultaneous_updates', 'runge_kutta_updates', 'update_rule')
+    if training[name]
+  ]
+  if len(chosen) > 1:
+    first, second = (f'{name}={training[name]}' for name in chosen[:2])
     raise errors.UserError(
-      'training.simultaneous_updates and training.runge_kutta_updates are both '
-      'True; choose one update rule'
+      f'{_full("training")}.{first} and .{second}: choose one update rule'
     )
-  rule = None
-  if training.simultaneous_updates:
-    rule = 'simultaneous updates make'
-  elif training.runge_kutta_updates:
-    rule = 'a Runge-Kutta step makes'
+  rule = base_config.update_rule(training)
   for field in ('num_disc_updates', 'num_gen_updates'):
-    if rule and training[field] != 1:
+    if rule != 'alternating' and training[field] != 1:
       raise errors.UserError(
-        f'training.{field} is {training[field]}, but {rule} one update a player'
+        f'training.{field} is {training[field]}, but a step of {rule} makes '
+        'one update a player'
       )
+  no_drift = ('extragradient', 'extrapolation_from_the_past')
+  if rule in no_drift and _any_drift(training):
+    raise errors.UserError(
+      f'{_full("training")}.grad_regularizes.dd_coeffs_multiplier is not zero, '
+      f'but {rule} has no drift of this form'
+    )
+
+
+def _check_adjustment(training: config_dict.ConfigDict) -> None:
+  name = training.adjustment
+  adjustment = adjusted_grads.ADJUSTMENTS[name]
+  parameters = list(inspect.signature(adjustment.function).parameters)
+  argument_checks.check(
+    _full('training.adjustment_kwargs'),
+    adjustment.function,
+    training.adjustment_kwargs.to_dict(),
+    given=parameters[: 3 if adjustment.takes_rates else 2],
+  )
+  if name == 'none' and not training.unrolled_steps:
+    return
+  what = f'training.adjustment={name}'
+  if training.unrolled_steps:
+    what = f'training.unrolled_steps={training.unrolled_steps}'
+  for kind in base_config.COEFFICIENTS:
+    for player, terms in training.grad_regularizes[kind].items():
+      for term, value in terms.items():
+        if value:
+          raise errors.UserError(
+            f'{_full("training")}.grad_regularizes.{kind}.{player}.{term} is '
+            f'{value}, but does not go with {what}: set it to 0'
+          )
 
 
 def _check_number_of_draws(
   training_steps: int, training: config_dict.ConfigDict
 ) -> None:
   """Draws of data are numbered in int32, and so are optimisers' updates."""
+  rule = base_config.update_rule(training)
   draws = training.num_disc_updates + training.num_gen_updates
-  if training.runge_kutta_updates:
+  draws *= config_fields.UPDATE_RULES[rule]
+  if rule == 'runge_kutta':
     draws *= training.runge_kutta_order
   if training_steps * draws > fields.MAX_INT32:
     raise errors.UserError(
@@ -223,11 +260,12 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
   experiment = config.experiment_kwargs.config
   training = experiment.training
   is_mixture = experiment.dataset == data_utils.MIXTURE_NAME
-  takes_turns = not (
-    training.simultaneous_updates
+  rule = base_config.update_rule(training)
+  takes_turns = rule == 'alternating' or (
     # Its drift terms are those of alternating updates.
-    or (training.runge_kutta_updates and not _any_drift(training))
+    rule == 'runge_kutta' and _any_drift(training)
   )
+  is_adjusted = training.adjustment != 'none' or training.unrolled_steps
   for name, has_effect, why in (
     ('data_dir', not is_mixture, 'the mixture is made, not read'),
     ('eval.classifier', not is_mixture, 'points are not classified'),
@@ -253,8 +291,23 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
     ),
     (
       'training.runge_kutta_order',
-      training.runge_kutta_updates,
-      'training.runge_kutta_updates is False',
+      rule == 'runge_kutta',
+      'the update rule is another one',
+    ),
+    (
+      'training.estimator_fn',
+      not is_adjusted,
+      'it is of grad_regularizes, which an adjustment replaces',
+    ),
+    (
+      'training.lookahead_step_size',
+      training.lookahead_periods,
+      'training.lookahead_periods is empty',
+    ),
+    (
+      'training.latent_optimisation.beta',
+      training.latent_optimisation.alpha,
+      'training.latent_optimisation.alpha is 0',
     ),
   ):
     value = _value(experiment, name)
@@ -266,10 +319,10 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
   kind = 'training.grad_regularizes.rk_after_explicit_coeffs'
   for player, terms in _value(experiment, kind).items():
     for term, value in terms.items():
-      if value and not training.runge_kutta_updates:
+      if value and rule != 'runge_kutta':
         raise errors.UserError(
-          f'{_full(kind)}.{player}.{term} has no effect without '
-          'training.runge_kutta_updates'
+          f'{_full(kind)}.{player}.{term} has no effect without a '
+          'Runge-Kutta rule'
         )
 
 
@@ -302,7 +355,7 @@ def _warn_of_coefficients_not_derived(
   training = experiment.training
   if not _any_drift(training):
     return
-  if training.runge_kutta_updates:
+  if base_config.update_rule(training) == 'runge_kutta':
     logging.warning(
       'training.grad_regularizes.dd_coeffs_multiplier is not zero, but '
       'Runge-Kutta has no drift of this form: the coefficients of alternating '

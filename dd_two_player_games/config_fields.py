@@ -15,11 +15,14 @@
 
 from collections.abc import Iterator
 import inspect
+import itertools
 from types import ModuleType
+from typing import Any
 
 import haiku as hk
 import optax
 
+from dd_two_player_games import adjusted_grads
 from dd_two_player_games import argument_checks
 from dd_two_player_games import base_config
 from dd_two_player_games import data_utils
@@ -36,6 +39,15 @@ ESTIMATORS = (
   'unbiased_estimate_fn_lowest_variance',
   'unbiased_estimate_fn_shared_draws',
 )
+# By what a step evaluates both players' gradients of, Runge-Kutta's stages
+# aside.
+UPDATE_RULES = {
+  'simultaneous': 1,
+  'alternating': 1,
+  'runge_kutta': 1,
+  'extragradient': 2,
+  'extrapolation_from_the_past': 1,
+}
 CLASSIFIERS = ('auto', 'inception', 'fashion_mnist')
 PLAYERS = ('discriminator', 'generator')
 # Where the arguments of each player's network lie.
@@ -57,6 +69,16 @@ def _functions(module: ModuleType, part: str = '') -> list[str]:
     for name, value in vars(module).items()
     if inspect.isfunction(value) and part in name
   ]
+
+
+def _are_periods(value: Any) -> bool:
+  """Each of a list's numbers is a multiple of the one before."""
+  number = fields.whole(1, fields.MAX_INT32)
+  return (
+    isinstance(value, list | tuple)
+    and all(map(number.accepts, value))
+    and all(b % a == 0 and b > a for a, b in itertools.pairwise(value))
+  )
 
 
 def _networks() -> list[str]:
@@ -102,6 +124,17 @@ def _fields() -> Iterator[tuple[str, fields.Field]]:
     ).or_none(),
     'training.simultaneous_updates': fields.flag(),
     'training.runge_kutta_updates': fields.flag(),
+    'training.update_rule': fields.one_of(UPDATE_RULES).or_none(),
+    'training.lookahead_periods': fields.Field(
+      'a list of whole numbers, each a multiple of the one before',
+      _are_periods,
+    ),
+    'training.lookahead_step_size': fields.real(above=0, most=1),
+    'training.adjustment': fields.one_of(adjusted_grads.ADJUSTMENTS),
+    'training.adjustment_kwargs': fields.mapping(),
+    'training.unrolled_steps': fields.whole(0, _MAX_UPDATES),
+    'training.latent_optimisation.alpha': argument_checks.NOT_NEGATIVE,
+    'training.latent_optimisation.beta': argument_checks.POSITIVE.or_none(),
     'training.runge_kutta_order': fields.Field(
       f'one of {", ".join(map(str, updates.RUNGE_KUTTA))}',
       lambda order: (

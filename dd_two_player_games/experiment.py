@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from ml_collections import config_dict
 import numpy as np
 
+from dd_two_player_games import adjusted_grads
 from dd_two_player_games import base_config
 from dd_two_player_games import config_checks
 from dd_two_player_games import data_utils
@@ -43,6 +44,7 @@ from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import term_recorder
 from dd_two_player_games import tfgan_inception_utils
 from differentiable_games import adjustments
+from differentiable_games import rules
 from jaxline_harness import data
 from jaxline_harness import errors
 from jaxline_harness import launch
@@ -144,7 +146,7 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     return optim.TrainState(
       params=params,
-      opt_state=self._players.initial_opt_state(params),
+      opt_state=self._rule.init(params),
       state=state,
       global_step=jnp.zeros((), jnp.int32),
     )
@@ -217,7 +219,7 @@ class Experiment(train_loop.ChunkedExperiment):
     if self._image_metrics is None:
       self._image_metrics = self._make_image_metrics()
     sampler = model_utils.Sampler(
-      self._gan, self.train_state.params, self.train_state.state
+      self._gan, self._rule.evaluated(self.train_state), self.train_state.state
     )
 
     def sample(k):
@@ -262,7 +264,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _samples(self, num_samples: int, key: jax.Array) -> np.ndarray:
     params, state = train_loop.unreplicate(
-      (self.train_state.params, self.train_state.state)
+      (self._rule.evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(self._gan, params, state, pmap=False)
     return np.asarray(sampler.sample_batch(num_samples, key))
@@ -289,6 +291,7 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
   """The two players and their losses, by the config's names."""
   penalty = config.penalties.discriminator
   transformer = config.param_transformers.discriminator
+  latent_optimisation = config.training.latent_optimisation
   return gan.GAN(
     players_hk=gan.GANTuple(
       disc=getattr(nets, config.nets.discriminator),
@@ -311,6 +314,11 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
     ),
     num_latents=config.training.num_latents,
     compute_dtype=config.training.compute_dtype,
+    latent_optimisation=(
+      gan.LatentOptimisation(**latent_optimisation)
+      if latent_optimisation.alpha
+      else None
+    ),
   )
 
 
@@ -319,19 +327,33 @@ def build_players(
 ) -> optim.Players:
   """The players' gradients, optimisers and regularisers."""
   training = config.training
-  disc_optimizer, disc_schedule = optim.make_optimizer(
-    **config.optimizers.discriminator
-  )
-  gen_optimizer, gen_schedule = optim.make_optimizer(
-    **config.optimizers.generator
-  )
-  players = optim.Players(
-    gan_grads_calculator.GANGradsCalculator(
-      model, getattr(regularizer_estimates, training.estimator_fn)
+  optimizers, schedules = zip(
+    *(
+      optim.make_optimizer(**config.optimizers[player])
+      for player in ('discriminator', 'generator')
     ),
-    gan.GANTuple(disc_optimizer, gen_optimizer),
-    regularizer_coefficients(config, gan.GANTuple(disc_schedule, gen_schedule)),
+    strict=True,
   )
+  schedules = gan.GANTuple(*schedules)
+  if training.adjustment == 'none' and not training.unrolled_steps:
+    players = optim.Players(
+      gan_grads_calculator.GANGradsCalculator(
+        model, getattr(regularizer_estimates, training.estimator_fn)
+      ),
+      gan.GANTuple(*optimizers),
+      regularizer_coefficients(config, schedules),
+    )
+  else:
+    players = optim.Players(
+      adjusted_grads.AdjustedGradsCalculator(
+        model,
+        training.adjustment,
+        training.adjustment_kwargs.to_dict(),
+        training.unrolled_steps,
+      ),
+      gan.GANTuple(*optimizers),
+      functools.partial(_rates, schedules, _num_updates(training)),
+    )
   if training.on_nonfinite == 'stop':
     return players
   return players._replace(
@@ -346,18 +368,32 @@ def build_update_rule(
 ) -> optim.UpdateRule:
   """The rule by which the players move."""
   training = config.training
-  if training.simultaneous_updates:
+  rule = _base_rule(config, players)
+  if training.lookahead_periods:
+    return optim.lookahead(
+      rule, training.lookahead_periods, training.lookahead_step_size
+    )
+  return rule
+
+
+def _base_rule(config, players) -> optim.UpdateRule:
+  training = config.training
+  name = base_config.update_rule(training)
+  if name == 'simultaneous':
     return optim.simultaneous(players)
-  if training.runge_kutta_updates:
+  if name == 'runge_kutta':
     settings = config.optimizers.discriminator
     step_size = optim.make_schedule(
       settings.lr, settings.scheduler, settings.scheduler_kwargs
     )
     after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)
-    order = training.runge_kutta_order
-    return optim.runge_kutta(players, order, step_size, after)
-  order = drift_utils.PlayerOrder[training.alternating_player_order]
-  return optim.alternating(players, order, _num_updates(training))
+    return optim.runge_kutta(
+      players, training.runge_kutta_order, step_size, after
+    )
+  if name == 'alternating':
+    order = drift_utils.PlayerOrder[training.alternating_player_order]
+    return optim.alternating(players, order, _num_updates(training))
+  return optim.of_games(players, getattr(rules, name))
 
 
 def regularizer_coefficients(
@@ -392,21 +428,25 @@ def regularizer_coefficients(
     return multiplier * drift + extra
 
   def coefficients(global_step, rate_scale=1.0):
-    rates = gan.GANTuple(
-      *(
-        rate_scale * schedule(global_step * n)
-        for schedule, n in zip(schedules, num_updates, strict=True)
-      )
-    )
     drift = drift_coeffs(
       drift_utils.PlayerOrder[training.alternating_player_order],
-      training.simultaneous_updates,
-      rates,
+      base_config.update_rule(training) == 'simultaneous',
+      _rates(schedules, num_updates, global_step, rate_scale),
       num_updates,
     )
     return jax.tree.map(coefficient, multipliers, drift, explicit)
 
   return coefficients
+
+
+def _rates(schedules, num_updates, global_step, rate_scale) -> gan.GANTuple:
+  """Both players' learning rates at the start of a step."""
+  return gan.GANTuple(
+    *(
+      rate_scale * schedule(global_step * n)
+      for schedule, n in zip(schedules, num_updates, strict=True)
+    )
+  )
 
 
 def make_classifier(

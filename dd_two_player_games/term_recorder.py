@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dd_two_player_games import adjusted_grads
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from differentiable_games import adjustments
@@ -64,6 +65,11 @@ class TermRecorder:
     grads_fn = getattr(self._calculator, f'{player}_grads')
     self._num_calls[player] += 1
     number = str(self._num_calls[player])
+    if isinstance(self._calculator, adjusted_grads.AdjustedGradsCalculator):
+      adjusted, aux = grads_fn(*args)
+      self._record(f'{player}_loss', number, aux.log_dict)
+      self._record(f'adjusted gradient of {player}', number, adjusted)
+      return adjusted, aux
     no_terms = gan.GANTuple(_NO_TERMS, _NO_TERMS)
     plain, aux = grads_fn(*args[:-1], no_terms)
     self._record(f'{player}_loss', number, aux.log_dict)

@@ -196,7 +196,12 @@ def _show(fields: Mapping[str, Any], name: str) -> str:
 
 def _may_change(name: str) -> bool:
   parts = name.split('.')
-  return parts[0] in _FREE_FIELDS or 'eval' in parts[:-1]
+  return (
+    parts[0] in _FREE_FIELDS
+    or 'eval' in parts[:-1]
+    # A run that came to a NaN may go on with other instructions.
+    or parts[-1] in ('on_nonfinite', 'back_off_times')
+  )
 
 
 def _flatten(tree: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:

@@ -396,8 +396,85 @@ def test_two_update_rules_at_once():
     }
   )
   assert 'training.simultaneous_updates' in message
-  assert 'training.runge_kutta_updates' in message
+  assert '.runge_kutta_updates' in message
   assert 'choose one' in message
+
+
+@pytest.mark.parametrize(
+  ('settings', 'expected'),
+  [
+    (
+      {'update_rule': 'extragradient', 'simultaneous_updates': True},
+      'training.simultaneous_updates=True and .update_rule=extragradient: '
+      'choose one update rule',
+    ),
+    (
+      {'update_rule': 'extragradent'},
+      "there is no 'extragradent'; did you mean extragradient?",
+    ),
+    (
+      {
+        'update_rule': 'extragradient',
+        'grad_regularizes': base_config.cancel_interaction_terms(),
+      },
+      'extragradient has no drift of this form',
+    ),
+    (
+      {'update_rule': 'extragradient', 'num_gen_updates': 2},
+      'a step of extragradient makes one update a player',
+    ),
+    (
+      {'adjustment': 'sga'},
+      'adjustment_kwargs.lam is missing: symplectic_gradient needs it',
+    ),
+    (
+      {'adjustment': 'sga', 'adjustment_kwargs': {'lamb': 1.0}},
+      'adjustment_kwargs.lamb does not exist; did you mean lam?',
+    ),
+    (
+      {'adjustment_kwargs': {'lam': 1.0}},
+      'adjustment_kwargs.lam does not exist',
+    ),
+    (
+      {'adjustment': 'lola', 'grad_regularizes': base_config.consensus(0.1)},
+      'explicit_non_dd_coeffs.disc.other_norm is 0.1, but does not go with '
+      'training.adjustment=lola',
+    ),
+    (
+      {'unrolled_steps': 2, 'estimator_fn': 'biased_estimate_grad_fn'},
+      "estimator_fn='biased_estimate_grad_fn' has no effect: ",
+    ),
+    (
+      {'lookahead_periods': [5, 12]},
+      'a list of whole numbers, each a multiple of the one before, not',
+    ),
+    (
+      {'lookahead_step_size': 0.8},
+      'has no effect: training.lookahead_periods is empty',
+    ),
+    (
+      {'latent_optimisation': {'beta': 5.0}},
+      'has no effect: training.latent_optimisation.alpha is 0',
+    ),
+  ],
+)
+def test_dynamics_that_do_not_go_together(settings, expected):
+  message = error_of(
+    {f'training.{name}': value for name, value in settings.items()}
+  )
+  assert expected in message
+
+
+def test_dynamics_that_go_together():
+  settings = {
+    'training.update_rule': 'extragradient',
+    'training.adjustment': 'consensus',
+    'training.adjustment_kwargs': {'gamma': 0.1, 'align': True},
+    'training.unrolled_steps': 3,
+    'training.lookahead_periods': (5, 10),
+    'training.latent_optimisation': {'alpha': 0.9, 'beta': 0.1},
+  }
+  base_config.resolve(make_config(settings))
 
 
 @pytest.mark.parametrize(
@@ -445,7 +522,7 @@ def test_runge_kutta_coefficients_without_runge_kutta():
     ),
     (
       {'training.runge_kutta_order': 2},
-      'training.runge_kutta_updates is False',
+      'the update rule is another one',
     ),
     (
       {

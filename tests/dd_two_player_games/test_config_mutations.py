@@ -72,7 +72,7 @@ LEGAL = (
     'experiment_kwargs *config *config.eval *.losses *.nets *.optimizers '
     '*.penalties *.param_transformers *.training *.grad_regularizes '
     '*.optimizers.discriminator *.optimizers.generator *_coeffs *_multiplier '
-    '*.disc *.gen *kwargs',
+    '*.disc *.gen *kwargs *.latent_optimisation',
     'no_fields',
     'The defaults hold.',
   ),
@@ -96,7 +96,11 @@ LEGAL = (
     'none',
     'None turns it off, or stands for no arguments.',
   ),
-  ('periodic_action_growth_ratios', 'list', 'A list is what it takes.'),
+  (
+    'periodic_action_growth_ratios *.lookahead_periods',
+    'list',
+    'A list is what it takes.',
+  ),
   ('training_steps', 'zero', 'Nothing is trained, the start is saved.'),
   (
     'save_checkpoint_interval',
@@ -104,14 +108,14 @@ LEGAL = (
     "jaxline's way to save at the end only.",
   ),
   (
-    '*.lr *.clip *.b1 *.b2 *.penalties.discriminator[[]1]',
+    '*.lr *.clip *.b1 *.b2 *.penalties.discriminator[[]1] *.alpha',
     'fraction',
     'A number like others.',
   ),
   (
-    '*.b1 *.b2 *.depth *.penalties.discriminator[[]1]',
+    '*.b1 *.b2 *.depth *.penalties.discriminator[[]1] *.alpha',
     'zero',
-    'No average, no hidden layer, no penalty.',
+    'No average, no hidden layer, no penalty, no move of latents.',
   ),
   (
     '*_norm *.other_dot_prod *.rk_disc_regularizer_weight_coeff',

@@ -182,7 +182,9 @@ def test_changed_config_is_refused_and_named(config):
 
 
 def test_logging_length_and_evaluation_may_change(config):
+  config.experiment_kwargs.config.training = {'on_nonfinite': 'stop'}
   run_directory.prepare(config, has_checkpoint=False)
+  config.experiment_kwargs.config.training.on_nonfinite = 'back_off'
   config.training_steps = 7
   config.interval_type = 'secs'
   config.log_tensors_interval = 99
