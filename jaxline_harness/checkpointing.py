@@ -27,7 +27,6 @@ one save.
 
 from collections.abc import Callable, Mapping
 import functools
-import json
 import os
 import types
 from typing import Any
@@ -35,9 +34,9 @@ from typing import Any
 from absl import logging
 import jax
 from ml_collections import config_dict
-import numpy as np
 
 from jaxline_harness import checkpoint_files
+from jaxline_harness import distributed
 from jaxline_harness import errors
 
 _CHECKPOINTS = 'checkpoints'
@@ -444,20 +443,13 @@ def _find_checkpoints(path: str) -> list[str]:
 
 def _agreed(choose: Callable[[], str | None]) -> str | None:
   """Calls a function on the first process, for all; its UserError, too."""
-  if jax.process_count() == 1:
-    return choose()
-  from jax.experimental import multihost_utils  # pylint: disable=g-import-not-at-top
-
   path, message = None, None
   if jax.process_index() == 0:
     try:
       path = choose()
     except errors.UserError as error:
       message = str(error)
-  text = np.frombuffer(json.dumps([path, message]).encode(), np.uint8)
-  size = int(multihost_utils.broadcast_one_to_all(np.int32(text.size)))
-  text = multihost_utils.broadcast_one_to_all(np.resize(text, size))
-  path, message = json.loads(bytes(np.asarray(text, np.uint8)))
+  path, message = distributed.exchange([path, message])[0]
   if message is not None:
     raise errors.UserError(message)
   return path

@@ -22,14 +22,16 @@ JAX's own service would notice, too, but only by missed heartbeats, and then
 aborts; it remains as the last resort, for a process that neither works nor
 ends.
 
-        hello            start               failed, left
-  1..P-1 ───→ process 0 ──────→ all 1..P-1   ←────→ (one JSON object a line)
+`exchange` lets them agree on what the host decides: when to stop, what to
+restore. Unlike a collective on the devices it compiles nothing and waits as
+long as need be (those of Gloo, on CPUs, give up after 30 seconds).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import json
 import os
+import queue
 import socket
 import sys
 import threading
@@ -154,6 +156,9 @@ def _detect() -> Cluster:
   return Cluster(host, port, num_processes, process_id, device_ids)
 
 
+_group: '_Group | None' = None  # Of which this process is one.
+
+
 @contextlib.contextmanager
 def joined(
   cluster: Cluster | None, settings: Mapping[str, Any]
@@ -176,7 +181,9 @@ def joined(
   if cluster is None:
     yield
     return
+  global _group
   group, jax_port = _meet(cluster, settings)
+  _group = group
   try:
     _initialize_jax(cluster, jax_port)
     yield
@@ -186,7 +193,21 @@ def joined(
       time.sleep(_GRACE_SECONDS)
     group.fail(error)
     raise
+  finally:
+    _group = None
   group.leave()
+
+
+def exchange(value: Any) -> list[Any]:
+  """Gives all processes everyone's value; waits for all.
+
+  Args:
+    value: JSON. All processes must call this the same number of times.
+
+  Returns:
+    The values in the order of the processes; only one for a process on its own.
+  """
+  return [value] if _group is None else _group.exchange(value)
 
 
 def is_active() -> bool:
@@ -262,16 +283,27 @@ class _Group:
     Args:
       cluster: the cluster.
       lines: maps names of processes to the lines to them: in process 0 all
-        others, in the others only process 0.
+        others, in their order; in the others only process 0.
     """
     self._is_first = cluster.process_id == 0
     self._me = cluster.name(cluster.process_id, socket.gethostname())
     self._lines = lines
+    self._values = {name: queue.SimpleQueue() for name in lines}
     self._ends = threading.Lock()  # Held for ever by who ends this process.
     for name, line in lines.items():
       threading.Thread(
         target=self._watch, args=(name, line), name=name, daemon=True
       ).start()
+
+  def exchange(self, value: Any) -> list[Any]:
+    """See the function `exchange`."""
+    if not self._is_first:
+      self._send_all({'value': value})
+      (values,) = self._values.values()
+      return values.get()
+    everyone = [value, *(values.get() for values in self._values.values())]
+    self._send_all({'value': everyone})
+    return everyone
 
   def fail(self, error: Exception) -> None:
     """Tells the others that this process ends because of an error."""
@@ -281,15 +313,16 @@ class _Group:
   def leave(self) -> None:
     """Tells the others that this process has done its work."""
     self._ends.acquire()
-    for line in self._lines.values():
-      line.send({'left': True})
+    self._send_all({'left': True})
 
   def _watch(self, name: str, line: _Line) -> None:
-    message = line.receive()
-    if message is None:
-      self._end(f'{name} died')
-    elif 'failed' in message:
-      self._end(str(message['failed']))
+    while message := line.receive():
+      if 'failed' in message:
+        self._end(message['failed'])
+      if 'left' in message:
+        return
+      self._values[name].put(message['value'])
+    self._end(f'{name} died')
 
   def _end(self, reason: str) -> None:
     self._ends.acquire()
@@ -303,10 +336,13 @@ class _Group:
     leave_at_once(1)
 
   def _tell(self, reason: str) -> None:
-    for line in self._lines.values():
-      line.send({'failed': reason})
+    self._send_all({'failed': reason})
     if self._is_first:
       time.sleep(_LINGER_SECONDS)
+
+  def _send_all(self, message: Mapping[str, Any]) -> None:
+    for line in self._lines.values():
+      line.send(message)
 
 
 # The meeting.
@@ -401,7 +437,9 @@ def _gather(
         earlier.send({'refused': f'another process came as --process_id={i}'})
         earlier.close()
       members[i] = hello.host, line
-  return {cluster.name(i, host): line for i, (host, line) in members.items()}
+  return {
+    cluster.name(i, host): line for i, (host, line) in sorted(members.items())
+  }
 
 
 def _refuse(

@@ -245,6 +245,11 @@ def _check_values(config: config_dict.ConfigDict) -> None:
       'config.log_all_hosts has no effect: process 0 logs what is averaged '
       'over all; set it to False'
     )
+  for name in ('train_checkpoint_all_hosts', 'best_checkpoint_all_hosts'):
+    if config[name]:
+      raise errors.UserError(
+        f'config.{name} must be False: process 0 saves the state that all have'
+      )
 
 
 # The command line.
@@ -584,6 +589,7 @@ def _mend(jaxline_utils: Any) -> None:
   from jaxline_harness import train_loop  # pylint: disable=g-import-not-at-top
 
   jaxline_utils.bcast_local_devices = train_loop.replicate
+  jaxline_utils.rendezvous = lambda: distributed.exchange(None)
   # It prints a traceback for every error, also those that are one line here.
   jaxline_utils.log_activity = _log_activity
   if not hasattr(jax, 'tree_map'):

@@ -34,6 +34,7 @@ from jaxline import utils
 from ml_collections import config_dict
 import numpy as np
 
+from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import progress
 from jaxline_harness import signals
@@ -345,7 +346,6 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     """The loop itself."""
     while self.should_run_step(state.global_step, config):
       end, stop_signal, save = _agree(
-        state.global_step,
         planner.next_end(state.global_step),
         watcher.stop_signal,
         watcher.save_requested,
@@ -440,6 +440,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       ]
 
     run = jax.pmap(examine, axis_name='i')
+    _compile_together(run, self.train_state, self._device_data)
     values = unreplicate(run(self.train_state, self._device_data))
     return dict(zip(names, map(bool, values), strict=True))
 
@@ -456,8 +457,12 @@ class ChunkedExperiment(experiment.AbstractExperiment):
         in_axes=(0, 0, None),
         donate_argnums=0,
       )
+      _compile_together(run, self.train_state, self._device_data, np.int32(0))
       return lambda state, data, last: run(state, data, np.int32(last))
     run_step = jax.pmap(self._checked_update, axis_name='i', donate_argnums=0)
+    _compile_together(
+      run_step, self.train_state, self._device_data, replicate(_NEVER)
+    )
     # XLA's CPU devices share one pool of threads. With several steps under way
     # those of one step can wait for ever for a thread to meet the others in.
     one_at_a_time = jax.default_backend() == 'cpu'
@@ -499,7 +504,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
 
 
 def _agree(
-  step: int, end: int, stop_signal: int | None, save: bool
+  end: int, stop_signal: int | None, save: bool
 ) -> tuple[int, int | None, bool]:
   """Makes all processes run the same chunk and heed anyone's signal.
 
@@ -507,35 +512,27 @@ def _agree(
   not end it at different steps.
 
   Args:
-    step: the step that the chunk begins after.
     end: the last step of the chunk that this process would run.
     stop_signal: the signal that asked this process to stop, or None.
     save: whether this process was asked to save.
 
   Returns:
-    The last step of the chunk, the signal to stop for, and whether to save.
-
-  Raises:
-    errors.UserError: if the processes have restored different steps.
+    The same for all processes.
   """
-  if jax.process_count() == 1:
-    return end, stop_signal, save
-  from jax.experimental import multihost_utils  # pylint: disable=g-import-not-at-top
+  ends, signals_received, saves = zip(
+    *distributed.exchange([end, stop_signal, save]), strict=True
+  )
+  return ends[0], next(filter(None, signals_received), None), any(saves)
 
-  votes = multihost_utils.process_allgather(
-    np.array([step, end, stop_signal or 0, save])
-  )
-  steps = votes[:, 0].tolist()
-  if len(set(steps)) > 1:
-    raise errors.UserError(
-      f'processes 0 to {len(steps) - 1} have restored steps {steps}: '
-      'config.checkpoint_dir must be a folder that all of them see'
-    )
-  return (
-    int(votes[0, 1]),
-    int(votes[:, 2].max()) or None,
-    bool(votes[:, 3].any()),
-  )
+
+def _compile_together(run: Any, *arguments: Any) -> None:
+  """Compiles a program on all processes before one of them runs it.
+
+  How long that takes differs, and collectives do not wait for ever.
+  """
+  if jax.process_count() > 1:
+    run.lower(*arguments).compile()
+    distributed.exchange(None)
 
 
 def _save_on_request(state: Any, display: progress.Progress) -> None:

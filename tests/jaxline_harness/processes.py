@@ -13,7 +13,6 @@
 # limitations under the License.
 """Starts the processes of one training on this machine."""
 
-from collections.abc import Sequence
 import os
 import pathlib
 import socket
@@ -43,16 +42,14 @@ class Processes:
     command: list[str],
     num_processes: int,
     devices_each: int = 1,
-    working_folders: Sequence[pathlib.Path] | None = None,
   ):
     """Starts them.
 
     Args:
-      folder: for what they print.
+      folder: where they run, and what they print goes.
       command: what is the same for all.
       num_processes: P.
       devices_each: devices of each process.
-      working_folders: where they run, by default all in `folder`.
     """
     self._folder = folder
     port = free_port()
@@ -67,7 +64,7 @@ class Processes:
               f'--num_processes={num_processes}',
               f'--process_id={i}',
             ],
-            cwd=working_folders[i] if working_folders else folder,
+            cwd=folder,
             env=with_devices(devices_each),
             stdout=out,
             stderr=err,

@@ -124,8 +124,8 @@ def test_a_wrong_flag_is_one_line(argument, tmp_path):
 # The meeting.
 
 
-def meet(port, process_id, settings, num_processes=3):
-  """A process's outcome: its port for JAX, or its error."""
+def meet(port, process_id, settings, num_processes=3, use=None):
+  """A process's outcome: its port for JAX, its error, or what `use` gives."""
   cluster = distributed.Cluster(
     '127.0.0.1', port, num_processes, process_id, None
   )
@@ -133,8 +133,9 @@ def meet(port, process_id, settings, num_processes=3):
     group, jax_port = distributed._meet(cluster, settings)
   except errors.UserError as error:
     return str(error)
+  outcome = use(group) if use else jax_port
   group.leave()
-  return jax_port
+  return outcome
 
 
 def meet_all(*arguments):
@@ -224,6 +225,25 @@ def test_a_taken_port_is_one_line():
   with socket.create_server(('', 0)) as server:
     outcome = meet(server.getsockname()[1], 0, {})
   assert 'cannot listen' in outcome
+
+
+def test_exchange():
+  """All get everyone's values in order, whoever comes first, every time."""
+
+  def use(i):
+    def exchange_twice(group):
+      time.sleep(0.1 * ((i + 1) % 3))
+      return group.exchange(i), group.exchange([i, 'x', None])
+
+    return exchange_twice
+
+  outcomes = meet_all(*((i, {}, 3, use(i)) for i in (2, 0, 1)))
+  first, second = [0, 1, 2], [[0, 'x', None], [1, 'x', None], [2, 'x', None]]
+  assert outcomes == [(first, second)] * 3
+
+
+def test_exchange_alone():
+  assert distributed.exchange({'a': 1}) == [{'a': 1}]
 
 
 # Whole programs.
@@ -324,21 +344,6 @@ def test_an_error_of_one_ends_all(error, status, tmp_path):
     (line,) = both.stderr(0).splitlines()[1:]
     assert line.startswith('error: process 1 of 2 (')
     assert 'no data here' in line
-
-
-@pytest.mark.slow
-def test_checkpoints_that_only_one_process_sees_are_refused(tmp_path):
-  folders = [tmp_path / 'host_0', tmp_path / 'host_1']
-  for folder in folders:
-    folder.mkdir()
-  assert subprocess.run(TOY, cwd=folders[0], timeout=120).returncode == 0
-  command = [*TOY, '--config.training_steps=30']
-  with processes.Processes(
-    tmp_path, command, 2, working_folders=folders
-  ) as both:
-    assert set(both.wait()) <= {1, 2}
-    assert 'have restored steps [20, 0]' in both.stderr(0) + both.stderr(1)
-  assert newest_step(folders[0]) == 20
 
 
 @pytest.mark.slow

@@ -370,6 +370,14 @@ def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
       'config.log_all_hosts has no effect',
     ),
     (
+      [CONFIG, '--config.train_checkpoint_all_hosts'],
+      'config.train_checkpoint_all_hosts must be False',
+    ),
+    (
+      [CONFIG, '--config.best_checkpoint_all_hosts'],
+      'config.best_checkpoint_all_hosts must be False',
+    ),
+    (
       [CONFIG, '--config.periodic_action_growth_ratios=[1, 20]'],
       'config.periodic_action_growth_ratios must be a list, each item a finite '
       'number from 1 up to 10, or None, not [1, 20]',
