@@ -105,7 +105,8 @@ def subspace_distance(estimates: np.ndarray, truth: Truth) -> float:
   above = values > values[k - 1] + _tolerance(values)
   shared = np.square(basis @ truth.eigenvectors.T).sum(axis=0)
   free = k - np.count_nonzero(above)
-  return float(1 - (shared[above].sum() + min(shared[~above].sum(), free)) / k)
+  right = shared[above].sum() + min(shared[~above].sum(), free)
+  return max(0.0, float(1 - right / k))  # Rounding may give a little more.
 
 
 def rayleigh_quotients(estimates: np.ndarray, images: np.ndarray) -> np.ndarray:
