@@ -329,7 +329,7 @@ def _step_runner(
   return measure
 
 
-# Fashion-MNIST's rate is the fastest of 1, 1.5, 2 and 3, in units of 1 / λ₁, at
+# Fashion-MNIST's rate is as fast as any of 1, 1.5, 2, 3, in units of 1 / λ₁, at
 # minibatches of 128, 256 and 512 (128 at a rate of 2 is as fast). The power
 # law's was not tuned at its full size: it is from runs with d = 2048.
 CASES = {
