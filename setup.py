@@ -45,7 +45,14 @@ INSTALL_REQUIRES = [
 ]
 
 EXTRAS_REQUIRE = {
-  'test': ['mypy>=2', 'pytest>=8', 'pytest-xdist>=3.6', 'ruff>=0.14'],
+  # And the benchmarks'.
+  'test': [
+    'mypy>=2',
+    'pytest>=8',
+    'pytest-xdist>=3.6',
+    'ruff>=0.14',
+    'scikit-learn>=1.6,<2',
+  ],
   'cuda': ['jax[cuda12]'],
   'tpu': ['jax[tpu]'],
 }

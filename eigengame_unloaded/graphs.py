@@ -23,6 +23,9 @@ from scipy.cluster import vq
 
 from jaxline_harness import errors
 
+# Of k-means.
+_STARTS = 16
+
 
 class Graph(NamedTuple):
   """An undirected graph.
@@ -122,6 +125,8 @@ def stochastic_block_model(
 def clusters(eigenvectors: np.ndarray) -> np.ndarray:
   """Spectral clustering: k-means of the nodes' coordinates.
 
+  The best of several starts: one alone may end where two clusters are one.
+
   Args:
     eigenvectors: of the Laplacian's k smallest eigenvalues, `(k, n)`.
 
@@ -129,9 +134,14 @@ def clusters(eigenvectors: np.ndarray) -> np.ndarray:
     Each node's cluster, from 0 to k - 1, `(n,)`.
   """
   coordinates = np.asarray(eigenvectors, np.float64).T
+  random = np.random.default_rng(0)
+
+  def start():
+    means, labels = vq.kmeans2(
+      coordinates, len(eigenvectors), iter=100, minit='++', rng=random
+    )
+    return np.sum((coordinates - means[labels]) ** 2), labels
+
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')  # Of clusters without nodes.
-    _, labels = vq.kmeans2(
-      coordinates, len(eigenvectors), iter=100, minit='++', rng=0
-    )
-  return labels
+    return min((start() for _ in range(_STARTS)), key=lambda found: found[0])[1]
