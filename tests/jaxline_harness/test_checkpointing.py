@@ -13,8 +13,10 @@
 # limitations under the License.
 """Checkpoints: what is written, restored, refused."""
 
+import ctypes
 import json
 import os
+import pathlib
 import time
 
 from ml_collections import config_dict
@@ -236,3 +238,23 @@ def test_initial_state_can_be_saved(config):
   other.restore('latest')
   assert state.global_step == 0
   np.testing.assert_array_equal(params(state), [0.0, 1.0, 2.0])
+
+
+@pytest.mark.skipif(
+  not hasattr(ctypes.CDLL(None), 'malloc_trim'), reason='not glibc'
+)
+def test_a_save_gives_freed_memory_to_the_system(config):
+  checkpointer, _ = make(config, step=5)
+  least = resident_bytes()
+  blocks = [bytearray(1 << 16) for _ in range(4000)]  # 250 MiB.
+  kept = blocks[-1]  # Above the hole that the others leave.
+  del blocks
+  assert resident_bytes() > least + (200 << 20)
+  checkpointer.save('latest')
+  assert resident_bytes() < least + (100 << 20)
+  assert kept
+
+
+def resident_bytes():
+  pages = pathlib.Path('/proc/self/statm').read_text().split()[1]
+  return int(pages) * os.sysconf('SC_PAGE_SIZE')
