@@ -82,25 +82,6 @@ def dense(loss: Loss, params: Params) -> jax.Array:
   return jax.vmap(row)(jnp.eye(flat.size, dtype=flat.dtype))
 
 
-def gradient_and_product(
-  loss: Loss, params: Params
-) -> tuple[jax.Array, Params, Product]:
-  """Loss, gradient, and the function that multiplies by the Hessian.
-
-  The gradient's pass is made once: products reuse its intermediate values,
-  which stay in memory for as long as the function does.
-
-  Args:
-    loss: a loss.
-    params: where.
-
-  Returns:
-    The loss, its gradient, and a function from a direction v to H v.
-  """
-  (value, grads), derivative = jax.linearize(jax.value_and_grad(loss), params)
-  return value, grads, lambda direction: derivative(direction)[1]
-
-
 class Eigenpairs(NamedTuple):
   """Eigenvalues, largest first, with their eigenvectors.
 

@@ -65,15 +65,6 @@ def test_derivatives_at_real_and_complex_parameters(x, v):
   near(hessian.dense(loss, x), matrix)
 
 
-def test_gradient_and_product_share_a_pass():
-  x, v = jnp.array([0.7, -0.4]), jnp.array([1.0, 0.5])
-  value, gradient, multiply = hessian.gradient_and_product(loss, x)
-  expected, matrix, _ = by_hand(np.asarray(x), np.asarray(v))
-  np.testing.assert_allclose(value, loss(x))
-  np.testing.assert_allclose(gradient, expected)
-  np.testing.assert_allclose(multiply(v), matrix @ v)
-
-
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def top_of(matrix, num_pairs, num_products):
   return hessian.top_eigenpairs(
