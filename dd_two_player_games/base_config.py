@@ -26,6 +26,7 @@ from absl import logging
 from ml_collections import config_dict
 
 from jaxline_harness import errors
+from jaxline_harness import fields
 from jaxline_harness import launch
 
 TERMS = ('self_norm', 'other_norm', 'other_dot_prod')
@@ -45,7 +46,13 @@ _FLAT_TERMS = {
   'gen_reg_disc_norm': ('gen', 'other_norm'),
 }
 # What lies under these goes to other functions, and may be anything.
-_FREE = ('kwargs', 'disc_kwargs', 'gen_kwargs', 'scheduler_kwargs')
+_FREE = (
+  'kwargs',
+  'disc_kwargs',
+  'gen_kwargs',
+  'scheduler_kwargs',
+  'adjustment_kwargs',
+)
 
 
 def get_base_config() -> config_dict.ConfigDict:
@@ -91,7 +98,14 @@ def get_base_config() -> config_dict.ConfigDict:
           # At most one of the next two; neither: the players take turns.
           'simultaneous_updates': False,
           'runge_kutta_updates': False,
+          # In place of the two: simultaneous, alternating, runge_kutta,
+          # extragradient or extrapolation_from_the_past; None: by the two.
+          'update_rule': None,
           'runge_kutta_order': 4,  # 1, 2 or 4.
+          # Lookahead-minmax around any rule: after so many steps, and nested
+          # after multiples of them; empty: none.
+          'lookahead_periods': [],
+          'lookahead_step_size': 0.5,
           'alternating_player_order': 'disc_first',  # Or gen_first.
           # How regularisers are estimated; see regularizer_estimates.py.
           'estimator_fn': 'unbiased_estimate_fn_lowest_variance',
@@ -104,6 +118,22 @@ def get_base_config() -> config_dict.ConfigDict:
           # Of the networks' arithmetic: float32, or bfloat16 (faster on
           # accelerators). Parameters and losses are float32 with either.
           'compute_dtype': 'float32',
+          # After a step with a NaN or an infinity: stop; or back_off, go back
+          # to the last checkpoint, all learning rates times the factor, at
+          # most so many times in a run.
+          'on_nonfinite': 'stop',
+          'back_off_factor': 0.5,
+          'back_off_times': 3,
+          # Of both players' gradients together, on one draw: none, sga,
+          # consensus, lola, competitive or follow_the_ridge, and the keyword
+          # arguments of that function of differentiable_games.
+          'adjustment': 'none',
+          'adjustment_kwargs': {},
+          # Steps of the discriminator that the generator looks ahead.
+          'unrolled_steps': 0,
+          # LOGAN's step of the latents: alpha * g, with beta alpha * g /
+          # (beta + |g|^2). No step with alpha 0; else latents are uniform.
+          'latent_optimisation': {'alpha': 0.0, 'beta': None},
           # Which flow drift is measured against: 'published' (each player in
           # its own time) or 'joint_flow' (both in common time, also right for
           # several updates a turn). See drift_utils.py.
@@ -200,6 +230,15 @@ def _grad_regularizes(kind: str, terms: Mapping[str, float]) -> dict[str, Any]:
   }
 
 
+def update_rule(training: config_dict.ConfigDict) -> str:
+  """The update rule's name, by its field or by the published booleans."""
+  if training.update_rule:
+    return training.update_rule
+  if training.simultaneous_updates:
+    return 'simultaneous'
+  return 'runge_kutta' if training.runge_kutta_updates else 'alternating'
+
+
 # From a config file to a full config.
 
 
@@ -219,19 +258,12 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
 
   launch.fill_top_level(config)
   with config.unlocked():
-    kwargs = config.experiment_kwargs
-    for name in kwargs:
-      if name != 'config':
-        raise errors.UserError(
-          f'config.experiment_kwargs.{name} does not exist; '
-          'did you mean config.experiment_kwargs.config?'
-        )
-    given = kwargs.get('config', config_dict.ConfigDict()).to_dict()
-    _translate_published(given)
-    defaults = get_base_config().experiment_kwargs.config.to_dict()
-    full = _merge(defaults, given, 'config.experiment_kwargs.config')
-    _read_none(full)
-    kwargs.config = config_dict.ConfigDict(full, convert_dict=True)
+    defaults = get_base_config().experiment_kwargs.to_dict()
+    given = config.experiment_kwargs.to_dict()
+    _translate_published(_fields(given, 'config'))
+    full = _merge(defaults, given, 'config.experiment_kwargs')
+    _read_none(full['config'])
+    config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
   config_checks.check(config)
   return config
 
@@ -253,9 +285,16 @@ def _translate_published(given: dict[str, Any]) -> None:
   grad_regularizes = _fields(training, 'grad_regularizes')
   for kind in grad_regularizes:
     coefficients = _fields(grad_regularizes, kind)
-    for flat in _FLAT_TERMS.keys() & coefficients.keys():
-      player, term = _FLAT_TERMS[flat]
-      coefficients.setdefault(player, {})[term] = coefficients.pop(flat)
+    for flat, (player, term) in _FLAT_TERMS.items():
+      if flat not in coefficients:
+        continue
+      terms = coefficients.setdefault(player, {})
+      if not isinstance(terms, dict) or term in terms:
+        raise errors.UserError(
+          'config.experiment_kwargs.config.training.grad_regularizes.'
+          f'{kind}: {flat} and {player} are both given; they mean the same'
+        )
+      terms[term] = coefficients.pop(flat)
 
 
 def _read_none(full: dict[str, Any]) -> None:
@@ -263,9 +302,10 @@ def _read_none(full: dict[str, Any]) -> None:
   transformers, optimizers = full['param_transformers'], full['optimizers']
   nullable = [(transformers, player) for player in transformers]
   nullable += [(settings, 'scheduler') for settings in optimizers.values()]
-  for fields, name in nullable:
-    if fields[name] == 'None':
-      fields[name] = None
+  nullable += [(full['training'], 'update_rule')]
+  for parent, name in nullable:
+    if parent[name] == 'None':
+      parent[name] = None
 
 
 def _fields(parent: dict[str, Any], name: str) -> dict[str, Any]:
@@ -280,11 +320,12 @@ def _merge(defaults: Any, given: Any, path: str) -> Any:
     return copy.deepcopy(given)
   if not isinstance(given, dict):
     raise errors.UserError(
-      f'{path} must hold the fields {", ".join(defaults)}, not {given!r}'
+      f'{path} must hold fields such as {", ".join(list(defaults)[:8])}, not '
+      f'{fields.show(given)}'
     )
   for name in given:
     if name not in defaults:
-      hint = errors.did_you_mean(name, defaults)
+      hint = errors.did_you_mean(str(name), defaults)
       raise errors.UserError(f'{path}.{name} does not exist{hint}')
   return {
     name: _merge(default, given[name], f'{path}.{name}')

@@ -35,6 +35,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxline_harness import errors
+from jaxline_harness import files
 
 IMAGE_SHAPE = (28, 28, 1)
 NUM_CLASSES = 10
@@ -144,12 +145,12 @@ class EvaluationNetwork:
     """
     path = pathlib.Path(path)
     try:
-      with np.load(path, allow_pickle=False) as arrays:
-        self.test_accuracy = float(arrays['test_accuracy'])
-        self._params = {
-          key: jnp.asarray(arrays[key], jnp.float32) for key in _array_shapes()
-        }
-    except (OSError, KeyError, ValueError) as error:
+      arrays = files.read_npz(path)
+      self.test_accuracy = float(arrays['test_accuracy'])
+      self._params = {
+        key: jnp.asarray(arrays[key], jnp.float32) for key in _array_shapes()
+      }
+    except (OSError, KeyError, ValueError, TypeError) as error:
       raise errors.UserError(
         f'Cannot read the evaluation network {path} ({error}). '
         'benchmarks/train_evaluation_network.py makes it.'

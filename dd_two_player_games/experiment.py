@@ -19,16 +19,20 @@ import math
 import os
 from typing import Any
 
+from absl import logging
 import jax
 from jax import lax
 import jax.numpy as jnp
 from ml_collections import config_dict
 import numpy as np
 
+from dd_two_player_games import adjusted_grads
 from dd_two_player_games import base_config
+from dd_two_player_games import config_checks
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import evaluation_network
+from dd_two_player_games import experiment_checks
 from dd_two_player_games import gan
 from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import losses
@@ -37,9 +41,10 @@ from dd_two_player_games import model_utils
 from dd_two_player_games import nets
 from dd_two_player_games import optim
 from dd_two_player_games import regularizer_estimates
+from dd_two_player_games import term_recorder
 from dd_two_player_games import tfgan_inception_utils
-from dd_two_player_games import utils
 from differentiable_games import adjustments
+from differentiable_games import rules
 from jaxline_harness import data
 from jaxline_harness import errors
 from jaxline_harness import launch
@@ -74,13 +79,16 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     self._processor = getattr(data_utils, config.data_processor)
     self._is_images = self._dataset.examples.ndim == 4
-    _check_data(config, self._dataset)
+    experiment_checks.check_data(config, self._dataset)
     # Of the initial parameters, of the data's order, of latents, of evaluation.
     self._init_key, self._data_key, self._latents_key, self._eval_key = (
       jax.random.split(jax.random.PRNGKey(config.random_seed), 4)
     )
     self._gan = build_gan(config)
-    self._players, self._rule = build_update_rule(config, self._gan)
+    self._players = build_players(config, self._gan)
+    self._rule = build_update_rule(config, self._players)
+    if config.training.on_nonfinite == 'back_off':
+      self.max_back_offs = config.training.back_off_times
     self._check_networks()
     self._image_metrics: metric_utils.ImageMetrics | None = None
 
@@ -89,7 +97,8 @@ class Experiment(train_loop.ChunkedExperiment):
     wanted = self._dataset.examples.shape[1:]
 
     def check_shapes():
-      params, _, state, _ = self.initial_train_state()
+      train_state = self.initial_train_state()
+      params, state = train_state.params, train_state.state
       samples, _ = self._gan.sample(
         params.gen, state.players.gen, self._eval_key, 2, {'is_training': True}
       )
@@ -106,11 +115,14 @@ class Experiment(train_loop.ChunkedExperiment):
 
     try:
       jax.eval_shape(jax.vmap(check_shapes, axis_name='i', axis_size=1))
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # Whatever a network makes of its arguments.
+      logging.info('The networks do not work:', exc_info=True)
       raise errors.UserError(
         'config.experiment_kwargs.config.nets do not suit '
-        f'{self._dataset.name}, of shape {wanted}: {error}'
+        f'{self._dataset.name}, of shape {wanted}: '
+        f'{type(error).__name__}: {" ".join(str(error).split())}'
       ) from error
+    experiment_checks.check_memory(self.abstract_train_state())
 
   # Training.
 
@@ -134,7 +146,7 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     return optim.TrainState(
       params=params,
-      opt_state=self._players.initial_opt_state(params),
+      opt_state=self._rule.init(params),
       state=state,
       global_step=jnp.zeros((), jnp.int32),
     )
@@ -142,14 +154,28 @@ class Experiment(train_loop.ChunkedExperiment):
   def update(
     self, train_state: optim.TrainState, data: dict[str, jax.Array]
   ) -> tuple[optim.TrainState, dict[str, jax.Array]]:
-    # Players may share a draw.
-    draw = functools.cache(
-      functools.partial(self._draw, data, train_state.global_step)
+    train_state, logs = self._rule.step(
+      train_state, self._draws(train_state, data)
     )
-    train_state, logs = self._rule.step(train_state, draw)
     logs.update(singular_values(train_state.state.param_transforms.disc))
     train_state = train_state._replace(global_step=train_state.global_step + 1)
     return train_state, lax.pmean(logs, axis_name='i')
+
+  def examine(
+    self, train_state: optim.TrainState, data: dict[str, jax.Array]
+  ) -> dict[str, jax.Array]:
+    recorder = term_recorder.TermRecorder(self._players.grads_calculator)
+    players = self._players._replace(grads_calculator=recorder)
+    rule = build_update_rule(self._config, players)
+    rule.step(train_state, self._draws(train_state, data))
+    return recorder.is_finite
+
+  def _draws(self, train_state, device_data):
+    """Maps the number of a draw to it, for one step."""
+    # Players may share a draw.
+    return functools.cache(
+      functools.partial(self._draw, device_data, train_state.global_step)
+    )
 
   def _draw(self, device_data, global_step, k):
     """The k-th draw of a step: this device's examples, and its own key."""
@@ -193,7 +219,7 @@ class Experiment(train_loop.ChunkedExperiment):
     if self._image_metrics is None:
       self._image_metrics = self._make_image_metrics()
     sampler = model_utils.Sampler(
-      self._gan, self.train_state.params, self.train_state.state
+      self._gan, self._rule.evaluated(self.train_state), self.train_state.state
     )
 
     def sample(k):
@@ -238,7 +264,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _samples(self, num_samples: int, key: jax.Array) -> np.ndarray:
     params, state = train_loop.unreplicate(
-      (self.train_state.params, self.train_state.state)
+      (self._rule.evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(self._gan, params, state, pmap=False)
     return np.asarray(sampler.sample_batch(num_samples, key))
@@ -265,6 +291,7 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
   """The two players and their losses, by the config's names."""
   penalty = config.penalties.discriminator
   transformer = config.param_transformers.discriminator
+  latent_optimisation = config.training.latent_optimisation
   return gan.GAN(
     players_hk=gan.GANTuple(
       disc=getattr(nets, config.nets.discriminator),
@@ -287,38 +314,86 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
     ),
     num_latents=config.training.num_latents,
     compute_dtype=config.training.compute_dtype,
+    latent_optimisation=(
+      gan.LatentOptimisation(**latent_optimisation)
+      if latent_optimisation.alpha
+      else None
+    ),
+  )
+
+
+def build_players(
+  config: config_dict.ConfigDict, model: gan.GAN
+) -> optim.Players:
+  """The players' gradients, optimisers and regularisers."""
+  training = config.training
+  optimizers, schedules = zip(
+    *(
+      optim.make_optimizer(**config.optimizers[player])
+      for player in ('discriminator', 'generator')
+    ),
+    strict=True,
+  )
+  schedules = gan.GANTuple(*schedules)
+  if training.adjustment == 'none' and not training.unrolled_steps:
+    players = optim.Players(
+      gan_grads_calculator.GANGradsCalculator(
+        model, getattr(regularizer_estimates, training.estimator_fn)
+      ),
+      gan.GANTuple(*optimizers),
+      regularizer_coefficients(config, schedules),
+    )
+  else:
+    players = optim.Players(
+      adjusted_grads.AdjustedGradsCalculator(
+        model,
+        training.adjustment,
+        training.adjustment_kwargs.to_dict(),
+        training.unrolled_steps,
+      ),
+      gan.GANTuple(*optimizers),
+      functools.partial(_rates, schedules, _num_updates(training)),
+    )
+  if training.on_nonfinite == 'stop':
+    return players
+  return players._replace(
+    rate_scale=lambda train_state: jnp.power(
+      jnp.float32(training.back_off_factor), train_state.back_offs
+    )
   )
 
 
 def build_update_rule(
-  config: config_dict.ConfigDict, model: gan.GAN
-) -> tuple[optim.Players, optim.UpdateRule]:
-  """The players' optimisers and regularisers, and the rule they move by."""
+  config: config_dict.ConfigDict, players: optim.Players
+) -> optim.UpdateRule:
+  """The rule by which the players move."""
   training = config.training
-  disc_optimizer, disc_schedule = optim.make_optimizer(
-    **config.optimizers.discriminator
-  )
-  gen_optimizer, gen_schedule = optim.make_optimizer(
-    **config.optimizers.generator
-  )
-  schedules = gan.GANTuple(disc_schedule, gen_schedule)
-  players = optim.Players(
-    gan_grads_calculator.GANGradsCalculator(
-      model, getattr(regularizer_estimates, training.estimator_fn)
-    ),
-    gan.GANTuple(disc_optimizer, gen_optimizer),
-    regularizer_coefficients(config, schedules),
-  )
-  if training.simultaneous_updates:
-    return players, optim.simultaneous(players)
-  if training.runge_kutta_updates:
-    after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)
-    rule = optim.runge_kutta(
-      players, training.runge_kutta_order, schedules.disc, after
+  rule = _base_rule(config, players)
+  if training.lookahead_periods:
+    return optim.lookahead(
+      rule, training.lookahead_periods, training.lookahead_step_size
     )
-    return players, rule
-  order = drift_utils.PlayerOrder[training.alternating_player_order]
-  return players, optim.alternating(players, order, _num_updates(training))
+  return rule
+
+
+def _base_rule(config, players) -> optim.UpdateRule:
+  training = config.training
+  name = base_config.update_rule(training)
+  if name == 'simultaneous':
+    return optim.simultaneous(players)
+  if name == 'runge_kutta':
+    settings = config.optimizers.discriminator
+    step_size = optim.make_schedule(
+      settings.lr, settings.scheduler, settings.scheduler_kwargs
+    )
+    after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)
+    return optim.runge_kutta(
+      players, training.runge_kutta_order, step_size, after
+    )
+  if name == 'alternating':
+    order = drift_utils.PlayerOrder[training.alternating_player_order]
+    return optim.alternating(players, order, _num_updates(training))
+  return optim.of_games(players, getattr(rules, name))
 
 
 def regularizer_coefficients(
@@ -335,7 +410,8 @@ def regularizer_coefficients(
     schedules: a GANTuple of learning rates as functions of a player's updates.
 
   Returns:
-    A function from the global step to a GANTuple of PlayerRegularizationTerms.
+    A function from the global step, and a factor of both learning rates, to a
+    GANTuple of PlayerRegularizationTerms.
   """
   training = config.training
   num_updates = _num_updates(training)
@@ -351,17 +427,11 @@ def regularizer_coefficients(
       return extra
     return multiplier * drift + extra
 
-  def coefficients(global_step):
-    rates = gan.GANTuple(
-      *(
-        schedule(global_step * n)
-        for schedule, n in zip(schedules, num_updates, strict=True)
-      )
-    )
+  def coefficients(global_step, rate_scale=1.0):
     drift = drift_coeffs(
       drift_utils.PlayerOrder[training.alternating_player_order],
-      training.simultaneous_updates,
-      rates,
+      base_config.update_rule(training) == 'simultaneous',
+      _rates(schedules, num_updates, global_step, rate_scale),
       num_updates,
     )
     return jax.tree.map(coefficient, multipliers, drift, explicit)
@@ -369,15 +439,21 @@ def regularizer_coefficients(
   return coefficients
 
 
+def _rates(schedules, num_updates, global_step, rate_scale) -> gan.GANTuple:
+  """Both players' learning rates at the start of a step."""
+  return gan.GANTuple(
+    *(
+      rate_scale * schedule(global_step * n)
+      for schedule, n in zip(schedules, num_updates, strict=True)
+    )
+  )
+
+
 def make_classifier(
   config: config_dict.ConfigDict,
 ) -> metric_utils.Classifier:
   """What IS and FID are measured with, by `eval.classifier`."""
-  name = config.eval.classifier
-  if name == 'auto':
-    is_fashion = config.dataset.startswith('fashion_mnist')
-    name = 'fashion_mnist' if is_fashion else 'inception'
-  if name == 'fashion_mnist':
+  if config_checks.classifier_name(config) == 'fashion_mnist':
     return evaluation_network.EvaluationNetwork()
   return tfgan_inception_utils.InceptionClassifier(config.eval.inception_path)
 
@@ -405,35 +481,6 @@ def _num_updates(training: config_dict.ConfigDict) -> gan.GANTuple:
   return gan.GANTuple(
     disc=training.num_disc_updates, gen=training.num_gen_updates
   )
-
-
-def _check_data(config: config_dict.ConfigDict, dataset: data.Dataset) -> None:
-  """Raises UserError where the batch does not suit devices or data."""
-  size, devices = config.training.batch_size, jax.device_count()
-  field = f'config.experiment_kwargs.config.training.batch_size={size}'
-  if size % devices:
-    raise errors.UserError(
-      f'{field} is not divisible by the number of devices, {devices}'
-    )
-  if size > len(dataset.examples):
-    raise errors.UserError(
-      f'{field} is more than the {len(dataset.examples)} examples of '
-      f'{dataset.name}'
-    )
-  is_images = dataset.examples.ndim == 4
-  processor = 'ImageProcessor' if is_images else 'PointProcessor'
-  if config.data_processor != processor:
-    raise errors.UserError(
-      'config.experiment_kwargs.config.data_processor='
-      f'{config.data_processor} does not suit {dataset.name}; set {processor}'
-    )
-  unbiased = config.training.estimator_fn.startswith('unbiased')
-  coefficients = jax.tree.leaves(config.training.grad_regularizes.to_dict())
-  if unbiased and utils.any_non_zero(coefficients) and size // devices < 2:
-    raise errors.UserError(
-      f'{field} leaves {size // devices} example a device, but the unbiased '
-      'estimators split it in two'
-    )
 
 
 if __name__ == '__main__':

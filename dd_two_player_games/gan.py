@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import jmp
 
 from differentiable_games import game
+from differentiable_games import latent_optimisation as latent_steps
 
 
 class GANTuple(NamedTuple):
@@ -39,6 +40,13 @@ class GANPenalty(NamedTuple):
 
   fn: Callable[..., jax.Array]
   coeff: float
+
+
+class LatentOptimisation(NamedTuple):
+  """The step of `differentiable_games.latent_optimisation`."""
+
+  alpha: float
+  beta: float | None = None
 
 
 class GANState(NamedTuple):
@@ -122,6 +130,7 @@ class GAN:
     players_kwargs: GANTuple,
     num_latents: int,
     compute_dtype: str = 'float32',
+    latent_optimisation: LatentOptimisation | None = None,
   ):
     """Initialises the GAN.
 
@@ -137,6 +146,8 @@ class GAN:
       compute_dtype: of the networks' arithmetic, 'float32' or 'bfloat16'.
         Parameters, losses, batch statistics and parameter transforms are
         float32 with either.
+      latent_optimisation: how latents move in training, None for not at all.
+        With it they are uniform on [-1, 1].
 
     Raises:
       ValueError: for a penalty or transform of the generator: no loss would
@@ -155,6 +166,7 @@ class GAN:
     self._losses = losses
     self._disc_penalty = penalties.disc
     self._num_latents = num_latents
+    self._latent_optimisation = latent_optimisation
 
     self.disc_loss_fn_disc_grads = LossGradient(self.disc_loss, 0)
     self.disc_loss_fn_gen_grads = LossGradient(self.disc_loss, 1)
@@ -196,12 +208,14 @@ class GAN:
     num_samples: int,
     gen_kwargs: Mapping[str, Any],
   ) -> tuple[jax.Array, Any]:
-    """Samples from the generator, latents from a standard normal.
+    """Samples from the generator, latents from their distribution.
+
+    It is a standard normal, with latent optimisation uniform on [-1, 1].
 
     Returns:
       Samples of shape (num_samples, …), and the generator's new state.
     """
-    latents = jax.random.normal(rng, (num_samples, self._num_latents))
+    latents = self._draw_latents(rng, num_samples)
     return self._gen.apply(gen_params, gen_state, latents, **gen_kwargs)
 
   def disc_forward(
@@ -345,13 +359,6 @@ class GAN:
     return loss, GANLossAux(new_state, {'gen_loss': loss}, components)
 
   def _forward(self, params, state, data_batch, rng, is_training) -> _Forward:
-    samples, gen_state = self.sample(
-      params.gen,
-      state.players.gen,
-      rng,
-      data_batch.shape[0],
-      {'is_training': is_training},
-    )
     disc_params, transform_state = self._transformed(
       params.disc, state, update_stats=is_training
     )
@@ -360,6 +367,17 @@ class GAN:
     def disc(inputs):
       return self._disc.apply(disc_params, disc_state, inputs, is_training)
 
+    def gen(latents):
+      return self._gen.apply(
+        params.gen, state.players.gen, latents, is_training=is_training
+      )
+
+    latents = self._draw_latents(rng, data_batch.shape[0])
+    if self._latent_optimisation:
+      latents = latent_steps.optimised_latents(
+        lambda z: disc(gen(z)[0])[0], latents, *self._latent_optimisation
+      )
+    samples, gen_state = gen(latents)
     # A discriminator with state meets both at once, to renew it once. Without,
     # nothing ties the examples together: what a loss or a regulariser takes
     # from the samples alone then leaves out the data.
@@ -379,6 +397,12 @@ class GAN:
       disc_params,
       transform_state,
     )
+
+  def _draw_latents(self, rng, num_samples):
+    shape = (num_samples, self._num_latents)
+    if self._latent_optimisation:
+      return jax.random.uniform(rng, shape, minval=-1.0)
+    return jax.random.normal(rng, shape)
 
   def _transformed(self, disc_params, state, update_stats):
     """The discriminator's transformed parameters, the transform's new state."""

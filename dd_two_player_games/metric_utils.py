@@ -42,7 +42,6 @@ from typing import (
   NamedTuple,
   Protocol,
 )
-import zipfile
 
 from absl import logging
 import numpy as np
@@ -51,6 +50,7 @@ from scipy import special
 from scipy.linalg import lapack
 
 from jaxline_harness import errors
+from jaxline_harness import files
 
 # Images classified at once. Large enough that a call's overhead and the update
 # of a 2048 x 2048 covariance do not count.
@@ -596,11 +596,19 @@ def _rechunk(
 
 def _read_statistics(path: pathlib.Path) -> DataStatistics | None:
   try:
-    with np.load(path, allow_pickle=False) as arrays:
-      statistics = DataStatistics(*(arrays[k] for k in DataStatistics._fields))
+    arrays = files.read_npz(path)
+    statistics = DataStatistics(*(arrays[k] for k in DataStatistics._fields))
+    if not all(np.isfinite(array).all() for array in statistics):
+      raise ValueError('it holds numbers that are not finite')
+    splits, features = statistics.mus.shape
+    if (statistics.sigmas.shape, statistics.scores.shape) != (
+      (splits, features, features),
+      (splits,),
+    ):
+      raise ValueError('its shapes do not agree')
   except FileNotFoundError:
     return None
-  except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+  except (OSError, KeyError, ValueError, TypeError) as error:
     logging.warning('Cannot read %s (%s): computing it again.', path, error)
     return None
   logging.info('Statistics of the real images: %s.', path)

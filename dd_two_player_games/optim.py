@@ -18,15 +18,19 @@ rules is when each player moves and what it then sees; how a player's gradient
 is made, and how its optimiser uses it, is common to all.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 
+from dd_two_player_games import adjusted_grads
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from dd_two_player_games import gan_grads_calculator
+from dd_two_player_games import term_recorder
+from differentiable_games import rules
 from differentiable_games import updates
 
 Logs = Mapping[str, jax.Array]
@@ -41,12 +45,24 @@ class TrainState(NamedTuple):
     opt_state: a GANTuple of optimiser states.
     state: the networks' states.
     global_step: number of steps done, an int32 scalar.
+    back_offs: how often training went back and on with a smaller learning rate,
+      an int32 scalar.
   """
 
   params: gan.GANTuple
   opt_state: gan.GANTuple
   state: gan.GANState
   global_step: jax.Array
+  back_offs: Any = np.zeros((), np.int32)
+
+
+def _unscaled(train_state: TrainState) -> float:
+  del train_state
+  return 1.0
+
+
+def _fast(train_state: TrainState) -> gan.GANTuple:
+  return train_state.params
 
 
 class Players(NamedTuple):
@@ -55,12 +71,23 @@ class Players(NamedTuple):
   Attributes:
     grads_calculator: their gradients.
     optimizers: a GANTuple of optax optimisers.
-    coeffs: maps the global step to the regularisers' coefficients.
+    coeffs: maps the global step and the factor of the learning rates to the
+      regularisers' coefficients.
+    rate_scale: maps a TrainState to a factor of all learning rates.
   """
 
-  grads_calculator: gan_grads_calculator.GANGradsCalculator
+  grads_calculator: (
+    gan_grads_calculator.GANGradsCalculator
+    | adjusted_grads.AdjustedGradsCalculator
+    | term_recorder.TermRecorder
+  )
   optimizers: gan.GANTuple
-  coeffs: Callable[[jax.Array], gan.GANTuple]
+  coeffs: Callable[[jax.Array, Any], gan.GANTuple]
+  rate_scale: Callable[[TrainState], Any] = _unscaled
+
+  def coeffs_at(self, train_state: TrainState) -> gan.GANTuple:
+    """The regularisers' coefficients in a step."""
+    return self.coeffs(train_state.global_step, self.rate_scale(train_state))
 
   def initial_opt_state(self, params: gan.GANTuple) -> gan.GANTuple:
     """The optimisers' states at the start."""
@@ -71,12 +98,30 @@ class Players(NamedTuple):
       )
     )
 
+  def optimizer_at(
+    self, player: str, train_state: TrainState
+  ) -> optax.GradientTransformation:
+    """A player's optimiser in a step.
+
+    Where a gradient is not finite its update is NaN, whatever the optimiser
+    makes of it: it must not be trained on unseen.
+    """
+    optimizer = getattr(self.optimizers, player)
+    scale = self.rate_scale(train_state)
+
+    def update(grads, opt_state, params=None):
+      updates, opt_state = optimizer.update(grads, opt_state, params)
+      scaled = jax.tree.map(lambda u, g: scale * u + 0 * g, updates, grads)
+      return scaled, opt_state
+
+    return optax.GradientTransformation(optimizer.init, update)
+
   def apply(
     self, player: str, train_state: TrainState, grads: Any
   ) -> TrainState:
     """Hands a player's gradient to its optimiser, and moves the player."""
     params = getattr(train_state.params, player)
-    update, opt_state = getattr(self.optimizers, player).update(
+    update, opt_state = self.optimizer_at(player, train_state).update(
       grads, getattr(train_state.opt_state, player), params
     )
     params = optax.apply_updates(params, update)
@@ -100,7 +145,7 @@ class Players(NamedTuple):
       batch,
       rng,
       True,
-      self.coeffs(train_state.global_step),
+      self.coeffs_at(train_state),
     )
     moved = self.apply(player, train_state, grads)
     return moved._replace(state=aux.state), aux.log_dict
@@ -111,15 +156,19 @@ class UpdateRule(NamedTuple):
 
   Attributes:
     num_draws: minibatches and keys that a step uses.
+    init: maps both players' parameters to `TrainState.opt_state`.
     step: maps a TrainState, and a function from the number of a draw (0, …,
       num_draws - 1) to its minibatch and key, to the next TrainState and what
       is to be logged. It leaves `global_step` alone.
+    evaluated: maps a TrainState to the parameters that are evaluated.
   """
 
   num_draws: int
+  init: Callable[[gan.GANTuple], Any]
   step: Callable[
     [TrainState, Callable[[int], Draw]], tuple[TrainState, dict[str, jax.Array]]
   ]
+  evaluated: Callable[[TrainState], gan.GANTuple] = _fast
 
 
 def simultaneous(players: Players) -> UpdateRule:
@@ -137,7 +186,7 @@ def simultaneous(players: Players) -> UpdateRule:
       disc_rng,
       gen_rng,
       True,
-      players.coeffs(train_state.global_step),
+      players.coeffs_at(train_state),
     )
     for player, player_grads in grads._asdict().items():
       train_state = players.apply(player, train_state, player_grads)
@@ -146,7 +195,7 @@ def simultaneous(players: Players) -> UpdateRule:
     )
     return train_state, {**aux.disc.log_dict, **aux.gen.log_dict}
 
-  return UpdateRule(draws.gen[-1] + 1, step)
+  return UpdateRule(draws.gen[-1] + 1, players.initial_opt_state, step)
 
 
 def alternating(
@@ -176,7 +225,7 @@ def alternating(
       logs.update(player_logs)
     return train_state, logs
 
-  return UpdateRule(len(sequence), step)
+  return UpdateRule(len(sequence), players.initial_opt_state, step)
 
 
 class RungeKutta:
@@ -263,10 +312,10 @@ def runge_kutta(
     params, state = train_state.params, train_state.state
     disc_batches, disc_rngs = zip(*map(draw, draws.disc), strict=True)
     gen_batches, gen_rngs = zip(*map(draw, draws.gen), strict=True)
-    coeffs = players.coeffs(train_state.global_step)
+    coeffs = players.coeffs_at(train_state)
     grads, aux = combined.grad(
       params,
-      step_size(train_state.global_step),
+      step_size(train_state.global_step) * players.rate_scale(train_state),
       [state] * order,
       disc_batches,
       gen_batches,
@@ -292,7 +341,93 @@ def runge_kutta(
     )
     return train_state, {**aux.disc.log_dict, **aux.gen.log_dict}
 
-  return UpdateRule(draws.gen[-1] + 1, step)
+  return UpdateRule(draws.gen[-1] + 1, players.initial_opt_state, step)
+
+
+def of_games(
+  players: Players, make_rule: Callable[[rules.Optimizers], rules.UpdateRule]
+) -> UpdateRule:
+  """A rule of `differentiable_games.rules`, in which both players move at once.
+
+  As in a Runge-Kutta step, each evaluation has its own draw for each player,
+  unless they share; the networks' state and the logs are the first one's.
+
+  Args:
+    players: the players.
+    make_rule: makes the rule of the players' optimisers.
+
+  Returns:
+    The rule.
+  """
+  rule = make_rule(players.optimizers)
+  draws = _draws_of_players(players, rule.num_draws)
+
+  def step(train_state, draw):
+    coeffs = players.coeffs_at(train_state)
+
+    def field(params, k):
+      (disc_batch, disc_rng), (gen_batch, gen_rng) = (
+        draw(of_player[k]) for of_player in draws
+      )
+      return players.grads_calculator.both_player_grads(
+        params,
+        train_state.state,
+        disc_batch,
+        gen_batch,
+        disc_rng,
+        gen_rng,
+        True,
+        coeffs,
+      )
+
+    optimizers = [players.optimizer_at(p, train_state) for p in draws._fields]
+    params, opt_state, auxes = make_rule(optimizers).step(
+      field, train_state.params, train_state.opt_state
+    )
+    aux = auxes[0]
+    train_state = train_state._replace(
+      params=params,
+      opt_state=opt_state,
+      state=_own_states(aux.disc.state, aux.gen.state),
+    )
+    return train_state, {**aux.disc.log_dict, **aux.gen.log_dict}
+
+  return UpdateRule(draws.gen[-1] + 1, rule.init, step)
+
+
+def lookahead(
+  rule: UpdateRule, periods: Sequence[int], slow_step_size: float
+) -> UpdateRule:
+  """`differentiable_games.rules.lookahead` around any rule.
+
+  The slowest parameters are evaluated. Networks' states stay the fast ones'.
+  """
+
+  def around(fast_step):
+    fast_rule = rules.UpdateRule(rule.num_draws, rule.init, fast_step)
+    return rules.lookahead(fast_rule, periods, slow_step_size)
+
+  def step(train_state, draw):
+    def fast_step(field, params, opt_state):
+      del field  # The fast rule has its own.
+      moved, logs = rule.step(
+        train_state._replace(params=params, opt_state=opt_state), draw
+      )
+      return moved.params, moved.opt_state, (moved.state, logs)
+
+    no_field: Any = None
+    params, opt_state, (state, logs) = around(fast_step).step(
+      no_field, train_state.params, train_state.opt_state
+    )
+    train_state = train_state._replace(
+      params=params, opt_state=opt_state, state=state
+    )
+    return train_state, logs
+
+  def slowest(train_state):
+    return train_state.opt_state.slow[-1]
+
+  return UpdateRule(rule.num_draws, around(None).init, step, slowest)
 
 
 def _draws_of_players(players: Players, stages: int) -> gan.GANTuple:
@@ -331,7 +466,7 @@ def make_optimizer(
   rate = schedule if scheduler else lr
   kwargs = dict(kwargs or {})
   if name == 'momentum':
-    optimizer = _momentum(rate, **kwargs)
+    optimizer = momentum(rate, **kwargs)
   else:
     if name == 'sgd' and kwargs.get('momentum') == 0:
       del kwargs['momentum']  # Else optax would keep a trace of no effect.
@@ -341,11 +476,12 @@ def make_optimizer(
   return optimizer, schedule
 
 
-def _momentum(
-  rate: float | optax.Schedule, momentum: float, nesterov: bool = False
+def momentum(
+  learning_rate: float | optax.Schedule, momentum: float, nesterov: bool = False
 ) -> optax.GradientTransformation:
+  """A trace of gradients, then the learning rate."""
   return optax.chain(
-    optax.trace(momentum, nesterov), optax.scale_by_learning_rate(rate)
+    optax.trace(momentum, nesterov), optax.scale_by_learning_rate(learning_rate)
   )
 
 

@@ -11,13 +11,15 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-r"""From a field to an adjusted field: drift terms, SGA, consensus.
+r"""From a field to an adjusted field: drift terms, SGA, consensus, LOLA.
 
 Every adjustment returns a direction that players *descend*, in place of the
 simultaneous gradient :math:`\xi`.
 """
 
 from collections.abc import Sequence
+import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,36 +114,123 @@ def common_time_drift(
       or an order that does not name each player once.
   """
   players = range(len(learning_rates))
-  updates = list(num_updates) if num_updates else [1] * len(learning_rates)
-  if order is None:
-    if any(n != 1 for n in updates):
-      raise ValueError('Simultaneous players make one update each a step.')
-    return [[learning_rates[j] / 2 for j in players] for _ in players]
-  if sorted(order) != list(players):
-    raise ValueError(f'order {list(order)} must name each player once.')
-  turn = {player: position for position, player in enumerate(order)}
+  updates, turn = _turns(len(learning_rates), num_updates, order)
 
   def coefficient(i, j):
+    half = updates[j] * learning_rates[j] / 2
     if i == j:
       return learning_rates[i] / 2
-    sign = 1 if turn[i] < turn[j] else -1
-    return sign * updates[j] * learning_rates[j] / 2
+    return -half if turn[i] > turn[j] else half
 
   return [[coefficient(i, j) for j in players] for i in players]
 
 
+def own_time_drift(
+  learning_rates: Sequence[Coefficient],
+  num_updates: Sequence[int] | None = None,
+  order: Sequence[int] | None = None,
+) -> list[list[Coefficient]]:
+  r"""Drift coefficients as published, for n players: each in its own time.
+
+  Player i after a step is compared with the flow :math:`\theta' = -\xi` of all
+  players over the time :math:`h_i`, its own learning rate.
+
+  Simultaneous: :math:`c_{ij} = h_i / 2`. In turns: :math:`c_{ij} = h_i / 2`
+  where i moves before j and :math:`h_i / 2 - h_j` where it moves after, and
+  :math:`c_{ii} = h_i / 2 n_i`, in which :math:`h_i` is read as the total of
+  :math:`n_i` updates. The results hold for one update a player; see
+  `common_time_drift` for several.
+
+  Arguments and result are those of `common_time_drift`.
+
+  References:
+    Rosca et al., "Discretization Drift in Two-Player Games", ICML 2021,
+    theorems 3.1 and 3.2.
+  """
+  players = range(len(learning_rates))
+  updates, turn = _turns(len(learning_rates), num_updates, order)
+
+  def coefficient(i, j):
+    half = learning_rates[i] / 2
+    if i == j:
+      return half / updates[i]
+    return half - learning_rates[j] if turn[i] > turn[j] else half
+
+  return [[coefficient(i, j) for j in players] for i in players]
+
+
+def _turns(
+  num_players: int,
+  num_updates: Sequence[int] | None,
+  order: Sequence[int] | None,
+) -> tuple[list[int], list[int]]:
+  """Each player's number of updates and place in the order, 0 if there is none.
+
+  Raises:
+    ValueError: see `common_time_drift`.
+  """
+  updates = list(num_updates) if num_updates else [1] * num_players
+  if order is None:
+    if any(n != 1 for n in updates):
+      raise ValueError('Simultaneous players make one update each a step.')
+    return updates, [0] * num_players
+  if sorted(order) != list(range(num_players)):
+    raise ValueError(f'order {list(order)} must name each player once.')
+  return updates, [list(order).index(player) for player in range(num_players)]
+
+
+def alignment_sign(
+  gradient: game.Params, adjustment: game.Params, pull: game.Params
+) -> jax.Array:
+  r"""The sign that draws to stable fixed points and pushes off unstable ones.
+
+  .. math::
+    \mathrm{sign}(\langle\xi, \nabla H\rangle \langle a, \nabla H\rangle / d
+    + 1/10), \quad \nabla H = J^\top \xi
+
+  d is the number of parameters. (The TensorFlow release divides by the number
+  of parameter *arrays* instead.)
+
+  Args:
+    gradient: :math:`\xi`.
+    adjustment: a, the term that is to take the sign.
+    pull: :math:`J^\top \xi`.
+
+  References:
+    Balduzzi et al., "The Mechanics of n-Player Differentiable Games", 2018,
+    algorithm 1.
+  """
+  product = optax.tree.vdot(gradient, pull) * optax.tree.vdot(adjustment, pull)
+  return jnp.sign(product / optax.tree.size(gradient) + 0.1)
+
+
 def consensus(
-  losses: Sequence[game.Loss], params: game.Params, gamma: Coefficient
+  losses: Sequence[game.Loss],
+  params: game.Params,
+  gamma: Coefficient,
+  align: bool = False,
 ) -> game.Params:
   r"""Consensus optimisation: :math:`\xi + \gamma J^\top \xi`.
 
   :math:`J^\top\xi` is the gradient of :math:`\|\xi\|^2/2`.
+
+  Args:
+    losses: n losses.
+    params: n pytrees.
+    gamma: :math:`\gamma`.
+    align: whether :math:`\gamma` takes the sign of `alignment_sign`, without
+      which players are also drawn to unstable fixed points.
+
+  Returns:
+    The adjusted gradient, in the structure of `params`.
 
   References:
     Mescheder et al., "The Numerics of GANs", 2017.
   """
   gradient = game.simultaneous_gradient(losses, params)
   pull = jacobian.transposed_jacobian_product(losses, params, gradient)
+  if align:
+    gamma = gamma * alignment_sign(gradient, pull, pull)
   return jax.tree.map(lambda g, p: g + gamma * p, gradient, pull)
 
 
@@ -153,16 +242,11 @@ def symplectic_gradient(
 ) -> game.Params:
   r"""Symplectic gradient adjustment: :math:`\xi + \lambda A^\top \xi`.
 
-  With alignment :math:`\lambda` takes the sign of
-  :math:`\langle\xi, J^\top\xi\rangle \langle A^\top\xi, J^\top\xi\rangle / d
-  + 1/10`, where d is the number of parameters. (The TensorFlow release
-  divides by the number of parameter *arrays* instead.)
-
   Args:
     losses: n losses.
     params: n pytrees.
     lam: :math:`\lambda`.
-    align: whether to choose the sign of :math:`\lambda` as above.
+    align: whether :math:`\lambda` takes the sign of `alignment_sign`.
 
   Returns:
     The adjusted gradient, in the structure of `params`.
@@ -176,8 +260,52 @@ def symplectic_gradient(
   pull = jacobian.transposed_jacobian_product(losses, params, gradient)
   rotation = jax.tree.map(lambda t, p: (t - p) / 2, pull, product)
   if align:
-    alignment = (
-      optax.tree.vdot(gradient, pull) * optax.tree.vdot(rotation, pull)
-    ) / optax.tree.size(params)
-    lam = lam * jnp.sign(alignment + 0.1)
+    lam = lam * alignment_sign(gradient, rotation, pull)
   return jax.tree.map(lambda g, a: g + lam * a, gradient, rotation)
+
+
+def lola(
+  losses: Sequence[game.Loss],
+  params: game.Params,
+  opponents_rates: Sequence[Coefficient],
+  anticipate: bool = False,
+) -> game.Params:
+  r"""LOLA, learning with opponent-learning awareness, to first order.
+
+  .. math:: \xi_i - \sum_{j \ne i} \eta_j J_{ji}^\top \nabla_j L_i
+
+  Player i shapes the step :math:`-\eta_j \xi_j` that each opponent is about to
+  take. The whole gradient of :math:`L_i` after these steps, to first order, has
+  the term :math:`-\sum_{j \ne i} \eta_j J_{ij} \xi_j` too, which the original
+  method leaves out.
+
+  Args:
+    losses: n losses.
+    params: n pytrees.
+    opponents_rates: :math:`\eta`, the rate each player is thought to have.
+    anticipate: whether to add the last term, as Letcher et al. write LOLA.
+
+  Returns:
+    The adjusted gradient, in the structure of `params`.
+
+  References:
+    Foerster et al., "Learning with Opponent-Learning Awareness", 2018.
+    Letcher et al., "Stable Opponent Shaping in Differentiable Games", 2019.
+  """
+  players = range(len(params))
+  adjusted = game.simultaneous_gradient(losses, params)
+  if anticipate:
+    opponents = [
+      [0 if i == j else -opponents_rates[j] for j in players] for i in players
+    ]
+    adjusted = drift_adjusted(losses, params, opponents)
+  for i, j in itertools.permutations(players, 2):
+    direction: list[Any] = [None] * len(params)
+    direction[j] = optax.tree.scale(
+      -opponents_rates[j], game.player_gradient(losses[i], params, j)
+    )
+    _, shaping = jacobian.gradient_and_product(losses[j], params, i, direction)
+    adjusted = game.replace_player(
+      adjusted, i, optax.tree.add(adjusted[i], shaping)
+    )
+  return adjusted

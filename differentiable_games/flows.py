@@ -49,6 +49,37 @@ def modified_field(
   return lambda params: adjustments.drift_adjusted(losses, params, coefficients)
 
 
+def flow_of_descent(
+  losses: Sequence[game.Loss],
+  learning_rates: Sequence[Any],
+  num_updates: Sequence[int] | None = None,
+) -> updates.Field:
+  r"""The field whose flow gradient descent follows to second order.
+
+  Its time is counted in steps: :math:`n_i h_i \xi_i` for each player.
+  """
+  rates = _totals(learning_rates, num_updates)
+  return scaled_field(
+    lambda params: game.simultaneous_gradient(losses, params), rates
+  )
+
+
+def modified_flow_of_descent(
+  losses: Sequence[game.Loss],
+  learning_rates: Sequence[Any],
+  num_updates: Sequence[int] | None = None,
+  order: Sequence[int] | None = None,
+) -> updates.Field:
+  """The field whose flow gradient descent follows to third order.
+
+  Its time is counted in steps. Arguments are those of
+  `adjustments.common_time_drift`: simultaneous descent where `order` is None.
+  """
+  drift = adjustments.common_time_drift(learning_rates, num_updates, order)
+  rates = _totals(learning_rates, num_updates)
+  return scaled_field(modified_field(losses, drift), rates)
+
+
 def integrate(
   field: updates.Field,
   params: Any,
@@ -68,6 +99,29 @@ def integrate(
   Returns:
     The parameters at the end, in the structure of `params`.
   """
+  points = _solve(field, params, time, diffrax.SaveAt(t1=True), rtol, atol)
+  return jax.tree.map(lambda leaf: leaf[-1], points)
+
+
+def trajectory(
+  field: updates.Field,
+  params: Any,
+  times: jax.Array,
+  rtol: float = 1e-10,
+  atol: float = 1e-12,
+) -> Any:
+  """The points of a flow at increasing times, the first not before 0.
+
+  Arguments are those of `integrate`.
+
+  Returns:
+    Params with an axis for the times in front.
+  """
+  saved = diffrax.SaveAt(ts=times)
+  return _solve(field, params, times[-1], saved, rtol, atol)
+
+
+def _solve(field, params, time, saved, rtol, atol):
   term = diffrax.ODETerm(
     lambda t, y, args: jax.tree.map(lambda d: -d, field(y))
   )
@@ -78,6 +132,15 @@ def integrate(
     t1=time,
     dt0=None,
     y0=params,
+    saveat=saved,
     stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
   )
-  return jax.tree.map(lambda leaf: leaf[-1], solution.ys)
+  return solution.ys
+
+
+def _totals(
+  learning_rates: Sequence[Any], num_updates: Sequence[int] | None
+) -> list[Any]:
+  if num_updates is None:
+    return list(learning_rates)
+  return [n * rate for n, rate in zip(num_updates, learning_rates, strict=True)]

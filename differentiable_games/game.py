@@ -77,3 +77,32 @@ def simultaneous_gradient(losses: Sequence[Loss], params: Params) -> Params:
   return from_players(
     params, [player_gradient(loss, params, i) for i, loss in enumerate(losses)]
   )
+
+
+def zero_sum(loss: Loss) -> tuple[Loss, Loss]:
+  """The game of two players of which the first minimises, the second not."""
+  return loss, lambda params: -loss(params)
+
+
+def mean_over_devices(loss: Loss, axis_name: str) -> Loss:
+  """The mean of a loss over a mapped axis, as one loss of shared parameters.
+
+  For use inside `pmap`, where each device has the loss of its own minibatch.
+  All that is derived from the result, of any order, is derived from the mean:
+  gradients and Jacobian products, but also what a solver finds with them.
+
+  Args:
+    loss: the loss on this device.
+    axis_name: the mapped axis.
+
+  Returns:
+    A loss of parameters that are the same on every device.
+  """
+
+  def mean(params):
+    # The mean of equal parameters changes nothing, but its transpose is the
+    # mean of the devices' gradients.
+    params = jax.lax.pmean(params, axis_name)
+    return jax.lax.pmean(loss(params), axis_name)
+
+  return mean

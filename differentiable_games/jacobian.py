@@ -24,7 +24,7 @@ forward-over-reverse pass: the derivative of a gradient along a direction.
   :math:`J_{ji}^\top v_j = \nabla_i \langle \nabla_j L_j, v_j \rangle`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from jax.flatten_util import ravel_pytree
@@ -63,18 +63,28 @@ def gradient_and_product(
   if not moving:
     raise ValueError('The direction has no block: there is nothing to compute.')
 
-  def gradient(*blocks):
-    players = list(params)
-    for i, block in zip(moving, blocks, strict=True):
-      players[i] = block
-    moved = game.from_players(params, players)
-    return game.player_gradient(loss, moved, player)
-
+  gradient = _gradient_of_blocks(loss, params, player, moving)
   return jax.jvp(
     gradient,
     tuple(params[i] for i in moving),
     tuple(direction[i] for i in moving),
   )
+
+
+def _gradient_of_blocks(
+  loss: game.Loss, params: game.Params, player: int, moving: Sequence[int]
+) -> Callable[..., game.PlayerParams]:
+  """A player's gradient as a function of the parameters of those that move."""
+
+  def gradient(*blocks):
+    players = list(params)
+    for i, block in zip(moving, blocks, strict=True):
+      players[i] = block
+    return game.player_gradient(
+      loss, game.from_players(params, players), player
+    )
+
+  return gradient
 
 
 def row_product(
@@ -113,6 +123,30 @@ def transposed_jacobian_product(
     _, product = jax.jvp(gradient, (params[j],), (direction[j],))
     products.append(product)
   return jax.tree.map(lambda *terms: sum(terms), *products)
+
+
+def linearized_row(
+  losses: Sequence[game.Loss],
+  params: game.Params,
+  player: int,
+  columns: Sequence[int],
+) -> Callable[..., game.PlayerParams]:
+  r"""The linear map :math:`(v_j)_j \mapsto \sum_j J_{ij} v_j` of some columns.
+
+  The gradient is linearised once: for solvers, which apply the map often.
+
+  Args:
+    losses: n losses.
+    params: n pytrees.
+    player: i, the row.
+    columns: the players j whose blocks the map takes, in this order.
+
+  Returns:
+    A function of one tree like `params[j]` a column, to one like
+    `params[player]`.
+  """
+  gradient = _gradient_of_blocks(losses[player], params, player, columns)
+  return jax.linearize(gradient, *(params[j] for j in columns))[1]
 
 
 def symmetric_product(

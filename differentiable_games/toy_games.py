@@ -13,6 +13,9 @@
 # limitations under the License.
 r"""Small games with known answers. Each is a tuple of losses of `params`."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,17 +48,70 @@ def dirac_gan(saturating: bool = True) -> tuple[game.Loss, game.Loss]:
   return disc_loss, gen_loss
 
 
+def dirac_wgan() -> tuple[game.Loss, game.Loss]:
+  r"""The Dirac GAN with Wasserstein losses: :math:`L_d = \varphi\theta = -L_g`.
+
+  The discriminator is not held to a Lipschitz bound: the game is bilinear.
+  """
+  return game.zero_sum(lambda params: params[0] * params[1])
+
+
+class Divergence(NamedTuple):
+  r"""An f-divergence in variational form.
+
+  Attributes:
+    activation: maps any output v of a network into the domain of
+      :math:`f^*`: the values of t.
+    conjugate: the convex conjugate :math:`f^*`.
+  """
+
+  activation: Callable[[jax.Array], jax.Array]
+  conjugate: Callable[[jax.Array], jax.Array]
+
+
+# Table 2 of Nowozin et al.
+F_DIVERGENCES = {
+  'kl': Divergence(lambda v: v, lambda t: jnp.exp(t - 1)),
+  'reverse_kl': Divergence(lambda v: -jnp.exp(-v), lambda t: -1 - jnp.log(-t)),
+  'pearson_chi2': Divergence(lambda v: v, lambda t: t**2 / 4 + t),
+  'squared_hellinger': Divergence(
+    lambda v: 1 - jnp.exp(-v), lambda t: t / (1 - t)
+  ),
+  'jensen_shannon': Divergence(
+    lambda v: jnp.log(2.0) - jax.nn.softplus(-v),
+    lambda t: -jnp.log(2 - jnp.exp(t)),
+  ),
+}
+
+
+def dirac_f_gan(divergence: str) -> tuple[game.Loss, game.Loss]:
+  r"""The Dirac GAN of an f-divergence: zero-sum, the discriminator first.
+
+  With :math:`t(x) = g(\varphi x)`, data at 0 and samples at θ it maximises
+  :math:`E_p t(x) - E_q f^*(t(x)) = g(0) - f^*(g(\varphi\theta))`.
+
+  Args:
+    divergence: a key of `F_DIVERGENCES`.
+
+  References:
+    Nowozin et al., "f-GAN: Training Generative Neural Samplers using
+    Variational Divergence Minimization", 2016.
+  """
+  activation, conjugate = F_DIVERGENCES[divergence]
+
+  def disc_loss(params):
+    disc, gen = params
+    return conjugate(activation(disc * gen)) - activation(0.0 * disc)
+
+  return game.zero_sum(disc_loss)
+
+
 def bilinear(matrix: jax.Array) -> tuple[game.Loss, game.Loss]:
   r"""Zero-sum :math:`L_1 = x^\top M y = -L_2`: pure rotation."""
-
-  def loss(params):
-    x, y = params
-    return x @ matrix @ y
-
-  return loss, lambda params: -loss(params)
+  return game.zero_sum(lambda params: params[0] @ matrix @ params[1])
 
 
-def quadratic(jacobian: jax.Array, sizes: tuple[int, ...]):
+def quadratic(jacobian: jax.Array | np.ndarray, sizes: tuple[int, ...]):
   r"""The n-player game whose simultaneous gradient is :math:`J\theta`.
 
   Player i has :math:`L_i = \theta_i^\top (\tfrac12 J_{ii}\theta_i +
@@ -90,3 +146,77 @@ def quadratic(jacobian: jax.Array, sizes: tuple[int, ...]):
     return loss
 
   return tuple(loss_of(i) for i in range(len(sizes)))
+
+
+def spiral(
+  attractions: tuple[float, float], rotation: float, size: int = 1
+) -> tuple[game.Loss, game.Loss]:
+  r"""The quadratic game :math:`x' = -a_1 x + r y`, :math:`y' = -r x - a_2 y`.
+
+  Its simultaneous gradient is minus the right-hand side: r turns the players
+  about the origin, and :math:`a_i` draws them to it, or off it where negative.
+
+  Args:
+    attractions: :math:`a_1, a_2`.
+    rotation: r.
+    size: the number of parameters of each player.
+  """
+  first, second = attractions
+  matrix = np.array([[first, -rotation], [rotation, second]])
+  return quadratic(np.kron(matrix, np.eye(size)), (size, size))
+
+
+def hamiltonian(matrix: jax.Array | np.ndarray, sizes: tuple[int, ...]):
+  r"""The n-player game with :math:`\xi = A\theta`, A antisymmetric.
+
+  Its flow keeps :math:`H = \|\xi\|^2 / 2`.
+
+  Args:
+    matrix: of shape (d, d). Its blocks above the diagonal are those of A.
+    sizes: the number of parameters of each player; their sum is d.
+  """
+  owner = np.repeat(np.arange(len(sizes)), sizes)
+  above = np.where(owner[:, None] < owner, np.asarray(matrix), 0.0)
+  return quadratic(above - above.T, sizes)
+
+
+def potential(function: game.Loss, num_players: int):
+  """All players descend one function, each in its own parameters."""
+  return (function,) * num_players
+
+
+def ridge_games() -> dict[str, tuple[game.Loss, game.Loss]]:
+  r"""Zero-sum games of two numbers on which minmax and descent part ways.
+
+  At the origin, x minimising first:
+
+  - `unstable_minmax`, :math:`-3x^2 - y^2 + 4xy`: local minmax; simultaneous
+    descent is pushed off it.
+  - `stable_other`, :math:`3x^2 + y^2 + 4xy`: not local minmax; simultaneous
+    descent is drawn to it.
+  - `nonconvex`, :math:`(4x^2 - (y - 3x + 0.05x^3)^2 - 0.1y^4)
+    e^{-0.01(x^2 + y^2)}`: local minmax.
+
+  References:
+    Wang, Zhang and Ba, "On Solving Minimax Optimization Locally: A
+    Follow-the-Ridge Approach", 2020, section 5.1.
+  """
+
+  def nonconvex(params):
+    x, y = params
+    ridge = y - 3 * x + 0.05 * x**3
+    value = 4 * x**2 - ridge**2 - 0.1 * y**4
+    return value * jnp.exp(-0.01 * (x**2 + y**2))
+
+  def quadratic_of(xx, yy, xy):
+    def function(params):
+      x, y = params
+      return xx * x**2 + yy * y**2 + xy * x * y
+
+    return function
+
+  return {
+    'unstable_minmax': game.zero_sum(quadratic_of(-3, -1, 4)),
+    'stable_other': game.zero_sum(quadratic_of(3, 1, 4)),
+    'nonconvex': game.zero_sum(nonconvex),
+  }

@@ -21,29 +21,41 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import optax
 
 from differentiable_games import game
 
 Field = Callable[[Any], Any]
+# Maps params and the number of the evaluation within a step, which stands for
+# a draw of data, to the direction and an auxiliary output.
 StagedField = Callable[[Any, int], tuple[Any, Any]]
 
 
 class Tableau(NamedTuple):
-  """An explicit Runge-Kutta rule whose stages each use the one before.
+  """An explicit Runge-Kutta rule: a Butcher tableau.
 
-  Stage k is taken at `params - stage_scales[k - 1] * step * stage_{k-1}`; the
-  step's direction is the sum of `weights[k] * stage_k`.
+  Stage k is taken at `params - step * sum_j coefficients[k - 1][j] * stage_j`
+  over the stages before it; the step's direction is the sum of
+  `weights[k] * stage_k`. A tableau `t` of diffrax is
+  `Tableau(t.b_sol, t.a_lower)`.
+
+  Attributes:
+    weights: b, one a stage.
+    coefficients: the rows of A below its diagonal, without the empty first.
   """
 
-  weights: tuple[float, ...]
-  stage_scales: tuple[float, ...]
+  weights: Sequence[float]
+  coefficients: Sequence[Sequence[float]]
 
 
 # The Runge-Kutta rules of the published code, by order. Order 2 is Heun's.
 RUNGE_KUTTA = {
   1: Tableau((1.0,), ()),
-  2: Tableau((1 / 2, 1 / 2), (1.0,)),
-  4: Tableau((1 / 6, 1 / 3, 1 / 3, 1 / 6), (1 / 2, 1 / 2, 1.0)),
+  2: Tableau((1 / 2, 1 / 2), ((1.0,),)),
+  4: Tableau(
+    (1 / 6, 1 / 3, 1 / 3, 1 / 6),
+    ((1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)),
+  ),
 }
 
 
@@ -72,13 +84,22 @@ def runge_kutta_direction(
     Qin et al., "Training Generative Adversarial Networks by Solving Ordinary
     Differential Equations", 2020.
   """
-  stage, aux = field(params, 0)
-  total = jax.tree.map(lambda s: tableau.weights[0] * s, stage)
-  for k, scale in enumerate(tableau.stage_scales, start=1):
-    stage, _ = field(descend(params, stage, scale * step_size), k)
-    weight = tableau.weights[k]
-    total = jax.tree.map(lambda t, s, w=weight: t + w * s, total, stage)
-  return total, aux
+  stages: list[Any] = []
+  outputs = []
+  for k, row in enumerate(((), *tableau.coefficients)):
+    point = params
+    for stage, coefficient in zip(stages, row, strict=True):
+      if coefficient != 0:
+        point = descend(point, stage, coefficient * step_size)
+    stage, aux = field(point, k)
+    stages.append(stage)
+    outputs.append(aux)
+  terms = [
+    optax.tree.scale(weight, stage)
+    for weight, stage in zip(tableau.weights, stages, strict=True)
+    if weight != 0
+  ]
+  return jax.tree.map(lambda *leaves: sum(leaves), *terms), outputs[0]
 
 
 def simultaneous_step(

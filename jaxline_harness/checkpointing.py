@@ -14,16 +14,18 @@
 """jaxline's Checkpointer on Orbax.
 
 ```
-<run>/checkpoints/latest/<step>/state/       one replica of the TrainState
-<run>/checkpoints/best/<step>/state/         the same, of the best evaluations
-<run>/checkpoints/best/<step>/metrics/       JSON: the metric's name and value
+<run>/checkpoints/latest/<step>/     see checkpoint_files.py
+<run>/checkpoints/best/<step>/       the same, of the best evaluations
+<run>/checkpoints/nonfinite/<step>/  the same, around a step with NaN
+<run>/checkpoints/damaged/<series>/  what was found damaged; never deleted
 ```
 
 Every process reads and writes on its own (Orbax is told that there is only one
 process): the state is the same on all of them, and jaxline lets only the first
-one save. No pickle: loading a checkpoint runs no code.
+one save.
 """
 
+from collections.abc import Callable, Mapping
 import functools
 import json
 import os
@@ -31,20 +33,16 @@ import types
 from typing import Any
 
 from absl import logging
-from etils import epath
 import jax
 from ml_collections import config_dict
 import numpy as np
-from orbax import checkpoint as ocp
 
+from jaxline_harness import checkpoint_files
 from jaxline_harness import errors
 
 _CHECKPOINTS = 'checkpoints'
-_STATE = 'state'  # The item of a checkpoint that holds the TrainState.
-_METADATA = '_CHECKPOINT_METADATA'
 _METRIC_NAME = 'best_model_eval_metric'
 _METRIC_VALUE = 'best_eval_metric_value'
-_MAX_DIFFERENCES = 6
 
 
 class ExperimentState(types.SimpleNamespace):
@@ -59,8 +57,9 @@ class Checkpointer:
   """Saves and restores `train_loop.ChunkedExperiment`s for jaxline.
 
   Attributes:
-    writer: handed to `write_samples` after each save of 'latest'; None for
+    writer: handed to `write_samples` with each checkpoint of 'latest'; None for
       none.
+    save_error: why the last save failed, None if it did not.
   """
 
   def __init__(
@@ -70,18 +69,24 @@ class Checkpointer:
 
     Args:
       config: jaxline's config with `checkpoint_dir`, `restore_path`,
-        `eval_specific_checkpoint_dir` and `max_checkpoints_to_keep`.
+        `eval_specific_checkpoint_dir`, `max_checkpoints_to_keep` and
+        `on_save_error`.
       mode: 'train' or 'eval'.
       writer: see the attribute.
     """
     self._config = config
     self._mode = mode
     self.writer = writer
+    self.save_error: str | None = None
     self._states = {}
-    self._managers = {}
     self._root = os.path.join(
       os.path.abspath(os.path.expanduser(config.checkpoint_dir)), _CHECKPOINTS
     )
+    # By the folder of each checkpoint that was checked: what is wrong, or None.
+    self._damage: dict[str, str | None] = {}
+    self._reported: set[str] = set()
+    self._chosen: dict[str, str | None] = {}
+    self._tidied: set[str] = set()
 
   # jaxline's protocol.
 
@@ -94,25 +99,36 @@ class Checkpointer:
     return self._states[ckpt_series]
 
   def save(self, ckpt_series: str) -> None:
-    """Saves a series at its state's step unless that step is saved already."""
+    """Saves a series at its state's step unless that step is saved already.
+
+    Args:
+      ckpt_series: 'latest' or 'best'.
+
+    Raises:
+      errors.TrainingError: if the state holds a NaN, or if it cannot be written
+        and `config.on_save_error` is 'stop'. Older checkpoints stay.
+    """
     state = self.get_experiment_state(ckpt_series)
     step = int(state.global_step)
-    folder = self._series_folder(ckpt_series)
-    metrics = self._metrics(state) if ckpt_series == 'best' else None
-    if step in steps_in(folder):
-      if ckpt_series != 'best':
-        return
-      self._manager(ckpt_series).delete(step)  # The metric was measured anew.
+    path = os.path.join(self._series_folder(ckpt_series), str(step))
+    is_saved = checkpoint_files.is_step_folder(path)
+    if ckpt_series == 'latest' and is_saved and not self._damage.get(path):
+      return
     snapshot = state.experiment_module.snapshot_state()
-    self._manager(ckpt_series).save(
-      step,
-      args=ocp.args.Composite(
-        **{_STATE: ocp.args.StandardSave(snapshot['train_state'])}
-      ),
-      metrics=metrics,
-      force=True,
-    )
-    logging.info('saved %s', os.path.join(folder, str(step)))
+    metrics = self._metrics(state) if ckpt_series == 'best' else None
+    try:
+      self._write(ckpt_series, path, snapshot['train_state'], metrics)
+    # What a full disk makes Orbax and TensorStore raise is not documented.
+    except Exception as error:
+      reason = checkpoint_files.reason_of_failed_write(error)
+      self.save_error = f'cannot save {path}: {reason}'
+      if self._config.on_save_error == 'stop':
+        raise errors.TrainingError(self.save_error) from error
+      logging.warning('%s; going on until the next save', self.save_error)
+      return
+    self.save_error = None
+    self._chosen.pop(ckpt_series, None)
+    logging.info('saved %s', path)
     if ckpt_series == 'latest' and self.writer is not None:
       state.experiment_module.write_samples(self.writer, step)
 
@@ -123,21 +139,42 @@ class Checkpointer:
   def restore_path(self, ckpt_series: str) -> str | None:
     """Returns the folder of the checkpoint that `restore` would read, or None.
 
+    Damaged ones are passed over, with a warning.
+
     Args:
       ckpt_series: 'latest' or 'best'. For 'latest' it is in eval mode the one
         that `config.restore_path` names, in train mode the run's own newest one
         and only where there is none the one that `config.restore_path` names.
 
     Raises:
-      errors.UserError: if `config.restore_path` is needed and holds none.
+      errors.UserError: if there are only damaged ones, or `config.restore_path`
+        is needed and holds none.
     """
-    if ckpt_series == 'best':
-      return self._best_path()
-    own = newest_step_folder(self._series_folder(ckpt_series))
-    given = self._given_path()
-    if given and (self._mode != 'train' or own is None):
-      return find_checkpoint(given)
-    return own
+    if ckpt_series in self._chosen:
+      return self._chosen[ckpt_series]
+    candidates = self._candidates(ckpt_series)
+    damaged = {}
+    for path in candidates:
+      reason = self._why_damaged(path)
+      if reason is None:
+        for other in damaged.keys() - self._reported:
+          logging.warning(
+            'the checkpoint %s is damaged (%s): passed over',
+            *(other, damaged[other]),
+          )
+        self._reported |= damaged.keys()
+        return path
+      damaged[path] = reason
+    if not candidates:
+      return None
+    if not any(map(os.path.isdir, candidates)):
+      # A training elsewhere has deleted them, and made newer ones, meanwhile.
+      return self.restore_path(ckpt_series)
+    reasons = '; '.join(f'{path}: {why}' for path, why in damaged.items())
+    raise errors.UserError(
+      f'no whole checkpoint: {reasons}. Nothing was deleted. Put back a copy, '
+      'or move what is damaged away'
+    )
 
   def restore(self, ckpt_series: str) -> None:
     """Restores a series: the experiment's state, the step, the best metric.
@@ -154,16 +191,19 @@ class Checkpointer:
       raise errors.UserError(self.missing_message())
     state = self.get_experiment_state(ckpt_series)
     module = state.experiment_module
-    train_state = _read(path, module.abstract_train_state())
+    train_state = checkpoint_files.read(path, module.abstract_train_state())
     module.restore_from_snapshot({'train_state': train_state})
     state.global_step = int(train_state.global_step)
+    self._chosen.pop(ckpt_series, None)
     if ckpt_series == 'best':
-      state.best_eval_metric_value = _read_metrics(path)[_METRIC_VALUE]
+      metrics = checkpoint_files.read_metrics(path)
+      state.best_eval_metric_value = metrics[_METRIC_VALUE]
+    elif self.writer is not None:
+      # Again: the process that saved it may have been killed before it did so.
+      module.write_samples(self.writer, state.global_step)
 
   def wait_for_checkpointing_to_finish(self) -> None:
-    """Waits until all checkpoints are on disk."""
-    for manager in self._managers.values():
-      manager.wait_until_finished()
+    """Does nothing: `save` returns when the checkpoint is on disk."""
 
   # Beyond the protocol.
 
@@ -176,13 +216,35 @@ class Checkpointer:
     )
 
   def own_step(self) -> int | None:
-    """Returns the step of the newest checkpoint in the run's own folder."""
-    steps = steps_in(self._series_folder('latest'))
-    return steps[-1] if steps else None
+    """Returns the step of the newest checkpoint in the run's own folder.
+
+    Those that were found damaged do not count.
+    """
+    for path in _newest_first(self._series_folder('latest')):
+      if self._damage.get(path) is None:
+        return int(os.path.basename(path))
+    return None
+
+  def choose(self) -> str | None:
+    """Chooses what the next `restore('latest')` reads: the same for all.
+
+    With several processes all of them must call this. Each would choose by
+    itself what it can read; here the first one does it for all.
+
+    Returns:
+      The checkpoint's folder, or None if there is none.
+
+    Raises:
+      errors.UserError: see `restore_path`.
+    """
+    self._chosen.pop('latest', None)
+    path = _agreed(functools.partial(self.restore_path, 'latest'))
+    self._chosen['latest'] = path
+    return path
 
   def step_to_restore(self) -> int | None:
-    """Returns the step of the checkpoint that training would start from."""
-    path = self.restore_path('latest')
+    """Returns the step of what `choose` chooses; all processes must call it."""
+    path = self.choose()
     return None if path is None else int(os.path.basename(path))
 
   def describe_newest(self) -> str:
@@ -193,16 +255,37 @@ class Checkpointer:
     folder = self._series_folder('latest')
     return f'the last good checkpoint is {os.path.join(folder, str(step))}'
 
+  def save_for_inspection(self, states: Mapping[int, Any]) -> str:
+    """Saves states that are not to be gone on from, as `nonfinite/<step>`.
+
+    Args:
+      states: by their steps.
+
+    Returns:
+      Where they are, in words.
+    """
+    folder = self._series_folder('nonfinite')
+    where = (
+      f'the states before and after this step are in {folder} for inspection'
+    )
+    if jax.process_index() != 0:
+      return where
+    try:
+      os.makedirs(folder, exist_ok=True)
+      for step, state in states.items():
+        checkpoint_files.write(os.path.join(folder, str(step)), state)
+    except Exception as error:  # Whatever; what went wrong before matters more.
+      reason = checkpoint_files.reason_of_failed_write(error)
+      return f'the states around this step cannot be saved: {reason}'
+    return where
+
   def is_own(self, path: str) -> bool:
     """Returns whether a checkpoint lies in this run's folder."""
     return os.path.realpath(path).startswith(
       os.path.realpath(self._root) + os.sep
     )
 
-  def close(self) -> None:
-    """Ends Orbax's threads."""
-    for manager in self._managers.values():
-      manager.close()
+  # Where checkpoints lie, and which is wanted.
 
   def _given_path(self) -> str:
     path = self._config.get('restore_path')
@@ -213,28 +296,40 @@ class Checkpointer:
   def _series_folder(self, ckpt_series: str) -> str:
     return os.path.join(self._root, ckpt_series)
 
-  def _manager(self, ckpt_series: str) -> ocp.CheckpointManager:
-    """Returns the Orbax manager of a series, which makes its folder."""
-    if ckpt_series not in self._managers:
-      folder = self._series_folder(ckpt_series)
-      os.makedirs(folder, exist_ok=True)
-      me = jax.process_index()
-      self._managers[ckpt_series] = ocp.CheckpointManager(
-        folder,
-        options=ocp.CheckpointManagerOptions(
-          max_to_keep=self._config.max_checkpoints_to_keep,
-          best_fn=self._score if ckpt_series == 'best' else None,
-          create=False,
-          cleanup_tmp_directories=True,
-          enable_async_checkpointing=False,
-          multiprocessing_options=ocp.options.MultiprocessingOptions(
-            primary_host=me,
-            active_processes={me},
-            barrier_sync_key_prefix=f'{ckpt_series}_{me}',
-          ),
-        ),
-      )
-    return self._managers[ckpt_series]
+  def _candidates(self, ckpt_series: str) -> list[str]:
+    """Returns the folders of a series' checkpoints, the wanted one first."""
+    own = _newest_first(self._series_folder(ckpt_series))
+    if ckpt_series == 'best':
+      return self._best_first(own)
+    given = self._given_path()
+    if given and (self._mode != 'train' or not own):
+      return _find_checkpoints(given)
+    return own
+
+  def _best_first(self, paths: list[str]) -> list[str]:
+    """Sorts by the config's metric and leaves out those of another one.
+
+    Args:
+      paths: folders of checkpoints.
+
+    Returns:
+      First, to be noticed, those whose metrics are damaged; then the best.
+    """
+    scores = {path: self._score(path) for path in paths}
+    wanted = [path for path in paths if scores[path] > float('-inf')]
+    return sorted(wanted, key=scores.__getitem__, reverse=True)
+
+  def _score(self, path: str) -> float:
+    """Higher is better; infinite if damaged, -infinite if of another metric."""
+    try:
+      metrics = checkpoint_files.read_metrics(path)
+    except checkpoint_files.DamagedError:
+      return float('inf')
+    if metrics[_METRIC_NAME] != self._config.best_model_eval_metric:
+      return float('-inf')
+    if self._config.best_model_eval_metric_higher_is_better:
+      return metrics[_METRIC_VALUE]
+    return -metrics[_METRIC_VALUE]
 
   def _metrics(self, state: ExperimentState) -> dict[str, Any]:
     return {
@@ -242,45 +337,74 @@ class Checkpointer:
       _METRIC_VALUE: float(state.best_eval_metric_value),
     }
 
-  def _score(self, metrics: dict[str, Any]) -> float:
-    """Higher is better; other metrics' checkpoints are the first to go."""
-    if metrics[_METRIC_NAME] != self._config.best_model_eval_metric:
-      return float('-inf')
-    if self._config.best_model_eval_metric_higher_is_better:
-      return metrics[_METRIC_VALUE]
-    return -metrics[_METRIC_VALUE]
+  # Damage.
 
-  def _best_path(self) -> str | None:
-    """Returns the best checkpoint by the config's metric, or None."""
-    folder = self._series_folder('best')
-    paths = [os.path.join(folder, str(step)) for step in steps_in(folder)]
-    scored = [(self._score(_read_metrics(path)), path) for path in paths]
-    scored = [pair for pair in scored if pair[0] > float('-inf')]
-    return max(scored)[1] if scored else None
+  def _why_damaged(self, path: str) -> str | None:
+    """Returns what is wrong with a checkpoint, None if it is whole."""
+    if path not in self._damage:
+      try:
+        checkpoint_files.check(path)
+        self._damage[path] = None
+      except checkpoint_files.DamagedError as error:
+        self._damage[path] = str(error)
+    return self._damage[path]
+
+  def _set_damaged_aside(self, ckpt_series: str) -> None:
+    """Moves a series' damaged checkpoints away, so that none is ever deleted.
+
+    Only who writes a series may do this: training, under the lock of the run,
+    that of 'latest', and evaluation that of 'best'.
+
+    Args:
+      ckpt_series: 'latest' or 'best'.
+    """
+    folder = os.path.join(self._root, 'damaged', ckpt_series)
+    for path in _newest_first(self._series_folder(ckpt_series)):
+      if self._damage.get(path) is None:
+        continue
+      os.makedirs(folder, exist_ok=True)
+      name = target = os.path.join(folder, os.path.basename(path))
+      number = 0
+      while os.path.exists(target):
+        number += 1
+        target = f'{name}.{number}'
+      os.rename(path, target)
+      logging.warning('moved the damaged checkpoint %s to %s', path, target)
+
+  # Writing.
+
+  def _write(
+    self, ckpt_series: str, path: str, train_state: Any, metrics: Any
+  ) -> None:
+    """Writes one checkpoint, then deletes those that are too many."""
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    if ckpt_series not in self._tidied:
+      checkpoint_files.remove_leftovers(folder)
+      self._tidied.add(ckpt_series)
+    self._set_damaged_aside(ckpt_series)
+    checkpoint_files.write(path, train_state, metrics)
+    self._damage[path] = None
+    paths = _newest_first(folder)
+    if ckpt_series == 'best':
+      paths.sort(key=self._score, reverse=True)
+    for old in paths[self._config.max_checkpoints_to_keep :]:
+      checkpoint_files.remove(old)
 
 
 def steps_in(folder: str) -> list[int]:
-  """Returns the steps whose complete checkpoints lie in a series' folder."""
+  """Returns the steps whose checkpoints lie in a series' folder."""
   if not os.path.isdir(folder):
     return []
   return sorted(
     int(name)
     for name in os.listdir(folder)
-    if _is_step_folder(os.path.join(folder, name))
+    if checkpoint_files.is_step_folder(os.path.join(folder, name))
   )
 
 
-def _is_step_folder(path: str) -> bool:
-  # Orbax writes into `<step>.orbax-checkpoint-tmp...` and renames at the end.
-  return os.path.basename(path).isdigit() and os.path.isdir(
-    os.path.join(path, _STATE)
-  )
-
-
-def newest_step_folder(folder: str) -> str | None:
-  """Returns the folder of a series' highest step, or None."""
-  steps = steps_in(folder)
-  return os.path.join(folder, str(steps[-1])) if steps else None
+def _newest_first(folder: str) -> list[str]:
+  return [os.path.join(folder, str(step)) for step in steps_in(folder)[::-1]]
 
 
 def find_checkpoint(path: str) -> str:
@@ -297,19 +421,20 @@ def find_checkpoint(path: str) -> str:
   Raises:
     errors.UserError: if there is none.
   """
+  return _find_checkpoints(path)[0]
+
+
+def _find_checkpoints(path: str) -> list[str]:
+  """Returns what `find_checkpoint` chooses from, its choice first."""
   path = os.path.abspath(os.path.expanduser(path))
-  if _is_step_folder(path):
-    return path
-  candidates = [path] + [
-    os.path.join(path, *parts)
-    for parts in (['latest'], [_CHECKPOINTS, 'latest'])
-  ]
-  for folder in candidates:
-    if steps_in(folder):
-      if os.path.basename(folder) != 'best':
-        return newest_step_folder(folder)
-      saved = [os.path.join(folder, str(step)) for step in steps_in(folder)]
-      return max(saved, key=_commit_time)
+  if checkpoint_files.is_step_folder(path):
+    return [path]
+  for parts in ([], ['latest'], [_CHECKPOINTS, 'latest']):
+    folder = os.path.join(path, *parts)
+    if found := _newest_first(folder):
+      if os.path.basename(folder) == 'best':
+        found.sort(key=checkpoint_files.save_time, reverse=True)
+      return found
   raise errors.UserError(
     f'no checkpoint in {path} (looked there, in latest/ and in '
     'checkpoints/latest/): config.restore_path takes the folder of a run, of '
@@ -317,65 +442,22 @@ def find_checkpoint(path: str) -> str:
   )
 
 
-def _commit_time(path: str) -> int:
-  with open(os.path.join(path, _METADATA), encoding='utf-8') as f:
-    return json.load(f).get('commit_timestamp_nsecs') or 0
+def _agreed(choose: Callable[[], str | None]) -> str | None:
+  """Calls a function on the first process, for all; its UserError, too."""
+  if jax.process_count() == 1:
+    return choose()
+  from jax.experimental import multihost_utils  # pylint: disable=g-import-not-at-top
 
-
-def _read_metrics(path: str) -> dict[str, Any]:
-  with open(os.path.join(path, 'metrics', 'metrics'), encoding='utf-8') as f:
-    return json.load(f)
-
-
-def _read(path: str, abstract_state: Any) -> Any:
-  """Reads the TrainState of a checkpoint as numpy arrays.
-
-  Args:
-    path: the folder of one step.
-    abstract_state: shapes and types of the state that the config makes.
-
-  Returns:
-    The state.
-
-  Raises:
-    errors.UserError: if the two differ in structure, shapes or types. (Orbax
-      itself would hand back arrays of other shapes without a word.)
-  """
-  folder = epath.Path(path) / _STATE
-  handler = ocp.StandardCheckpointHandler()
-  saved = _array_types(handler.metadata(folder).tree)
-  wanted = _array_types(
-    ocp.tree.serialize_tree(abstract_state, keep_empty_nodes=True)
-  )
-  if saved != wanted:
-    raise errors.UserError(
-      f"the checkpoint {path} does not fit this config's networks and "
-      f'optimisers: {_describe_differences(saved, wanted)}'
-    )
-  # Arrays without memory: only their shapes and types are read.
-  target = jax.tree.map(
-    lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), abstract_state
-  )
-  return handler.restore(folder, args=ocp.args.StandardRestore(target))
-
-
-def _array_types(tree: Any) -> dict[str, str]:
-  """Maps the path of each array to its type and shape, as text."""
-  return {
-    jax.tree_util.keystr(path, simple=True, separator='/'): (
-      f'{np.dtype(leaf.dtype)}{list(leaf.shape)}'
-    )
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-  }
-
-
-def _describe_differences(saved: dict[str, str], wanted: dict[str, str]) -> str:
-  differences = [
-    f'{name}: {saved.get(name, "absent")} in the checkpoint, '
-    f'{wanted.get(name, "absent")} by the config'
-    for name in sorted(saved.keys() | wanted.keys())
-    if saved.get(name) != wanted.get(name)
-  ]
-  shown = '; '.join(differences[:_MAX_DIFFERENCES])
-  rest = len(differences) - _MAX_DIFFERENCES
-  return shown + (f'; and {rest} more' if rest > 0 else '')
+  path, message = None, None
+  if jax.process_index() == 0:
+    try:
+      path = choose()
+    except errors.UserError as error:
+      message = str(error)
+  text = np.frombuffer(json.dumps([path, message]).encode(), np.uint8)
+  size = int(multihost_utils.broadcast_one_to_all(np.int32(text.size)))
+  text = multihost_utils.broadcast_one_to_all(np.resize(text, size))
+  path, message = json.loads(bytes(np.asarray(text, np.uint8)))
+  if message is not None:
+    raise errors.UserError(message)
+  return path

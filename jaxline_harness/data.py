@@ -38,7 +38,6 @@ from typing import Any, cast, IO, NamedTuple
 import urllib.parse
 import urllib.request
 import warnings
-import zipfile
 import zlib
 
 from absl import logging
@@ -48,6 +47,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxline_harness import errors
+from jaxline_harness import files
 
 NAMES = ('fashion_mnist_10k', 'fashion_mnist', 'mnist', 'cifar10')
 
@@ -426,27 +426,19 @@ def _load_path(path: pathlib.Path, split: str, name: str) -> Dataset:
 def _read_npz(path: pathlib.Path, name: str) -> Dataset:
   """Reads `images` (or the only array) and `labels`, if there are any."""
   try:
-    # Object arrays hold pickles, which can run code: they are refused.
-    with np.load(path, allow_pickle=False) as archive:
-      keys = [key for key in archive.files if key != 'labels']
-      key = 'images' if 'images' in keys else keys[0] if keys else None
-      if key is None or (key != 'images' and len(keys) > 1):
-        raise ValueError(
-          "the images' array must be the only one or be called images; "
-          f'there is {", ".join(archive.files) or "none"}'
-        )
-      # What is no array comes as bytes, which the checks below refuse.
-      images = np.asarray(archive[key])
-      labels = (
-        np.asarray(archive['labels']) if 'labels' in archive.files else None
+    arrays = files.read_npz(path)
+    keys = [key for key in arrays if key != 'labels']
+    key = 'images' if 'images' in keys else keys[0] if keys else None
+    if key is None or (key != 'images' and len(keys) > 1):
+      raise ValueError(
+        "the images' array must be the only one or be called images; "
+        f'there is {", ".join(arrays) or "none"}'
       )
-  except (
-    *(OSError, EOFError, ValueError, KeyError, MemoryError, AttributeError),
-    *(TypeError, NotImplementedError, zlib.error, zipfile.BadZipFile),
-  ) as error:
+  except (OSError, ValueError) as error:
     raise errors.UserError(
       f'{path}: cannot be read as an .npz of images ({_one_line(error)}).'
     ) from None
+  images, labels = arrays[key], arrays.get('labels')
   return Dataset(
     _check_images(images, path),
     None if labels is None else _check_labels(labels, len(images), path),

@@ -13,8 +13,9 @@
 # limitations under the License.
 """Errors that launch prints as one line, without a traceback."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 import difflib
+from typing import Any
 
 
 class UserError(ValueError):
@@ -31,6 +32,19 @@ class TrainingError(RuntimeError):
   For example a loss that is no longer finite. `launch.main` prints the message
   as one line on standard error and exits with status 1.
   """
+
+
+class NonFiniteError(TrainingError):
+  """A step gave a NaN or an infinity.
+
+  Attributes:
+    states: one replica of the training state by step: the last finite one, and
+      that of the step that went wrong.
+  """
+
+  def __init__(self, message: str, states: Mapping[int, Any]):
+    super().__init__(message)
+    self.states = states
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

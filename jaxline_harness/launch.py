@@ -21,9 +21,10 @@ if __name__ == '__main__':
 ```
 
 and then takes `--config=FILE [--config.field=value ...]
-[--jaxline_mode=train|eval]`. Exit status: 0 done; 2 a bad config or input (one
-line, no traceback); 1 failure; 130 after Ctrl+C and 143 after SIGTERM (a
-training is saved first).
+[--jaxline_mode=train|eval]`, and the flags of `distributed` where several
+processes train together. Exit status: 0 done; 2 a bad config or input (one
+line, no traceback); 1 failure, here or of another process; 130 after Ctrl+C and
+143 after SIGTERM (a training is saved first).
 
 Compiled programs are cached in `$XDG_CACHE_HOME/jaxline_harness` (by default
 `~/.cache/jaxline_harness`). JAX's own `JAX_COMPILATION_CACHE_DIR` names another
@@ -54,7 +55,9 @@ from absl import logging
 from ml_collections import config_dict
 from ml_collections import config_flags
 
+from jaxline_harness import distributed
 from jaxline_harness import errors
+from jaxline_harness import fields
 
 ResolveConfig = Callable[[config_dict.ConfigDict], config_dict.ConfigDict]
 
@@ -74,6 +77,12 @@ _HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
                            training goes on from the newest checkpoint there
   --config.restore_path=DIR
                            a checkpoint elsewhere, to evaluate or to start from
+  --coordinator=HOST:PORT --num_processes=P --process_id=I
+                           one of P processes that train together: the same
+                           command on each host with I = 0, ..., P - 1, where
+                           process 0 runs on HOST and uses PORT
+  --coordinator=auto       the same, found by JAX: on SLURM (srun), Open MPI,
+                           Kubernetes, Cloud TPU; docs/scaling.md says more
   --verbosity=0            more messages
   --helpfull               the flags of all libraries
 
@@ -103,11 +112,14 @@ def get_base_config() -> config_dict.ConfigDict:
   config.delete_existing_local_checkpoints = False
   # The most steps between two looks of the host at the device.
   config.max_chunk_steps = 1000
+  # When a checkpoint or a figure cannot be written (a full disk): 'stop' ends
+  # with one line, 'go_on' warns and tries again with the next one.
+  config.on_save_error = 'stop'
   return config
 
 
 def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
-  """Adds absent top-level fields with their defaults.
+  """Adds absent top-level fields with their defaults, and checks them all.
 
   Args:
     config: a config; it is changed.
@@ -116,18 +128,20 @@ def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
     The same config.
 
   Raises:
-    errors.UserError: if it has a top-level field that does not exist.
+    errors.UserError: if it has a top-level field that does not exist, or one
+      with which jaxline could not run.
   """
   base = get_base_config()
   for name in config:
     if name not in base:
       raise errors.UserError(
-        f'config.{name} does not exist{_suggestion(name, base.keys())}'
+        f'config.{name} does not exist{_suggestion(str(name), base.keys())}'
       )
   with config.unlocked():
     for name in base:
       if name not in config:
         config[name] = base[name]
+  _check_values(config)
   return config
 
 
@@ -146,45 +160,90 @@ def _suggestion(name: str, names: Iterable[str]) -> str:
   return f'; did you mean config.{near[0]}?' if near else ''
 
 
+def _fields() -> dict[str, fields.Field]:
+  """Returns what the top-level fields may hold."""
+  from jaxline import utils  # pylint: disable=g-import-not-at-top
+
+  steps_or_seconds = fields.one_of(('steps', 'secs'))
+  # Seconds or steps; an interval that no run reaches is a slip.
+  interval = fields.real(above=0, most=fields.MAX_INT32)
+  random_mode = fields.one_of(mode.value for mode in utils.DistributedRNGMode)
+  return {
+    'training_steps': fields.whole(0, fields.MAX_INT32),
+    'max_chunk_steps': fields.whole(1, fields.MAX_INT32),
+    'on_save_error': fields.one_of(('stop', 'go_on')),
+    'interval_type': steps_or_seconds,
+    'logging_interval_type': steps_or_seconds.or_none(),
+    'checkpoint_interval_type': steps_or_seconds.or_none(),
+    # jaxline turns these off by None, and saving by 0.
+    'log_tensors_interval': interval.or_none(),
+    'log_train_data_interval': interval.or_none(),
+    'save_checkpoint_interval': fields.real(0, fields.MAX_INT32),
+    # Times powers of ten: others would never be met.
+    'periodic_action_growth_ratios': fields.list_of(
+      fields.real(1, 10)
+    ).or_none(),
+    'max_checkpoints_to_keep': fields.whole(1, fields.MAX_INT32),
+    'random_seed': fields.SEED,
+    'random_mode_train': random_mode,
+    'random_mode_eval': random_mode,
+    'best_model_eval_metric': fields.text(),
+    'checkpoint_dir': fields.text(),
+    'restore_path': fields.text(),
+    'eval_specific_checkpoint_dir': fields.text(),
+    'experiment_kwargs': fields.mapping(),
+  } | dict.fromkeys(
+    (
+      'best_checkpoint_all_hosts',
+      'best_model_eval_metric_higher_is_better',
+      'delete_existing_local_checkpoints',
+      'eval_initial_weights',
+      'legacy_random_seed_behavior',
+      'log_all_hosts',
+      'log_all_train_data',
+      'log_async',
+      'one_off_evaluate',
+      'save_initial_train_checkpoint',
+      'train_checkpoint_all_hosts',
+    ),
+    fields.flag(),
+  )
+
+
 def _check_values(config: config_dict.ConfigDict) -> None:
   """Raises UserError if jaxline could not run with these top-level values."""
   from jaxline import base_config  # pylint: disable=g-import-not-at-top
 
+  for name, field in _fields().items():
+    field.check(f'config.{name}', config[name])
   try:
     base_config.check_constraints(config)
   except ValueError as error:
     raise errors.UserError(str(error)) from error
-  for name in (
-    'interval_type',
-    'logging_interval_type',
-    'checkpoint_interval_type',
+  logging_type = config.logging_interval_type or config.interval_type
+  checkpoint_type = config.checkpoint_interval_type or config.interval_type
+  for name, interval_type in (
+    ('log_tensors_interval', logging_type),
+    ('log_train_data_interval', logging_type),
+    ('save_checkpoint_interval', checkpoint_type),
   ):
-    allowed = ('secs', 'steps') + (() if name == 'interval_type' else (None,))
-    if config[name] not in allowed:
+    interval = config[name]
+    if interval_type == 'steps' and interval and interval != int(interval):
       raise errors.UserError(
-        f"config.{name} must be 'steps' or 'secs', not {config[name]!r}"
-      )
-  for name, least in (
-    ('training_steps', 0),
-    ('max_checkpoints_to_keep', 1),
-    ('max_chunk_steps', 1),
-  ):
-    if config[name] < least:
-      raise errors.UserError(
-        f'config.{name} must be at least {least}, not {config[name]}'
-      )
-  for name in ('log_tensors_interval', 'log_train_data_interval'):
-    if config[name] is not None and config[name] <= 0:
-      raise errors.UserError(
-        f'config.{name} must be positive or None, not {config[name]}'
+        f'config.{name} counts steps and must be whole, not {interval!r}'
       )
   if config.periodic_action_growth_ratios is not None and 'secs' in (
     config.interval_type,
-    config.logging_interval_type,
-    config.checkpoint_interval_type,
+    logging_type,
+    checkpoint_type,
   ):
     raise errors.UserError(
       "config.periodic_action_growth_ratios needs config.interval_type='steps'"
+    )
+  if config.log_all_hosts:
+    raise errors.UserError(
+      'config.log_all_hosts has no effect: process 0 logs what is averaged '
+      'over all; set it to False'
     )
 
 
@@ -202,7 +261,8 @@ def main(
     experiment_class: a `train_loop.ChunkedExperiment`, or a function without
       arguments that imports and returns it.
     resolve_config: called with the config after overrides; returns the full
-      one. It may use `fill_top_level`.
+      one. It may use `fill_top_level`. Of an empty config it makes the one with
+      all defaults.
     argv: the command line, by default `sys.argv`.
   """
   argv = list(sys.argv if argv is None else argv)
@@ -217,6 +277,13 @@ def main(
     status = _report(error, _EXIT_FAILURE)
   except KeyboardInterrupt:
     status = 130
+  except Exception:
+    if not distributed.is_active():
+      raise
+    traceback.print_exc()
+    status = _EXIT_FAILURE
+  if status in (_EXIT_USER_ERROR, _EXIT_FAILURE) and distributed.is_active():
+    distributed.leave_at_once(status)
   sys.exit(status)
 
 
@@ -238,28 +305,55 @@ def _run(
   logging.get_absl_handler().setFormatter(
     python_logging.Formatter('%(levelname)s: %(message)s')
   )
-  config, mode = _parse(argv, resolve_config)
+  config, mode, cluster = _parse(argv, resolve_config)
   _mend(utils)
   _enable_compilation_cache()
-  if not inspect.isclass(experiment_class):
-    experiment_class = experiment_class()
-  with signals.watch() as watcher:
-    if mode == 'train':
-      _train(experiment_class, config, watcher)
-    else:
-      _evaluate(experiment_class, config)
+  with distributed.joined(cluster, _settings(config, mode)):
+    if not inspect.isclass(experiment_class):
+      experiment_class = experiment_class()
+    with signals.watch() as watcher:
+      if mode == 'train':
+        _train(experiment_class, config, watcher)
+      else:
+        _evaluate(experiment_class, config)
   return 0 if watcher.stop_signal is None else 128 + watcher.stop_signal
+
+
+def _settings(config: config_dict.ConfigDict, mode: str) -> dict[str, Any]:
+  """Returns what the processes of a training must have in common."""
+  import jax  # pylint: disable=g-import-not-at-top
+
+  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+
+  return {
+    '--jaxline_mode': mode,
+    'the version of JAX': jax.__version__,
+    **{
+      f'config.{name}': run_directory.to_plain(value)
+      for name, value in _leaves(config)
+    },
+  }
 
 
 def _parse(
   argv: list[str], resolve_config: ResolveConfig
-) -> tuple[config_dict.ConfigDict, str]:
-  """Returns the resolved, locked config and the mode."""
+) -> tuple[config_dict.ConfigDict, str, distributed.Cluster | None]:
+  """Returns the resolved, locked config, the mode and the cluster."""
   spec, argv = _take_config_flag(argv)
   values = flags.FlagValues()
   values.append_flag_values(flags.FLAGS)
   mode = flags.DEFINE_enum(
     'jaxline_mode', 'train', _MODES, 'What to do.', flag_values=values
+  )
+  coordinator = flags.DEFINE_string(
+    'coordinator', None, 'HOST:PORT of process 0, or auto.', flag_values=values
+  )
+  num_processes, process_id = (
+    flags.DEFINE_integer(name, None, help_text, flag_values=values)
+    for name, help_text in (
+      ('num_processes', 'How many processes train together.'),
+      ('process_id', 'Which of them this is, from 0.'),
+    )
   )
   if '--helpfull' in argv:
     print(values.get_help())
@@ -282,13 +376,15 @@ def _parse(
   _parse_flags(values, argv)
   flags.FLAGS.mark_as_parsed()  # jaxline asks its own flags there.
   config = fill_top_level(resolve_config(config))
-  _check_values(config)
   if not config.checkpoint_dir:
     name = os.path.basename(spec.split(':', 1)[0]).removesuffix('.py')
     with config.unlocked():
       config.checkpoint_dir = os.path.join('runs', name.removesuffix('_config'))
   config.lock()
-  return config, mode.value
+  cluster = distributed.find_cluster(
+    coordinator.value, num_processes.value, process_id.value
+  )
+  return config, mode.value, cluster
 
 
 def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
@@ -373,7 +469,24 @@ def _load_config(spec: str) -> config_dict.ConfigDict:
       f'--config: get_config() in {path} must return a ConfigDict, not '
       f'{type(config).__name__}'
     )
+  _check_placeholders(config)
   return config.unlock()
+
+
+def _check_placeholders(
+  config: config_dict.ConfigDict, prefix: str = 'config'
+) -> None:
+  """Raises UserError for one that requires a value: flags cannot give it."""
+  for name in config:
+    try:
+      value = config[name]
+    except config_dict.RequiredValueError as error:
+      raise errors.UserError(
+        f'{prefix}.{name} is a required placeholder: give it a value in the '
+        'file'
+      ) from error
+    if isinstance(value, config_dict.ConfigDict):
+      _check_placeholders(value, f'{prefix}.{name}')
 
 
 def _check_overrides(
@@ -397,8 +510,9 @@ def _check_overrides(
   """
   known = set(_names(config))
   if not all(_without_index(name) in known for name in overrides):
-    full = config_dict.ConfigDict(config)  # A deep copy.
-    known.update(_names(fill_top_level(resolve_config(full.unlock()))))
+    # Of an empty config: this one may be right only with its overrides.
+    full = fill_top_level(resolve_config(config_dict.ConfigDict()))
+    known.update(_names(full))
   for name in map(_without_index, overrides):
     parents = name.split('.')[:-1]
     free = any(
@@ -424,9 +538,20 @@ def _without_index(name: str) -> str:
 def _names(config: config_dict.ConfigDict, prefix: str = '') -> Iterator[str]:
   """Yields the dotted names of all fields, parents too."""
   for name in config:
-    yield prefix + name
+    yield f'{prefix}{name}'
     if isinstance(config[name], config_dict.ConfigDict):
       yield from _names(config[name], f'{prefix}{name}.')
+
+
+def _leaves(
+  config: config_dict.ConfigDict, prefix: str = ''
+) -> Iterator[tuple[str, Any]]:
+  """Yields the dotted names and values of all fields that hold no others."""
+  for name in config:
+    if isinstance(config[name], config_dict.ConfigDict):
+      yield from _leaves(config[name], f'{prefix}{name}.')
+    else:
+      yield prefix + name, config[name]
 
 
 class _LiteralParser(flags.ArgumentParser):
@@ -510,18 +635,18 @@ def _train(
 ) -> None:
   """Trains, from the newest checkpoint of the run's folder if there is one."""
   import jax  # pylint: disable=g-import-not-at-top
-  from jaxline import train  # pylint: disable=g-import-not-at-top
 
   from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+  from jaxline_harness import run_lock  # pylint: disable=g-import-not-at-top
 
   folder = config.checkpoint_dir
   checkpointer = checkpointing.Checkpointer(config, 'train')
   with contextlib.ExitStack() as stack:
-    stack.callback(checkpointer.close)
+    if jax.process_index() == 0:
+      stack.enter_context(run_lock.locked(folder))
     step = checkpointer.step_to_restore()
     if jax.process_index() == 0:
-      stack.enter_context(run_directory.locked(folder))
       own = step is not None and checkpointer.own_step() is not None
       run_directory.prepare(config, own)
       if own and config.delete_existing_local_checkpoints:
@@ -532,13 +657,10 @@ def _train(
           'goes on from %s; delete that folder to start anew',
           folder,
         )
-      writer = run_directory.Writer(folder, 'train', restored_step=step or 0)
-      stack.callback(writer.close)
-    else:
-      writer = None
-    checkpointer.writer = writer
     try:
-      train.train(experiment_class, config, checkpointer, writer)
+      while not _train_to_the_end(experiment_class, config, checkpointer, step):
+        experiment_class = _again(checkpointer)
+        step = checkpointer.step_to_restore()
     except errors.TrainingError as error:
       raise errors.TrainingError(
         f'{error}; {checkpointer.describe_newest()}'
@@ -546,6 +668,87 @@ def _train(
     step = checkpointer.get_experiment_state('latest').global_step
   if jax.process_index() == 0:
     _print_end_of_training(config, step, watcher.stop_signal is not None)
+
+
+def _train_to_the_end(
+  experiment_class: Any,
+  config: config_dict.ConfigDict,
+  checkpointer: Any,
+  step: int | None,
+) -> bool:
+  """Trains from the checkpoint of a step; False if it is to be done again."""
+  import jax  # pylint: disable=g-import-not-at-top
+  from jaxline import train  # pylint: disable=g-import-not-at-top
+
+  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+
+  with contextlib.ExitStack() as stack:
+    writer = None
+    if jax.process_index() == 0:
+      writer = run_directory.Writer(
+        config.checkpoint_dir, 'train', step or 0, config.on_save_error
+      )
+      stack.callback(writer.close)
+    checkpointer.writer = writer
+    try:
+      train.train(
+        experiment_class,
+        config,
+        checkpointer,
+        writer=None,
+        periodic_actions=_row_actions(config, writer),
+      )
+    except errors.NonFiniteError as error:
+      message = f'{error}; {checkpointer.save_for_inspection(error.states)}'
+      state = checkpointer.get_experiment_state('latest')
+      if not state.experiment_module.back_off():
+        raise errors.TrainingError(message) from error
+      logging.warning(
+        '%s; goes back to step %d with a smaller learning rate',
+        message,
+        checkpointer.own_step() or step or 0,
+      )
+      return False
+  if checkpointer.save_error is not None:
+    raise errors.TrainingError(checkpointer.save_error)
+  return True
+
+
+def _again(checkpointer: Any) -> Any:
+  """Returns a maker of experiments that gives the one that there is."""
+  experiment = checkpointer.get_experiment_state('latest').experiment_module
+  return lambda mode, init_rng, **kwargs: experiment
+
+
+def _row_actions(config: config_dict.ConfigDict, writer: Any) -> tuple:
+  """Returns jaxline's action that writes metrics, to come before its others.
+
+  jaxline's own one comes after the one that saves, and runs in a thread. A
+  process killed between the two leaves a checkpoint without its row, and no
+  restart makes that step again.
+
+  Args:
+    config: jaxline's config.
+    writer: a `run_directory.Writer`, or None for no action.
+  """
+  from jaxline import utils  # pylint: disable=g-import-not-at-top
+
+  if writer is None:
+    return ()
+  interval = config.log_train_data_interval
+  interval_type = config.logging_interval_type or config.interval_type
+  if config.log_all_train_data and interval is not None:
+    interval, interval_type = 1, 'steps'
+  return (
+    utils.PeriodicAction(
+      writer.write_scalars,
+      interval_type=interval_type,
+      interval=interval,
+      run_async=False,
+      logging_growth_ratios=config.periodic_action_growth_ratios,
+      end_step_to_action=config.training_steps,
+    ),
+  )
 
 
 def _print_end_of_training(
@@ -580,7 +783,7 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
 
   checkpointer = checkpointing.Checkpointer(config, 'eval')
-  path = checkpointer.restore_path('latest')
+  path = checkpointer.choose()
   if path is None and not config.eval_initial_weights:
     raise errors.UserError(checkpointer.missing_message())
   with config.unlocked():
@@ -589,15 +792,16 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
       config.best_model_eval_metric = ''  # Another run's best is not ours.
   writer = None
   if jax.process_index() == 0:
-    writer = run_directory.Writer(config.checkpoint_dir, 'eval')
-  with contextlib.closing(checkpointer):
-    train.evaluate(
-      _with_initial_state(experiment_class, path is None),
-      config,
-      checkpointer,
-      writer,
-      'eval',
+    writer = run_directory.Writer(
+      config.checkpoint_dir, 'eval', on_error=config.on_save_error
     )
+  train.evaluate(
+    _with_initial_state(experiment_class, path is None),
+    config,
+    checkpointer,
+    writer,
+    'eval',
+  )
   if writer is not None:
     writer.close()
     _print_metrics(path, *writer.last_scalars)

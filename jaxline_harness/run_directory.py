@@ -23,7 +23,6 @@ samples/  eval/metrics_*    pictures and figures that the experiment writes
 
 from collections.abc import Iterator, Mapping
 import contextlib
-import csv
 import io
 import json
 import math
@@ -32,7 +31,6 @@ import platform
 import subprocess
 import tempfile
 import threading
-import time
 from typing import Any
 
 from absl import logging
@@ -40,6 +38,9 @@ from ml_collections import config_dict
 import numpy as np
 
 from jaxline_harness import errors
+from jaxline_harness import event_file
+from jaxline_harness import files
+from jaxline_harness import metrics_table
 
 CONFIG_FILE = 'config.json'
 METRICS_FILE = 'metrics.csv'
@@ -83,6 +84,7 @@ _FREE_FIELDS = frozenset(
     'best_model_eval_metric',
     'best_model_eval_metric_higher_is_better',
     'max_chunk_steps',
+    'on_save_error',
   )
 )
 
@@ -106,7 +108,10 @@ def prepare(config: config_dict.ConfigDict, has_checkpoint: bool) -> None:
   if has_checkpoint:
     _check_unchanged(path, config)
   _make_folder(folder)
-  write_atomically(path, _to_json(describe_run(config)))
+  try:
+    files.write_atomically(path, _to_json(describe_run(config)))
+  except OSError as error:
+    raise errors.UserError(f'cannot write {path} ({error.strerror})') from error
 
 
 def describe_run(config: config_dict.ConfigDict) -> dict[str, Any]:
@@ -160,7 +165,7 @@ def _check_unchanged(path: str, config: config_dict.ConfigDict) -> None:
   except FileNotFoundError:
     logging.warning('%s is missing: the config is not checked against it', path)
     return
-  except (OSError, ValueError, KeyError) as error:
+  except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
     raise errors.UserError(
       f'{path} cannot be read ({error}); remove it to go on without the check'
     ) from error
@@ -191,7 +196,12 @@ def _show(fields: Mapping[str, Any], name: str) -> str:
 
 def _may_change(name: str) -> bool:
   parts = name.split('.')
-  return parts[0] in _FREE_FIELDS or 'eval' in parts[:-1]
+  return (
+    parts[0] in _FREE_FIELDS
+    or 'eval' in parts[:-1]
+    # A run that came to a NaN may go on with other instructions.
+    or parts[-1] in ('on_nonfinite', 'back_off_times')
+  )
 
 
 def _flatten(tree: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
@@ -237,23 +247,6 @@ def _git_commit() -> str | None:
 # Files.
 
 
-def write_atomically(path: str, text: str) -> None:
-  """Writes a file so that a reader sees the old text or the new, never half."""
-  folder = os.path.dirname(os.path.abspath(path))
-  handle, temporary = tempfile.mkstemp(dir=folder, suffix='.tmp')
-  try:
-    with os.fdopen(handle, 'w', encoding='utf-8', newline='') as f:
-      f.write(text)
-      f.flush()
-      os.fsync(f.fileno())
-    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets only the owner read.
-    os.replace(temporary, path)
-  except BaseException:
-    with contextlib.suppress(OSError):
-      os.unlink(temporary)
-    raise
-
-
 def _make_folder(folder: str) -> None:
   """Makes a folder and checks that it can be written, or raises UserError."""
   try:
@@ -266,128 +259,8 @@ def _make_folder(folder: str) -> None:
     ) from error
 
 
-def _umask() -> int:
-  mask = os.umask(0)
-  os.umask(mask)
-  return mask
-
-
 def _to_json(obj: Any) -> str:
   return json.dumps(to_plain(obj), indent=2) + '\n'
-
-
-@contextlib.contextmanager
-def locked(folder: str) -> Iterator[None]:
-  """Keeps a second training out of a run's folder.
-
-  The lock goes with the process, however it ends. On file systems without locks
-  there is none.
-
-  Args:
-    folder: the run's folder; made if need be.
-
-  Yields:
-    Nothing.
-
-  Raises:
-    errors.UserError: if another process trains there, or the folder cannot be
-      written.
-  """
-  import fcntl  # pylint: disable=g-import-not-at-top
-
-  _make_folder(folder)
-  with open(os.path.join(folder, '.lock'), 'a') as lock_file:
-    try:
-      fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      raise errors.UserError(
-        f'another process trains in {folder}: wait for it, or use another '
-        '--config.checkpoint_dir'
-      ) from error
-    except OSError:
-      pass
-    yield
-
-
-class MetricsTable:
-  """metrics.csv: one row a logged step, in the order of steps.
-
-  The columns are `step`, the metrics in the order of their first appearance and
-  `seconds`, the time so far: in training over all starts of the run, in
-  evaluation that of the one evaluation.
-  """
-
-  def __init__(self, path: str, last_step: int | None = None):
-    """Reads what is there.
-
-    Args:
-      path: the file; it need not exist.
-      last_step: the step that training goes on from; rows beyond it are cut
-        off, since their steps are made again. None keeps all, and does not
-        go on with their clock.
-    """
-    self._path = path
-    self._columns = []
-    self._rows = {}
-    self._read(last_step)
-    self._start_time = time.monotonic()
-    if last_step is not None and self._rows:
-      self._start_time -= float(self._rows[max(self._rows)]['seconds'])
-
-  def write(self, step: int, scalars: Mapping[str, str]) -> None:
-    """Adds a row, or replaces the step's row."""
-    appends = not self._rows or step > max(self._rows)
-    new_columns = [name for name in scalars if name not in self._columns]
-    self._columns.extend(new_columns)
-    seconds = time.monotonic() - self._start_time
-    self._rows[step] = {
-      'step': str(step),
-      **scalars,
-      'seconds': f'{seconds:.3f}',
-    }
-    if appends and not new_columns and os.path.exists(self._path):
-      with open(self._path, 'a', encoding='utf-8', newline='') as f:
-        self._writer(f).writerow(self._rows[step])
-    else:
-      self._rewrite()
-
-  def _read(self, last_step: int | None) -> None:
-    if not os.path.exists(self._path):
-      return
-    with open(self._path, encoding='utf-8', newline='') as f:
-      reader = csv.DictReader(f)
-      lines = list(reader)
-    fixed = ('step', 'seconds')
-    self._columns = [c for c in reader.fieldnames or () if c not in fixed]
-    for line in lines:
-      # A process that was killed may have left half a line.
-      if None in line or None in line.values() or not _is_row(line):
-        continue
-      if last_step is None or int(line['step']) <= last_step:
-        self._rows[int(line['step'])] = line
-    if len(self._rows) != len(lines):
-      self._rewrite()
-
-  def _rewrite(self) -> None:
-    text = io.StringIO()
-    writer = self._writer(text)
-    writer.writeheader()
-    self._rows = dict(sorted(self._rows.items()))
-    writer.writerows(self._rows.values())
-    write_atomically(self._path, text.getvalue())
-
-  def _writer(self, f: Any) -> csv.DictWriter:
-    columns = ['step', *self._columns, 'seconds']
-    return csv.DictWriter(f, columns, restval='', lineterminator='\n')
-
-
-def _is_row(line: Mapping[str, str]) -> bool:
-  try:
-    int(line['step'])
-    float(line['seconds'])
-  except (KeyError, ValueError):
-    return False
-  return True
 
 
 class Writer:
@@ -400,7 +273,13 @@ class Writer:
     last_scalars: (step, scalars) of the last `write_scalars`, or None.
   """
 
-  def __init__(self, run_dir: str, mode: str, restored_step: int | None = None):
+  def __init__(
+    self,
+    run_dir: str,
+    mode: str,
+    restored_step: int | None = None,
+    on_error: str = 'stop',
+  ):
     """Opens `<run_dir>/<mode>/`.
 
     Args:
@@ -408,19 +287,27 @@ class Writer:
       mode: 'train' or 'eval'.
       restored_step: the step that training goes on from. Rows and events beyond
         it are dropped, since their steps are made again.
-    """
-    from tensorboardX import SummaryWriter  # pylint: disable=g-import-not-at-top
+      on_error: what a file that cannot be written, on a full disk say, leads
+        to: 'stop' raises TrainingError, 'go_on' warns.
 
+    Raises:
+      errors.UserError: if the folder cannot be used.
+    """
     self.run_dir = os.path.abspath(run_dir)
     self.last_scalars: tuple[int, dict[str, Any]] | None = None
+    self._on_error = on_error
     self._lock = threading.RLock()
-    folder = os.path.join(self.run_dir, mode)
-    _make_folder(folder)
-    self._table = MetricsTable(
-      os.path.join(folder, METRICS_FILE), restored_step
-    )
-    purge_step = None if restored_step is None else restored_step + 1
-    self._events = SummaryWriter(folder, purge_step=purge_step)
+    self._folder = os.path.join(self.run_dir, mode)
+    self._table_path = os.path.join(self._folder, METRICS_FILE)
+    _make_folder(self._folder)
+    try:
+      self._table = metrics_table.MetricsTable(self._table_path, restored_step)
+    except OSError as error:
+      raise errors.UserError(
+        f'cannot use {self._table_path} ({error.strerror})'
+      ) from error
+    self._purge_step = None if restored_step is None else restored_step + 1
+    self._events: event_file.EventFile | None = None
 
   def write_scalars(self, global_step: int, scalars: Mapping[str, Any]) -> None:
     """Writes scalars to TensorBoard and metrics.csv.
@@ -433,11 +320,13 @@ class Writer:
     values = {k: np.asarray(v).reshape(())[()] for k, v in scalars.items()}
     with self._lock:
       self.last_scalars = (step, values)
-      for name, value in values.items():
-        self._events.add_scalar(name, float(value), step)
-      # str of a numpy scalar has just the digits of its type.
-      self._table.write(step, {k: str(v) for k, v in values.items()})
-      self._events.flush()
+      with self._handling_errors(self._table_path):
+        # str of a numpy scalar has just the digits of its type.
+        self._table.write(step, {k: str(v) for k, v in values.items()})
+      with self._handling_errors(self._folder):
+        self._event_file().write_scalars(
+          step, {k: float(v) for k, v in values.items()}
+        )
 
   def write_images(
     self, global_step: int, images: Mapping[str, np.ndarray]
@@ -449,15 +338,9 @@ class Writer:
       images: uint8 arrays `[n, height, width, channels]` or `[height, width,
         channels]`, with 1 or 3 channels.
     """
-    with self._lock:
-      for name, image in images.items():
-        image = _checked_image(name, image, dims=(3, 4))
-        add = self._events.add_images
-        if image.ndim == 3:
-          add = self._events.add_image
-        layout = 'HWC' if image.ndim == 3 else 'NHWC'
-        add(name, image, int(global_step), dataformats=layout)
-      self._events.flush()
+    checked = {k: _checked_image(k, v, dims=(3, 4)) for k, v in images.items()}
+    with self._lock, self._handling_errors(self._folder):
+      self._event_file().write_images(int(global_step), checked)
 
   def write_png(self, relative_path: str, image: np.ndarray) -> None:
     """Writes a PNG file.
@@ -472,29 +355,41 @@ class Writer:
     image = _checked_image(relative_path, image, dims=(2, 3))
     if image.ndim == 3 and image.shape[-1] == 1:
       image = image[..., 0]
-    path = self._path(relative_path)
-    temporary = f'{path}.tmp'
-    Image.fromarray(image).save(temporary, format='PNG')
-    os.replace(temporary, path)
+    png = io.BytesIO()
+    Image.fromarray(image).save(png, format='PNG')
+    self._write_file(relative_path, png.getvalue())
 
   def write_json(self, relative_path: str, obj: Any) -> None:
     """Writes a JSON file, from the run's folder; numpy values are welcome."""
-    write_atomically(self._path(relative_path), _to_json(obj))
+    self._write_file(relative_path, _to_json(obj))
 
   def flush(self) -> None:
-    """Hands everything to the operating system."""
-    with self._lock:
-      self._events.flush()
+    """Does nothing: all is with the operating system already."""
 
   def close(self) -> None:
-    """Ends the TensorBoard file; nothing may be written after it."""
-    with self._lock:
-      self._events.close()
+    """Ends the use of the writer; its files are never open for long."""
 
-  def _path(self, relative_path: str) -> str:
+  def _event_file(self) -> event_file.EventFile:
+    if self._events is None:
+      self._events = event_file.EventFile(self._folder, self._purge_step)
+    return self._events
+
+  def _write_file(self, relative_path: str, content: str | bytes) -> None:
     path = os.path.join(self.run_dir, relative_path)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    return path
+    with self._handling_errors(path):
+      os.makedirs(os.path.dirname(path), exist_ok=True)
+      files.write_atomically(path, content)
+
+  @contextlib.contextmanager
+  def _handling_errors(self, path: str) -> Iterator[None]:
+    """Treats an OSError as `on_error` says."""
+    try:
+      yield
+    except OSError as error:
+      message = f'cannot write {path}: {error.strerror or error}'
+      if self._on_error == 'stop':
+        raise errors.TrainingError(message) from error
+      logging.warning('%s; going on', message)
 
 
 def _checked_image(name: str, image: Any, dims: tuple[int, ...]) -> np.ndarray:

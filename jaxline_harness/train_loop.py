@@ -39,10 +39,14 @@ from jaxline_harness import progress
 from jaxline_harness import signals
 
 PyTree = Any
-TrainState = Any  # A NamedTuple with an int32 scalar field `global_step`.
+# A NamedTuple with fields `params`, `global_step` and, if the experiment can go
+# back and try a smaller learning rate, `back_offs`; the last two int32 scalars.
+TrainState = Any
 
 DEFAULT_MAX_CHUNK_STEPS = 1000
 _CHUNK_SECONDS = 2.0
+_NEVER = np.int32(-1)
+_MAX_NAMES = 5
 
 
 def replicate(tree: PyTree) -> PyTree:
@@ -154,6 +158,8 @@ class ChunkedExperiment(experiment.AbstractExperiment):
   Attributes:
     train_state: the state, replicated over the local devices (a leading axis),
       or None until it is made or restored.
+    max_back_offs: how often in a run a NaN or an infinity may be answered by
+      going back to the last checkpoint with `back_offs` one higher.
     device_loop: whether a chunk is one loop on the device. False dispatches one
       compiled step after another from the host, for models whose steps XLA
       compiles worse inside a loop. The two may differ in the last bits, so it
@@ -162,6 +168,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
 
   CHECKPOINT_ATTRS = {'train_state': 'train_state'}
   device_loop = True
+  max_back_offs = 0
 
   def __init__(self, mode: str, init_rng: jax.Array | None = None):
     super().__init__(mode=mode, init_rng=init_rng)
@@ -170,6 +177,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     self.train_state: TrainState | None = None
     self._device_data: PyTree = None
     self._compiled_chunk: Callable[..., Any] | None = None
+    self._back_offs = 0
 
   # What a subclass provides.
 
@@ -189,12 +197,28 @@ class ChunkedExperiment(experiment.AbstractExperiment):
 
     Returns:
       The state with `global_step` one higher, and a flat dict of scalars to log
-      that are the same on all devices.
+      that are the same on all devices. Those whose names end in `loss`, and the
+      parameters, must be finite.
     """
 
   @abc.abstractmethod
   def device_data(self) -> PyTree:
     """Returns the numpy arrays that each device gets a copy of, once."""
+
+  def examine(
+    self, train_state: TrainState, data: PyTree
+  ) -> dict[str, jax.Array]:
+    """Says which of a step's terms are finite; called where one was not.
+
+    Args:
+      train_state: one replica of the state before the step.
+      data: what `device_data` returned.
+
+    Returns:
+      Booleans by the terms' names, in the order in which they are computed.
+    """
+    del train_state, data
+    return {}
 
   def write_samples(self, writer: Any, global_step: int) -> None:
     """Writes samples of the model; called after each 'latest' checkpoint.
@@ -207,6 +231,13 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       global_step: the step of the checkpoint.
     """
 
+  def measure(self) -> Mapping[str, float]:
+    """Measures the state on the host at the end of a chunk, to be logged too.
+
+    By default nothing. Every process calls it.
+    """
+    return {}
+
   # What the harness makes of it.
 
   def abstract_train_state(self) -> TrainState:
@@ -217,7 +248,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     """Makes the initial state unless there is a state already."""
     if self.train_state is None:
       state = jax.jit(self.initial_train_state)()
-      self.train_state = replicate(jax.device_get(state))
+      self._take_over(jax.device_get(state))
 
   def snapshot_state(self) -> Mapping[str, PyTree]:
     """Returns one replica of the state as numpy arrays, for a checkpoint.
@@ -240,7 +271,26 @@ class ChunkedExperiment(experiment.AbstractExperiment):
   def restore_from_snapshot(self, snapshot_state: Mapping[str, PyTree]) -> None:
     """Takes over a state that `snapshot_state` returned."""
     self.train_state = None  # Frees the memory before the new one is put.
-    self.train_state = replicate(snapshot_state['train_state'])
+    self._take_over(snapshot_state['train_state'])
+
+  def back_off(self) -> bool:
+    """Prepares for going back, if that is still allowed.
+
+    Returns:
+      Whether it is. Then the state is gone, and whatever state comes next has
+      one more back-off.
+    """
+    if self.max_back_offs == 0:
+      return False
+    self._back_offs = int(unreplicate(self.train_state.back_offs)) + 1
+    self.train_state = None
+    return self._back_offs <= self.max_back_offs
+
+  def _take_over(self, state: TrainState) -> None:
+    # A checkpoint knows of those before it only.
+    if self._back_offs:
+      state = state._replace(back_offs=np.int32(self._back_offs))
+    self.train_state = replicate(state)
 
   def step(
     self, *, global_step: Any, rng: Any, writer: Any
@@ -267,7 +317,8 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       writer: not used; the periodic actions hold it.
 
     Raises:
-      errors.TrainingError: if a loss that was logged is not finite.
+      errors.NonFiniteError: if a step gives a loss or a parameter that is not
+        finite.
     """
     del writer
     # jaxline documents the interval None as "off" but does not handle it.
@@ -293,20 +344,21 @@ class ChunkedExperiment(experiment.AbstractExperiment):
   ) -> None:
     """The loop itself."""
     while self.should_run_step(state.global_step, config):
-      end, stop, save = _agree(
+      end, stop_signal, save = _agree(
+        state.global_step,
         planner.next_end(state.global_step),
-        watcher.stop_signal is not None,
+        watcher.stop_signal,
         watcher.save_requested,
       )
       if save:
         watcher.save_requested = False
         _save_on_request(state, display)
-      if stop:
+      if stop_signal is not None:
+        watcher.stop_signal = stop_signal  # It may be another process's.
         return
       start_time = time.monotonic()
       logs = self._run_chunk(end)
       seconds = time.monotonic() - start_time
-      _check_losses(logs, end)
       planner.record(end - state.global_step, seconds)
       state.global_step = end
       display.update(end, seconds, logs)
@@ -314,18 +366,89 @@ class ChunkedExperiment(experiment.AbstractExperiment):
         action(time.time(), end, logs)
 
   def _run_chunk(self, last_step: int) -> dict[str, np.ndarray]:
-    """Trains to `last_step` and returns that step's logs."""
+    """Trains to `last_step` and returns that step's logs, and `measure`'s.
+
+    Raises:
+      errors.NonFiniteError: if a step gives a loss or a parameter that is not
+        finite.
+    """
     if self._device_data is None:
       self._device_data = replicate(self.device_data())
     if self._compiled_chunk is None:
       self._compiled_chunk = self._compile_chunk()
-    self.train_state, logs = self._compiled_chunk(
+    start = _copy(self.train_state)
+    logs, bad_step = self._advance(last_step)
+    if bad_step != _NEVER:
+      raise self._explained(start, bad_step)
+    measured = {k: np.asarray(v) for k, v in self.measure().items()}
+    return logs | measured
+
+  def _advance(self, last_step: int) -> tuple[dict[str, np.ndarray], int]:
+    """Trains to `last_step`: its logs, and the first step that went wrong."""
+    self.train_state, logs, bad_step = self._compiled_chunk(
       self.train_state, self._device_data, last_step
     )
-    return unreplicate(logs)
+    logs, bad_step = unreplicate((logs, bad_step))
+    return logs, int(bad_step)
+
+  def _explained(self, start: TrainState, step: int) -> errors.NonFiniteError:
+    """Makes the chunk again up to a step that went wrong, to look at it.
+
+    Args:
+      start: one replica of the state before the chunk.
+      step: the step.
+
+    Returns:
+      The error to raise. The state is then that after the step.
+    """
+    self.train_state = replicate(start)
+    if int(start.global_step) < step - 1:
+      self._advance(step - 1)
+    before = _copy(self.train_state)
+    terms = self._examined()
+    logs, _ = self._advance(step)
+    after = _copy(self.train_state)
+    names = [
+      *(name for name, is_finite in terms.items() if not is_finite),
+      *(
+        f'{name} ({value})'
+        for name, value in _losses(logs).items()
+        if name not in terms and not np.isfinite(value)
+      ),
+      *_names_of_nonfinite(after.params),
+    ]
+    if not names:
+      names = ['something that was finite when the step was made again']
+    rest = len(names) - _MAX_NAMES
+    more = f' and {rest} more' if rest > 0 else ''
+    return errors.NonFiniteError(
+      f'step {step}: not finite: {", ".join(names[:_MAX_NAMES])}{more}',
+      {step - 1: before, step: after},
+    )
+
+  def _examined(self) -> dict[str, bool]:
+    """What `examine` says of the present state, for all devices together."""
+    names: list[str] = []
+
+    def examine(train_state, data):
+      terms = self.examine(train_state, data)
+      names.extend(terms)
+      # In order, which JAX does not keep in dicts.
+      return [
+        jax.lax.pmin(jnp.asarray(is_finite, jnp.int32), 'i')
+        for is_finite in terms.values()
+      ]
+
+    run = jax.pmap(examine, axis_name='i')
+    values = unreplicate(run(self.train_state, self._device_data))
+    return dict(zip(names, map(bool, values), strict=True))
 
   def _compile_chunk(self):
-    """Returns (replicated state, data, last step) -> (state, logs)."""
+    """Returns a function of (replicated state, data, last step).
+
+    It gives the state, the last step's logs, and the first step with a loss or
+    a parameter that is not finite, `_NEVER` if there is none.
+    """
     if self.device_loop:
       run = jax.pmap(
         self._chunk_on_device,
@@ -334,55 +457,85 @@ class ChunkedExperiment(experiment.AbstractExperiment):
         donate_argnums=0,
       )
       return lambda state, data, last: run(state, data, np.int32(last))
-    run_step = jax.pmap(
-      self._update_with_arrays, axis_name='i', donate_argnums=0
-    )
+    run_step = jax.pmap(self._checked_update, axis_name='i', donate_argnums=0)
     # XLA's CPU devices share one pool of threads. With several steps under way
     # those of one step can wait for ever for a thread to meet the others in.
     one_at_a_time = jax.default_backend() == 'cpu'
 
     def run_steps(state, data, last):
-      logs = None
+      logs, bad_step = None, replicate(_NEVER)
       for _ in range(int(unreplicate(state.global_step)), last):
-        state, logs = run_step(state, data)
+        state, logs, bad_step = run_step(state, data, bad_step)
         if one_at_a_time:
           jax.block_until_ready(state)
-      return state, logs
+      return state, logs, bad_step
 
     return run_steps
 
-  def _update_with_arrays(self, train_state, data):
-    """`update` with logs of the one type that a loop can carry."""
+  def _checked_update(self, train_state, data, bad_step):
+    """`update` with logs of the one type that a loop can carry, and a check."""
     train_state, logs = self.update(train_state, data)
-    return train_state, {
-      k: jnp.asarray(v, jnp.float32) for k, v in logs.items()
-    }
+    logs = {k: jnp.asarray(v, jnp.float32) for k, v in logs.items()}
+    watched = jax.tree.leaves((train_state.params, _losses(logs)))
+    is_finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in watched]).all()
+    bad_step = jnp.where(
+      is_finite | (bad_step != _NEVER), bad_step, train_state.global_step
+    )
+    return train_state, logs, bad_step
 
   def _chunk_on_device(self, train_state, data, last_step):
-    """Trains one replica to `last_step`; the logs are those of that step."""
-    _, log_shapes = jax.eval_shape(self._update_with_arrays, train_state, data)
+    """Trains one replica to `last_step`; see `_compile_chunk`."""
+    _, log_shapes, _ = jax.eval_shape(
+      self._checked_update, train_state, data, _NEVER
+    )
     no_logs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log_shapes)
 
     def body(_, carry):
-      return self._update_with_arrays(carry[0], data)
+      train_state, _, bad_step = carry
+      return self._checked_update(train_state, data, bad_step)
 
-    return jax.lax.fori_loop(
-      train_state.global_step, last_step, body, (train_state, no_logs)
-    )
+    carry = (train_state, no_logs, jnp.asarray(_NEVER))
+    return jax.lax.fori_loop(train_state.global_step, last_step, body, carry)
 
 
-def _agree(end: int, stop: bool, save: bool) -> tuple[int, bool, bool]:
+def _agree(
+  step: int, end: int, stop_signal: int | None, save: bool
+) -> tuple[int, int | None, bool]:
   """Makes all processes run the same chunk and heed anyone's signal.
 
   Each chunk holds collectives, so processes that measured different speeds must
   not end it at different steps.
+
+  Args:
+    step: the step that the chunk begins after.
+    end: the last step of the chunk that this process would run.
+    stop_signal: the signal that asked this process to stop, or None.
+    save: whether this process was asked to save.
+
+  Returns:
+    The last step of the chunk, the signal to stop for, and whether to save.
+
+  Raises:
+    errors.UserError: if the processes have restored different steps.
   """
   if jax.process_count() == 1:
-    return end, stop, save
+    return end, stop_signal, save
   from jax.experimental import multihost_utils  # pylint: disable=g-import-not-at-top
 
-  votes = multihost_utils.process_allgather(np.array([end, stop, save]))
-  return int(votes[0, 0]), bool(votes[:, 1].any()), bool(votes[:, 2].any())
+  votes = multihost_utils.process_allgather(
+    np.array([step, end, stop_signal or 0, save])
+  )
+  steps = votes[:, 0].tolist()
+  if len(set(steps)) > 1:
+    raise errors.UserError(
+      f'processes 0 to {len(steps) - 1} have restored steps {steps}: '
+      'config.checkpoint_dir must be a folder that all of them see'
+    )
+  return (
+    int(votes[0, 1]),
+    int(votes[:, 2].max()) or None,
+    bool(votes[:, 3].any()),
+  )
 
 
 def _save_on_request(state: Any, display: progress.Progress) -> None:
@@ -394,13 +547,21 @@ def _save_on_request(state: Any, display: progress.Progress) -> None:
     display.say(f'saved step {state.global_step}')
 
 
-def _check_losses(logs: Mapping[str, np.ndarray], step: int) -> None:
-  for name, value in logs.items():
-    if name.endswith('loss') and not np.isfinite(value).all():
-      raise errors.TrainingError(
-        f'step {step}: {name} is {float(value)}; training stops and this state '
-        'is not saved'
-      )
+def _copy(train_state: TrainState) -> TrainState:
+  """One replica as arrays that no later step writes over."""
+  return jax.tree.map(np.array, unreplicate(train_state))
+
+
+def _losses(logs: Mapping[str, Any]) -> dict[str, Any]:
+  return {k: v for k, v in logs.items() if k.endswith('loss')}
+
+
+def _names_of_nonfinite(params: PyTree) -> list[str]:
+  return [
+    jax.tree_util.keystr(path, simple=True, separator='/')
+    for path, leaf in jax.tree_util.tree_leaves_with_path({'params': params})
+    if not np.isfinite(leaf).all()
+  ]
 
 
 def _finish(actions: Iterable[utils.PeriodicAction]) -> None:

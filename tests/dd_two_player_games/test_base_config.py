@@ -454,5 +454,5 @@ def test_value_where_fields_belong(settings, field):
   with pytest.raises(errors.UserError) as caught:
     base_config.resolve(with_settings(settings))
   assert str(caught.value).startswith(
-    f'config.experiment_kwargs.config.{field} must hold the fields '
+    f'config.experiment_kwargs.config.{field} must hold fields such as '
   )

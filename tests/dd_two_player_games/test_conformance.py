@@ -129,7 +129,7 @@ def _players(model, learning_rates, drift_coeffs, estimator):
   return optim.Players(
     grads_calculator=gan_grads_calculator.GANGradsCalculator(model, estimator),
     optimizers=gan.GANTuple(*(optax.sgd(rate) for rate in learning_rates)),
-    coeffs=lambda step: coeffs,
+    coeffs=lambda step, rate_scale: coeffs,
   )
 
 

@@ -37,13 +37,13 @@ from jaxline_harness import data
 from jaxline_harness import errors
 from jaxline_harness import run_directory
 from jaxline_harness import train_loop
+from tests.dd_two_player_games import small_experiments
 
 DEVICES = 4
-MLP = {'depth': 1, 'hidden_size': 8}
 TURNS = {'simultaneous_updates': False}
-SIMULTANEOUS = {'simultaneous_updates': True}
+SIMULTANEOUS = small_experiments.SIMULTANEOUS
 NO_TRANSFORM = {'discriminator': None, 'generator': None}
-CANCEL = {'grad_regularizes': base_config.cancel_interaction_terms()}
+CANCEL = small_experiments.CANCEL
 
 
 def runge_kutta(order, **after):
@@ -58,82 +58,13 @@ def runge_kutta(order, **after):
   }
 
 
-def resolve(settings):
-  config = base_config.get_base_config().unlock()
-  config.experiment_kwargs.config = settings
-  return base_config.resolve(config).experiment_kwargs.config
-
-
-def points_config(training=None, optimizer=None, **settings):
-  """Tiny MLP players of the mixture of Gaussians."""
-  optimizer = {'lr': 0.05} | (optimizer or {})
-  return resolve(
-    {
-      'dataset': 'mixture_of_gaussians',
-      'data_processor': 'PointProcessor',
-      'optimizers': {'discriminator': optimizer, 'generator': optimizer},
-      'nets': {
-        'discriminator': 'SimpleMLP',
-        'disc_kwargs': MLP,
-        'generator': 'SimpleMLP',
-        'gen_kwargs': MLP | {'out_dim': 2},
-      },
-      'training': {'batch_size': 16, 'num_latents': 4} | (training or {}),
-    }
-    | settings
-  )
-
-
-def images_config(**settings):
-  """A tiny DCGAN with spectral norm and batch norm, drift cancelled."""
-  optimizer = {'lr': 0.05}
-  return resolve(
-    {
-      'dataset': 'fashion_mnist_10k',
-      'optimizers': {'discriminator': optimizer, 'generator': optimizer},
-      'nets': {
-        'discriminator': 'DCGANDiscriminator',
-        'disc_kwargs': {'channels': [4, 4]},
-        'generator': 'DCGANGenerator',
-        'gen_kwargs': {'channels': [4, 4]},
-      },
-      'param_transformers': {
-        'discriminator': 'spectral_norm',
-        'generator': None,
-      },
-      'training': {'batch_size': 8, 'num_latents': 4} | SIMULTANEOUS | CANCEL,
-      'eval': {
-        'num_eval_splits': 2,
-        'num_inception_images': 40,
-        'batch_size': 6,
-      },
-    }
-    | settings
-  )
-
-
-def make(config, mode='train'):
-  return experiment.Experiment(mode, None, config)
-
-
-def train(an_experiment, last_step, chunk=None):
-  """Trains to `last_step` in chunks of this length; the last chunk's logs."""
-  an_experiment.ensure_train_state()
-  state = train_loop.unreplicate(an_experiment.train_state)
-  step, logs = int(state.global_step), None
-  while step < last_step:
-    step = min(last_step, step + (chunk or last_step))
-    logs = an_experiment._run_chunk(step)
-  return logs
-
-
 def trained_points(steps, training=None, optimizer=None, **settings):
   """(state, logs) after so many steps, without singular values: they cost."""
-  config = points_config(
+  config = small_experiments.points_config(
     training, optimizer, param_transformers=NO_TRANSFORM, **settings
   )
-  made = make(config)
-  logs = train(made, steps)
+  made = small_experiments.make(config)
+  logs = small_experiments.train(made, steps)
   return made.snapshot_state()['train_state'], logs
 
 
@@ -185,12 +116,93 @@ DRAWS = {
 }
 
 
+def _not_finite(training, change=None, **settings):
+  """The line with which a training of five steps ends."""
+  config = small_experiments.points_config(training, **settings)
+  config.unlock()
+  if change:
+    change(config)
+  with pytest.raises(errors.NonFiniteError) as error:
+    small_experiments.train(small_experiments.make(config), 5)
+  return str(error.value)
+
+
+@pytest.mark.parametrize(
+  ('training', 'kind', 'line'),
+  [
+    (
+      SIMULTANEOUS,
+      'explicit_non_dd_coeffs',
+      'step 1: not finite: other_norm term of gen, params/gen/',
+    ),
+    (
+      SIMULTANEOUS | {'estimator_fn': 'unbiased_estimate_fn_shared_draws'},
+      'explicit_non_dd_coeffs',
+      'step 1: not finite: other_norm term of gen, params/gen/',
+    ),
+    # What the second update meets is NaN already.
+    (
+      {'num_gen_updates': 2},
+      'explicit_non_dd_coeffs',
+      'step 1: not finite: other_norm term of gen, gen_loss (2), gradient of '
+      'gen_loss (2), other_norm term of gen (2), ',
+    ),
+    (
+      runge_kutta(2),
+      'rk_after_explicit_coeffs',
+      'step 1: not finite: other_norm term of gen (after), params/gen/',
+    ),
+  ],
+)
+def test_term_that_is_not_finite_is_named(training, kind, line):
+  def change(config):
+    terms = config.training.grad_regularizes[kind]
+    terms.gen.other_norm = float('inf')
+
+  assert _not_finite(training, change).startswith(line)
+
+
+def test_loss_that_is_not_finite_is_named():
+  def change(config):
+    config.optimizers.discriminator.lr = 1e30
+
+  line = _not_finite(SIMULTANEOUS, change)
+  assert line.startswith(
+    'step 2: not finite: disc_loss, gen_loss, gradient of gen_loss, params/'
+  )
+
+
+def test_back_off_makes_all_learning_rates_smaller():
+  """The drift's coefficients and a Runge-Kutta rule's inner steps, too."""
+  for training in (SIMULTANEOUS | CANCEL, runge_kutta(2)):
+    backing_off = training | {
+      'on_nonfinite': 'back_off',
+      'back_off_factor': 0.25,
+    }
+    made = small_experiments.make(
+      small_experiments.points_config(
+        backing_off, param_transformers=NO_TRANSFORM
+      )
+    )
+    assert made.max_back_offs == 3
+    made.ensure_train_state()
+    start = made.snapshot_state()['train_state']
+    made.restore_from_snapshot(
+      {'train_state': start._replace(back_offs=np.int32(2))}
+    )
+    small_experiments.train(made, 3)
+    end = made.snapshot_state()['train_state']
+    expected, _ = trained_points(3, training, {'lr': 0.05 / 16})
+    assert_close(end.params, expected.params)
+    assert differs(end.params, trained_points(3, training)[0].params)
+
+
 @pytest.mark.parametrize('name', RULES)
 def test_update_rule(name):
-  made = make(points_config(RULES[name]))
+  made = small_experiments.make(small_experiments.points_config(RULES[name]))
   made.ensure_train_state()
   before = made.snapshot_state()['train_state']
-  logs = train(made, 5)
+  logs = small_experiments.train(made, 5)
   after = made.snapshot_state()['train_state']
   assert int(after.global_step) == 5
   assert differs(before.params, after.params)
@@ -208,8 +220,9 @@ def test_update_rule(name):
 
 @pytest.mark.parametrize('name', RULES)
 def test_draws_of_a_step(name):
-  config = points_config(RULES[name])
-  _, rule = experiment.build_update_rule(config, experiment.build_gan(config))
+  config = small_experiments.points_config(RULES[name])
+  players = experiment.build_players(config, experiment.build_gan(config))
+  rule = experiment.build_update_rule(config, players)
   assert rule.num_draws == DRAWS[name]
 
 
@@ -299,12 +312,14 @@ def test_schedule_counts_a_players_updates():
     'scheduler': 'piecewise_constant_schedule',
     'scheduler_kwargs': {'boundaries_and_scales': {'4': 0.0}},
   }
-  made = make(
-    points_config({'num_disc_updates': 2, 'num_gen_updates': 2}, optimizer)
+  made = small_experiments.make(
+    small_experiments.points_config(
+      {'num_disc_updates': 2, 'num_gen_updates': 2}, optimizer
+    )
   )
   states = []
   for step in (1, 2, 5):
-    train(made, step)
+    small_experiments.train(made, step)
     states.append(made.snapshot_state()['train_state'].params)
   assert differs(states[0], states[1])
   assert_equal(states[1], states[2])
@@ -330,7 +345,7 @@ def terms(self_norm, other_dot_prod, other_norm):
 
 
 def unequal_rates(training, **settings):
-  config = points_config(training)
+  config = small_experiments.points_config(training)
   config.optimizers.discriminator.lr = 0.1
   config.optimizers.generator.lr = 0.3
   with config.unlocked():
@@ -437,18 +452,20 @@ def test_coefficients_follow_a_schedule():
 
 
 def restarted(config, stop, last_step, chunk):
-  first = make(config)
-  train(first, stop, chunk)
+  first = small_experiments.make(config)
+  small_experiments.train(first, stop, chunk)
   snapshot = first.snapshot_state()
-  second = make(config)
+  second = small_experiments.make(config)
   second.restore_from_snapshot(snapshot)
-  return second, train(second, last_step, chunk)
+  return second, small_experiments.train(second, last_step, chunk)
 
 
 CONFIGS = {
-  'dcgan_cancelled': images_config,
-  'mlp_runge_kutta_4': lambda: points_config(RULES['runge_kutta_4']),
-  'mlp_in_turns_adam': lambda: points_config(
+  'dcgan_cancelled': small_experiments.images_config,
+  'mlp_runge_kutta_4': lambda: small_experiments.points_config(
+    RULES['runge_kutta_4']
+  ),
+  'mlp_in_turns_adam': lambda: small_experiments.points_config(
     RULES['several_updates'], {'name': 'adam', 'lr': 1e-3}
   ),
 }
@@ -464,13 +481,13 @@ CONFIGS = {
 )
 def test_chunks_and_restarts_change_no_bit(name):
   config = CONFIGS[name]()
-  single = make(config)
-  logs = train(single, 100, chunk=1)
+  single = small_experiments.make(config)
+  logs = small_experiments.train(single, 100, chunk=1)
   expected = single.snapshot_state()
   assert int(expected['train_state'].global_step) == 100
   for chunk in (7, 100):
-    other = make(config)
-    assert_equal(train(other, 100, chunk), logs)
+    other = small_experiments.make(config)
+    assert_equal(small_experiments.train(other, 100, chunk), logs)
     assert_equal(other.snapshot_state(), expected)
   other, other_logs = restarted(config, 37, 100, 25)
   assert_equal(other_logs, logs)
@@ -493,40 +510,35 @@ def test_seed_decides_everything():
 @pytest.fixture(scope='module')
 def images_experiment():
   """The DCGAN after a few steps."""
-  made = make(images_config())
-  train(made, 3)
+  made = small_experiments.make(small_experiments.images_config())
+  small_experiments.train(made, 3)
   return made
-
-
-def assert_devices_agree(state):
-  for leaf in jax.tree.leaves(state):
-    copies = np.asarray(leaf)
-    assert len(copies) == DEVICES
-    for copy in copies[1:]:
-      np.testing.assert_array_equal(copy, copies[0])
 
 
 def test_devices_keep_equal_states(images_experiment):
   """Also batch norm's statistics, and spectral norm's vectors."""
   state = images_experiment.train_state
-  assert_devices_agree(state)
+  small_experiments.assert_devices_agree(state)
   assert any('batch_norm' in module for module in state.state.players.gen)
   assert state.state.param_transforms.disc
 
 
 def test_devices_keep_equal_params_when_their_regularisers_differ():
   training = SIMULTANEOUS | CANCEL | {'estimator_fn': 'biased_estimate_grad_fn'}
-  made = make(points_config(training))
-  train(made, 3)
-  assert_devices_agree(made.train_state)
+  made = small_experiments.make(small_experiments.points_config(training))
+  small_experiments.train(made, 3)
+  small_experiments.assert_devices_agree(made.train_state)
 
 
 @pytest.mark.parametrize(
   ('config', 'step', 'k'),
-  [(points_config(SIMULTANEOUS), 5, 1), (images_config(), 1700, 0)],
+  [
+    (small_experiments.points_config(SIMULTANEOUS), 5, 1),
+    (small_experiments.images_config(), 1700, 0),
+  ],
 )
 def test_devices_share_the_batch_of_one(config, step, k):
-  made = make(config)
+  made = small_experiments.make(config)
   arrays = made.device_data()
   replicated = train_loop.replicate(arrays)
   batches, keys = jax.pmap(
@@ -555,7 +567,7 @@ def test_devices_share_the_batch_of_one(config, step, k):
 
 
 def test_draws_of_a_step_are_different_ones():
-  made = make(points_config(SIMULTANEOUS))
+  made = small_experiments.make(small_experiments.points_config(SIMULTANEOUS))
   replicated = train_loop.replicate(made.device_data())
   draw = jax.pmap(
     lambda a, step, k: made._draw(a, step, k),
@@ -577,12 +589,12 @@ def test_draws_of_a_step_are_different_ones():
 
 def error_of(config):
   with pytest.raises(errors.UserError) as caught:
-    make(config)
+    small_experiments.make(config)
   return str(caught.value)
 
 
 def test_batch_that_devices_cannot_share():
-  message = error_of(points_config({'batch_size': 18}))
+  message = error_of(small_experiments.points_config({'batch_size': 18}))
   assert message == (
     'config.experiment_kwargs.config.training.batch_size=18 is not divisible '
     'by the number of devices, 4'
@@ -593,7 +605,9 @@ def test_batch_larger_than_the_data(tmp_path):
   path = tmp_path / 'few.npz'
   np.savez(path, images=np.zeros((8, 28, 28), np.uint8))
   message = error_of(
-    images_config(dataset=str(path), training={'batch_size': 12})
+    small_experiments.images_config(
+      dataset=str(path), training={'batch_size': 12}
+    )
   )
   assert 'batch_size=12 is more than the 8 examples of few.npz' in message
 
@@ -607,15 +621,19 @@ def test_batch_larger_than_the_data(tmp_path):
 )
 def test_unbiased_estimates_need_two_examples_a_device(estimator):
   few = {'batch_size': DEVICES, 'estimator_fn': estimator}
-  message = error_of(points_config(few | CANCEL))
+  message = error_of(small_experiments.points_config(few | CANCEL))
   assert 'batch_size=4 leaves 1 example a device' in message
-  make(points_config(few))  # Nothing to estimate.
+  small_experiments.make(
+    small_experiments.points_config(few)
+  )  # Nothing to estimate.
   biased = {'estimator_fn': 'biased_estimate_grad_fn'}
-  make(points_config(few | CANCEL | biased))
+  small_experiments.make(small_experiments.points_config(few | CANCEL | biased))
 
 
 def test_processor_of_other_data():
-  message = error_of(points_config(data_processor='ImageProcessor'))
+  message = error_of(
+    small_experiments.points_config(data_processor='ImageProcessor')
+  )
   assert message.endswith(
     'does not suit mixture_of_gaussians; set PointProcessor'
   )
@@ -631,7 +649,7 @@ def test_processor_of_other_data():
   ],
 )
 def test_networks_of_other_data(nets, reason):
-  config = images_config()
+  config = small_experiments.images_config()
   with config.unlocked():
     for name, value in nets.items():
       config.nets[name] = (
@@ -650,8 +668,10 @@ def test_networks_of_other_data(nets, reason):
 def test_picture_of_few_images_beside_samples(tmp_path):
   path = tmp_path / 'few.npz'
   np.savez(path, images=np.full((9, 28, 28), 255, np.uint8))
-  made = make(
-    images_config(dataset=str(path), eval={'run_image_metrics': False})
+  made = small_experiments.make(
+    small_experiments.images_config(
+      dataset=str(path), eval={'run_image_metrics': False}
+    )
   )
   made.ensure_train_state()
   writer = run_directory.Writer(str(tmp_path), 'eval')
@@ -662,7 +682,9 @@ def test_picture_of_few_images_beside_samples(tmp_path):
 
 
 def test_data_set_that_does_not_exist():
-  message = error_of(points_config(dataset='mixture_of_gausians'))
+  message = error_of(
+    small_experiments.points_config(dataset='mixture_of_gausians')
+  )
   assert 'mixture_of_gaussians' in message
 
 
@@ -670,7 +692,7 @@ def test_custom_images_train(tmp_path):
   path = tmp_path / 'mine.npz'
   images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
   np.savez(path, images=images)
-  config = images_config(
+  config = small_experiments.images_config(
     dataset='mine.npz',
     data_dir=str(tmp_path),
     nets={
@@ -680,16 +702,16 @@ def test_custom_images_train(tmp_path):
       'gen_kwargs': {'channels': [4], 'output_size': 8},
     },
   )
-  made = make(config)
+  made = small_experiments.make(config)
   made.ensure_train_state()
   before = made.snapshot_state()['train_state'].params.disc
-  logs = train(made, 1)
+  logs = small_experiments.train(made, 1)
   assert np.isfinite(logs['disc_loss'])
   assert differs(before, made.snapshot_state()['train_state'].params.disc)
 
 
 def test_transform_and_penalty_are_optional():
-  config = points_config(
+  config = small_experiments.points_config(
     SIMULTANEOUS,
     param_transformers=NO_TRANSFORM,
     penalties={
@@ -697,12 +719,12 @@ def test_transform_and_penalty_are_optional():
       'generator': None,
     },
   )
-  made = make(config)
-  logs = train(made, 1)
+  made = small_experiments.make(config)
+  logs = small_experiments.train(made, 1)
   assert logs.keys() == {'disc_loss', 'gen_loss'}
-  plain = make(points_config(SIMULTANEOUS))
+  plain = small_experiments.make(small_experiments.points_config(SIMULTANEOUS))
   # The penalty of a nearly flat discriminator is about its coefficient.
-  assert logs['disc_loss'] > train(plain, 1)['disc_loss'] + 1
+  assert logs['disc_loss'] > small_experiments.train(plain, 1)['disc_loss'] + 1
 
 
 # Evaluation.
@@ -728,7 +750,7 @@ def set_generator(made, weight, bias):
   [((0.5, -1.5), 1.0, 1.0), ((0.5, -1.43), 0.0, 0.0)],
 )
 def test_evaluation_of_the_mixture(tmp_path, bias, share, modes):
-  made = make(points_config(), 'eval')
+  made = small_experiments.make(small_experiments.points_config(), 'eval')
   set_generator(made, 0.0, bias)
   writer = run_directory.Writer(str(tmp_path), 'eval')
   metrics = made.evaluate(
@@ -744,14 +766,16 @@ def test_evaluation_of_the_mixture(tmp_path, bias, share, modes):
 
 
 def test_metrics_can_be_left_out(tmp_path):
-  made = make(points_config(eval={'run_image_metrics': False}), 'eval')
+  made = small_experiments.make(
+    small_experiments.points_config(eval={'run_image_metrics': False}), 'eval'
+  )
   made.ensure_train_state()
   assert made.evaluate(global_step=0, rng=None, writer=None) == {}
   assert list(tmp_path.iterdir()) == []
 
 
 def test_evaluation_of_images(tmp_path, images_experiment):
-  made = make(images_config(), 'eval')
+  made = small_experiments.make(small_experiments.images_config(), 'eval')
   made.restore_from_snapshot(images_experiment.snapshot_state())
   writer = run_directory.Writer(str(tmp_path), 'eval')
   metrics = made.evaluate(
@@ -798,13 +822,13 @@ def test_samples_are_of_the_same_latents_at_each_step(
 
 
 def test_more_images_than_there_are_is_warned_about(caplog):
-  made = make(images_config(), 'eval')
-  config = images_config(
+  made = small_experiments.make(small_experiments.images_config(), 'eval')
+  config = small_experiments.images_config(
     eval={'num_eval_splits': 6, 'num_inception_images': 2000}
   )
   made._make_image_metrics()
   assert not caplog.messages
-  make(config, 'eval')._make_image_metrics()
+  small_experiments.make(config, 'eval')._make_image_metrics()
   assert any('real images repeat' in line for line in caplog.messages)
 
 
@@ -821,13 +845,13 @@ def test_more_images_than_there_are_is_warned_about(caplog):
 def test_classifier(monkeypatch, dataset, chosen, expected):
   made = []
   module = experiment.tfgan_inception_utils
+  settings = {'classifier': chosen}
   if expected == 'InceptionClassifier':
+    settings['inception_path'] = '/a/b'
     monkeypatch.setattr(
       module, 'InceptionClassifier', lambda path: made.append(path) or 'it'
     )
-  config = images_config(
-    dataset=dataset, eval={'classifier': chosen, 'inception_path': '/a/b'}
-  )
+  config = small_experiments.images_config(dataset=dataset, eval=settings)
   classifier = experiment.make_classifier(config)
   if expected == 'InceptionClassifier':
     assert classifier == 'it'

@@ -180,7 +180,8 @@ STATE = gan.GANState(
 PARAMS = gan.GANTuple(disc=1.0, gen=2.0)
 
 
-def _coeffs(step):
+def _coeffs(step, rate_scale=1.0):
+  step *= rate_scale
   return gan.GANTuple(Terms(step, 0.0, 0.0), Terms(0.0, step, 0.0))
 
 
@@ -510,3 +511,33 @@ def test_named_regularizers():
   np.testing.assert_allclose(
     coeffs_of(base_config.sga(3.0)), ([0, 0, 3], [0, 0, 3])
   )
+
+
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
+def test_gradient_that_is_not_finite_is_not_hidden(bad):
+  optimizers = gan.GANTuple(
+    optim.make_optimizer('sgd', 0.1, clip=0.5)[0], optax.lion(0.1)
+  )
+  players = optim.Players(None, optimizers, _coeffs)
+  params = gan.GANTuple(*(np.ones(3, np.float32) for _ in range(2)))
+  start = optim.TrainState(params, players.initial_opt_state(params), None, 7)
+  grads = np.array([1.0, bad, 2.0], np.float32)
+  apply = jax.jit(players.apply, static_argnums=0)
+  for player in params._fields:
+    moved = getattr(apply(player, start, grads).params, player)
+    np.testing.assert_array_equal(np.isnan(moved), [False, True, False])
+
+
+def test_rate_scale_is_a_factor_of_learning_rates():
+  def trained(rates, scale):
+    players, calls = _players(rates)
+    players = players._replace(rate_scale=lambda train_state: scale)
+    rule = optim.runge_kutta(players, 2, lambda step: rates[0], NO_COEFFS)
+    return rule.step(_start(players), _draw)[0].params, calls
+
+  params, calls = trained((0.1, 0.01), 0.5)
+  expected, expected_calls = trained((0.05, 0.005), 1.0)
+  np.testing.assert_allclose(params, expected)
+  # The inner stages, too.
+  np.testing.assert_allclose(calls[2][1], expected_calls[2][1])
+  assert calls[2][-1] == _coeffs(7, 0.5)

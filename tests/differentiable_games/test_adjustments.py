@@ -19,6 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dd_two_player_games import drift_utils
+from dd_two_player_games import gan
 from differentiable_games import adjustments
 from differentiable_games import game
 from differentiable_games import toy_games
@@ -112,6 +114,62 @@ def test_common_time_drift_errors(num_updates, order, message):
     adjustments.common_time_drift([0.1, 0.2], num_updates, order)
 
 
+@pytest.mark.parametrize('order', [None, (0, 1), (1, 0)])
+@pytest.mark.parametrize('num_updates', [(1, 1), (2, 3)])
+def test_own_time_drift_of_two_players_is_the_gans(order, num_updates):
+  if order is None:
+    num_updates = (1, 1)
+  player_order = drift_utils.PlayerOrder.disc_first
+  if order == (1, 0):
+    player_order = drift_utils.PlayerOrder.gen_first
+  disc, gen = drift_utils.get_dd_coeffs(
+    player_order,
+    order is None,
+    gan.GANTuple(0.1, 0.4),
+    gan.GANTuple(*num_updates),
+  )
+  np.testing.assert_allclose(
+    adjustments.own_time_drift([0.1, 0.4], num_updates, order),
+    [
+      [disc.self_norm, disc.other_dot_prod],
+      [gen.other_dot_prod, gen.self_norm],
+    ],
+  )
+
+
+def test_lola_is_the_gradient_after_the_opponents_steps():
+  """To first order in their rates, and with stops as in the source."""
+  sines, params, _, _ = _three_players()
+  rates = (0.3, 0.5, 0.7)
+
+  def shaped_loss(own, i, stop):
+    moved = game.replace_player(params, i, own)
+    total = sines.losses[i](moved)
+    for j in range(3):
+      if j != i:
+        step = game.player_gradient(sines.losses[j], moved, j)
+        slope = stop(game.player_gradient(sines.losses[i], moved, j))
+        total -= rates[j] * step['w'] @ slope['w']
+    return total
+
+  for anticipate, stop in (
+    (True, lambda tree: tree),
+    (False, jax.lax.stop_gradient),
+  ):
+    expected = [jax.grad(shaped_loss)(params[i], i, stop) for i in range(3)]
+    adjusted = adjustments.lola(sines.losses, params, rates, anticipate)
+    np.testing.assert_allclose(_flat(adjusted), _flat(expected), atol=TOLERANCE)
+
+
+def test_lola_and_consensus_agree_in_a_bilinear_game():
+  """There the shaping term is the pull: J_ji = -J_ijᵀ, and ∇_j L_i = -ξ_j."""
+  losses = toy_games.bilinear(np.random.default_rng(1).normal(size=(2, 3)))
+  params = (np.array([1.0, -2.0]), np.array([0.3, 1.5, 0.1]))
+  lola = adjustments.lola(losses, params, (0.2, 0.2))
+  consensus = adjustments.consensus(losses, params, 0.2)
+  np.testing.assert_allclose(_flat(lola), _flat(consensus), atol=TOLERANCE)
+
+
 def test_consensus_descends_the_norm_of_the_gradient():
   sines, params, gradient, _ = _three_players()
 
@@ -131,9 +189,9 @@ def test_consensus_descends_the_norm_of_the_gradient():
 
 
 def test_sga_leaves_a_potential_game_alone():
-  sines = sine_game.make((2, 3), seed=5)
-  potential = (sines.losses[0], sines.losses[0])
-  params = (np.array([0.3, -1.0]), np.array([0.5, 2.0, -0.2]))
+  sines = sine_game.make((2, 1, 2), seed=5)
+  potential = (sines.losses[0],) * 3
+  params = (np.array([0.3, -1.0]), np.array([0.5]), np.array([2.0, -0.2]))
   adjusted = adjustments.symplectic_gradient(potential, params, 10.0)
   gradient = jax.grad(sines.losses[0])(params)
   np.testing.assert_allclose(_flat(adjusted), _flat(gradient), atol=TOLERANCE)
@@ -188,6 +246,17 @@ def test_sga_alignment(attraction, size, sign):
   )
   np.testing.assert_allclose(
     _flat(adjusted), xi + sign * 0.3 * a_t_xi, atol=TOLERANCE
+  )
+
+
+@pytest.mark.parametrize(('attraction', 'sign'), [(0.5, 1), (-0.5, -1)])
+def test_aligned_consensus_is_pushed_off_unstable_points(attraction, sign):
+  losses, z, xi, _, _ = _align_case(attraction, 1.0)
+  params = (z[:2], z[2:])
+  plain = adjustments.consensus(losses, params, 0.3)
+  aligned = adjustments.consensus(losses, params, 0.3, align=True)
+  np.testing.assert_allclose(
+    _flat(aligned) - xi, sign * (_flat(plain) - xi), atol=TOLERANCE
   )
 
 

@@ -20,6 +20,7 @@ the error is a few per cent of it, which is the tolerance.
 
 import functools
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -246,6 +247,20 @@ def test_published_coefficients_hold_at_each_players_own_time(order):
     np.testing.assert_allclose(_slope(SMALL, errors), 3, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize('order', [None, (2, 0, 1)])
+def test_own_time_drift_of_three_players(order):
+  lrs = (1.0, 0.4, 0.7)
+  drift = np.array(adjustments.own_time_drift(lrs, None, order))
+  ones, none = np.ones((len(SMALL), 3)), ZERO((len(SMALL), 3, 3))
+  steps = _step('THREE', order, (1, 1, 1))(
+    _scale(SMALL, lrs), _scale(SMALL, -drift)
+  )
+  for player, lr in enumerate(lrs):
+    end = _flow('THREE')(ones, none, lr * SMALL)
+    errors = _norms((steps - end)[:, THREE.own(player)])
+    np.testing.assert_allclose(_slope(SMALL, errors), 3, atol=TOLERANCE)
+
+
 @pytest.mark.parametrize(('stages', 'order'), [(1, 2), (2, 3), (4, 5)])
 def test_runge_kutta(stages, order):
   tableau = updates.RUNGE_KUTTA[stages]
@@ -263,6 +278,58 @@ def test_runge_kutta(stages, order):
   end = _flow('TWO')(np.ones((len(hs), 2)), ZERO((len(hs), 2, 2)), hs)
   slope = _slope(hs, _norms(step(hs) - end))
   np.testing.assert_allclose(slope, order, atol=0.3)
+
+
+@pytest.mark.parametrize(
+  'solver', [diffrax.Midpoint, diffrax.Bosh3, diffrax.Tsit5]
+)
+def test_tableaus_of_diffrax(solver):
+  """Also those whose stages use several of the ones before."""
+  tableau = updates.Tableau(solver.tableau.b_sol, solver.tableau.a_lower)
+  field = lambda p: game.simultaneous_gradient(TWO.losses, p)
+  h = 0.7
+  step = updates.runge_kutta_step(field, _start(TWO), h, tableau)
+  solution = diffrax.diffeqsolve(
+    diffrax.ODETerm(lambda t, y, _: jax.tree.map(jnp.negative, field(y))),
+    solver(),
+    t0=0.0,
+    t1=h,
+    dt0=h,
+    y0=_start(TWO),
+  )
+  for own, expected in zip(step, solution.ys, strict=True):
+    np.testing.assert_allclose(own, expected[0], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+  ('num_updates', 'order'), [(None, None), ((3, 2), (1, 0))]
+)
+def test_flows_of_descent_are_counted_in_steps(num_updates, order):
+  lrs = (0.2, 0.5)
+  start = _start(TWO)
+  z = np.concatenate(start)
+  xi, j = TWO.gradient(z), TWO.jacobian(z)
+  plain = flows.flow_of_descent(TWO.losses, lrs, num_updates)(start)
+  modified = flows.modified_flow_of_descent(
+    TWO.losses, lrs, num_updates, order
+  )(start)
+  drift = adjustments.common_time_drift(lrs, num_updates, order)
+  for i in range(2):
+    own = TWO.own(i)
+    total = lrs[i] * (num_updates[i] if num_updates else 1)
+    term = sum(
+      drift[i][k] * j[own, TWO.own(k)] @ xi[TWO.own(k)] for k in range(2)
+    )
+    np.testing.assert_allclose(plain[i], total * xi[own], atol=1e-9)
+    np.testing.assert_allclose(modified[i], total * (xi[own] + term), atol=1e-9)
+
+
+def test_trajectory_passes_through_the_points_of_integrate():
+  times = jnp.array([0.0, 0.3, 1.1])
+  field = flows.flow_of_descent(TWO.losses, (1.0, 1.0))
+  points = flows.trajectory(field, _start(TWO), times)
+  expected = _flow('TWO')(np.ones((3, 2)), ZERO((3, 2, 2)), times)
+  np.testing.assert_allclose(np.hstack(points), expected, atol=1e-9)
 
 
 def test_runge_kutta_stages_and_aux():

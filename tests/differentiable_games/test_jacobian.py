@@ -139,6 +139,57 @@ def test_gradient_and_product_of_any_loss_and_blocks():
     )
 
 
+def test_linearized_row():
+  sines, params, direction = _case('three_players')
+  z, v = _flat(params), _flat(direction)
+  for row, columns in ((0, (2, 1)), (1, (1,)), (2, (0, 1, 2))):
+    product = jacobian.linearized_row(sines.losses, params, row, columns)(
+      *(direction[j] for j in columns)
+    )
+    expected = sum(
+      sines.jacobian(z)[sines.own(row), sines.own(j)] @ v[sines.own(j)]
+      for j in columns
+    )
+    np.testing.assert_allclose(_flat(product), expected, atol=TOLERANCE)
+
+
+def test_mean_over_devices():
+  """Gradients and products of devices' losses are those of the mean loss."""
+  num_devices = 4
+  games = [sine_game.make((2, 3), seed=seed) for seed in range(num_devices)]
+  params = (np.array([0.3, -1.0]), np.array([0.5, 2.0, -0.2]))
+  arrays = [
+    np.stack([getattr(sines, name) for sines in games])
+    for name in ('amplitudes', 'frequencies', 'phases')
+  ]
+
+  def everything(losses, params):
+    gradient = game.simultaneous_gradient(losses, params)
+    unrolled_twice = jax.grad(
+      lambda p: losses[1](jax.tree.map(lambda a, g: a - 0.1 * g, p, gradient))
+    )(params)
+    return (
+      gradient,
+      jacobian.jacobian_product(losses, params, gradient),
+      jacobian.transposed_jacobian_product(losses, params, gradient),
+      unrolled_twice,
+    )
+
+  def on_device(amplitudes, frequencies, phases):
+    own = sine_game.SineGame(amplitudes, frequencies, phases, (2, 3))
+    losses = [game.mean_over_devices(loss, 'i') for loss in own.losses]
+    return everything(losses, params)
+
+  def mean_of(i):
+    return lambda p: sum(sines.losses[i](p) for sines in games) / num_devices
+
+  expected = everything([mean_of(0), mean_of(1)], params)
+  found = jax.pmap(on_device, axis_name='i')(*arrays)
+  for device in range(num_devices):
+    own = jax.tree.map(lambda leaf, k=device: leaf[k], found)
+    np.testing.assert_allclose(_flat(own), _flat(expected), atol=TOLERANCE)
+
+
 def test_no_direction_is_an_error():
   sines, params, _ = _case('named_tuple')
   with pytest.raises(ValueError, match='no block'):

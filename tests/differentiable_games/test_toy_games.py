@@ -18,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from differentiable_games import diagnostics
 from differentiable_games import game
+from differentiable_games import jacobian
 from differentiable_games import toy_games
 
 
@@ -38,6 +40,94 @@ def test_dirac_gan(saturating, params):
   np.testing.assert_allclose(
     losses[0](params), np.log1p(np.exp(phi * theta)) + np.log(2), rtol=1e-5
   )
+
+
+# Each divergence's f: the integral of q f(p / q) over a finite set.
+GENERATORS = {
+  'kl': lambda u: u * np.log(u),
+  'reverse_kl': lambda u: -np.log(u),
+  'pearson_chi2': lambda u: (u - 1) ** 2,
+  'squared_hellinger': lambda u: (np.sqrt(u) - 1) ** 2,
+  'jensen_shannon': lambda u: u * np.log(u) - (u + 1) * np.log((u + 1) / 2),
+}
+
+
+@pytest.mark.parametrize('name', toy_games.F_DIVERGENCES)
+def test_variational_forms_reach_their_divergences(name):
+  """The best t makes E_p t - E_q f*(t) the divergence, any other less."""
+  p, q = np.array([0.2, 0.5, 0.3]), np.array([0.4, 0.25, 0.35])
+  activation, conjugate = toy_games.F_DIVERGENCES[name]
+  v = np.linspace(-4, 4, 80001)
+  with jax.enable_x64(True):
+    t = np.asarray(activation(jnp.asarray(v)))
+    values = np.outer(p, t) - np.outer(q, conjugate(jnp.asarray(t)))
+  bound = np.nanmax(values, axis=1).sum()
+  divergence = np.sum(q * GENERATORS[name](p / q))
+  np.testing.assert_allclose(bound, divergence, atol=1e-7)
+
+
+@pytest.mark.parametrize('name', toy_games.F_DIVERGENCES)
+def test_dirac_f_gan(name):
+  activation, conjugate = toy_games.F_DIVERGENCES[name]
+  disc_loss, gen_loss = toy_games.dirac_f_gan(name)
+  params = (0.3, -0.8)
+  expected = conjugate(activation(-0.24)) - activation(jnp.zeros(()))
+  np.testing.assert_allclose(disc_loss(params), expected, rtol=1e-6)
+  assert gen_loss(params) == -disc_loss(params)
+
+
+def test_dirac_wgan():
+  gradient = game.simultaneous_gradient(toy_games.dirac_wgan(), (0.3, -0.8))
+  np.testing.assert_allclose(gradient, (-0.8, -0.3), rtol=1e-6)
+
+
+def test_spiral_is_the_linear_game():
+  losses = toy_games.spiral((0.2, 0.3), rotation=1.5)
+  x, y = gradient = game.simultaneous_gradient(
+    losses, (jnp.array([2.0]), jnp.array([4.0]))
+  )
+  # x' = -0.2 x + 1.5 y, y' = -1.5 x - 0.3 y.
+  np.testing.assert_allclose(-x, [-0.4 + 6.0], rtol=1e-6)
+  np.testing.assert_allclose(-y, [-3.0 - 1.2], rtol=1e-6)
+  wide = toy_games.spiral((0.2, 0.3), rotation=1.5, size=2)
+  both = game.simultaneous_gradient(wide, (jnp.full(2, 2.0), jnp.full(2, 4.0)))
+  np.testing.assert_allclose(both, np.repeat(gradient, 2, axis=1), rtol=1e-6)
+
+
+def test_hamiltonian_is_antisymmetric():
+  matrix = np.arange(16.0).reshape(4, 4)
+  losses = toy_games.hamiltonian(matrix, (1, 2, 1))
+  params = (jnp.ones(1), jnp.ones(2), jnp.ones(1))
+  expected = np.array([[0, 1, 2, 3], [0, 0, 0, 7], [0, 0, 0, 11], [0] * 4])
+  np.testing.assert_allclose(
+    jacobian.dense_jacobian(losses, params), expected - expected.T, rtol=1e-6
+  )
+
+
+def test_potential_games_are_gradients():
+  function = lambda params: params[0] ** 2 * params[1] + params[2]
+  params = (1.0, 2.0, 3.0)
+  np.testing.assert_allclose(
+    game.simultaneous_gradient(toy_games.potential(function, 3), params),
+    jax.grad(function)(params),
+  )
+
+
+@pytest.mark.parametrize(
+  ('name', 'minmax', 'drawn'),
+  [
+    ('unstable_minmax', True, False),
+    ('stable_other', False, True),
+    ('nonconvex', True, False),
+  ],
+)
+def test_ridge_games(name, minmax, drawn):
+  """What their docstring says of the origin."""
+  losses = toy_games.ridge_games()[name]
+  origin = (jnp.zeros(()), jnp.zeros(()))
+  assert diagnostics.is_local_minmax(losses, origin) == minmax
+  spectrum = diagnostics.spectrum(losses, origin)
+  assert (spectrum.real.min() > 0) == drawn
 
 
 def test_bilinear_is_zero_sum():

@@ -15,6 +15,7 @@
 
 import json
 import os
+import time
 
 from ml_collections import config_dict
 import numpy as np
@@ -107,7 +108,7 @@ def test_unfinished_checkpoint_is_no_checkpoint(config):
   checkpointer, _ = make(config, 1)
   checkpointer.save('latest')
   folder = os.path.join(config.checkpoint_dir, 'checkpoints', 'latest')
-  os.makedirs(os.path.join(folder, '5.orbax-checkpoint-tmp', 'state'))
+  os.makedirs(os.path.join(folder, '5.tmp', 'state'))
   os.makedirs(os.path.join(folder, '6'))
   assert make(config)[0].step_to_restore() == 1
 
@@ -191,11 +192,13 @@ def test_best_is_by_value_and_not_by_step(config, higher):
   assert restored_best(config) == (3, sign * 2.0)
   folder = os.path.join(config.checkpoint_dir, 'checkpoints', 'best')
   assert checkpointing.steps_in(folder) == [3, 5]
-  with open(os.path.join(folder, '3', 'metrics', 'metrics')) as f:
-    assert json.load(f) == {
-      'best_eval_metric_value': sign * 2.0,
-      'best_model_eval_metric': 'score',
-    }
+  with open(os.path.join(folder, '3', 'metrics.json')) as f:
+    metrics = json.load(f)
+  assert abs(time.time() - metrics.pop('save_time')) < 60
+  assert metrics == {
+    'best_eval_metric_value': sign * 2.0,
+    'best_model_eval_metric': 'score',
+  }
 
 
 def test_best_of_another_metric_does_not_count(config):

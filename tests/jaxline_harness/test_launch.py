@@ -21,10 +21,13 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 from ml_collections import config_dict
+import numpy as np
 import pytest
 
+from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
 from jaxline_harness import errors
 from jaxline_harness import launch
@@ -82,7 +85,7 @@ def state_bytes(run_dir):
   experiment = toy_experiment.Experiment(
     'train', config=toy_experiment.get_config().experiment_kwargs.config
   )
-  state = checkpointing._read(path, experiment.abstract_train_state())
+  state = checkpoint_files.read(path, experiment.abstract_train_state())
   return {
     'w': state.params['w'].tobytes(),
     'momentum': state.momentum['w'].tobytes(),
@@ -252,11 +255,70 @@ def test_loss_that_is_not_finite(toy):
   assert status == 1
   assert 'Traceback' not in err
   last = err.strip().splitlines()[-1]
-  assert last.startswith('error: step 15: toy_loss is nan')
+  assert last.startswith('error: step 15: not finite: toy_loss (nan); ')
   assert last.endswith('checkpoints/latest/10')
   assert checkpointing.steps_in('runs/toy/checkpoints/latest') == [10]
   steps = [row['step'] for row in rows('runs/toy/train/metrics.csv')]
   assert steps == ['5', '10']
+  # The states around the step can be looked at, and the step made again.
+  assert '/checkpoints/nonfinite for inspection' in last
+  folder = 'runs/toy/checkpoints/nonfinite'
+  assert checkpointing.steps_in(folder) == [14, 15]
+  again = (
+    f'--config.restore_path={folder}/14',
+    '--config.checkpoint_dir=again',
+  )
+  status, _, err = toy(CONFIG, *again, f'{TOY}nan_loss_at=15')
+  assert 'error: step 15: not finite: toy_loss (nan); ' in err
+  assert status == 1
+
+
+def test_back_off_goes_on_from_the_checkpoint(toy, caplog):
+  arguments = (CONFIG, f'{TOY}nan_state_at=15', f'{TOY}max_back_offs=2')
+  status, out, _ = toy(*arguments, f'{TOY}cured_by=2')
+  assert status == 0
+  assert 'Trained to step 20.' in out
+  warnings = [line for line in caplog.messages if 'goes back' in line]
+  assert len(warnings) == 2
+  assert all('step 15: not finite: momentum' in line for line in warnings)
+  assert 'goes back to step 10 with a smaller learning rate' in warnings[0]
+  table = rows('runs/toy/train/metrics.csv')
+  assert [row['step'] for row in table] == ['5', '10', '15', '20']
+  # The same as a run that begins with the checkpoint and the smaller rate.
+  config = toy_experiment.get_config().experiment_kwargs.config
+  experiment = toy_experiment.Experiment('train', config=config)
+  state = types.SimpleNamespace(global_step=0)
+  for last_step, back_offs in ((10, 0), (20, 2)):
+    experiment.ensure_train_state()
+    start = experiment.snapshot_state()['train_state']
+    experiment.restore_from_snapshot(
+      {'train_state': start._replace(back_offs=np.int32(back_offs))}
+    )
+    experiment.train_loop(
+      config_dict.ConfigDict({'training_steps': last_step}), state, []
+    )
+  end = experiment.snapshot_state()['train_state']
+  assert state_bytes('runs/toy')['w'] == end.params['w'].tobytes()
+
+
+def test_back_offs_come_to_an_end(toy, caplog):
+  arguments = (CONFIG, f'{TOY}nan_state_at=15', f'{TOY}max_back_offs=2')
+  status, _, err = toy(*arguments)
+  assert status == 1
+  assert sum('goes back' in line for line in caplog.messages) == 2
+  last = err.strip().splitlines()[-1]
+  assert last.startswith('error: step 15: not finite: momentum, params/w; ')
+
+
+def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
+  status, _, _ = toy(
+    CONFIG,
+    f'{TOY}nan_state_at=5',
+    f'{TOY}max_back_offs=1',
+    f'{TOY}cured_by=1',
+  )
+  assert status == 0
+  assert 'goes back to step 0 with' in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -285,9 +347,37 @@ def test_loss_that_is_not_finite(toy):
       'did you mean config.experiment_kwargs.config.size?',
     ),
     ([CONFIG, f'{TOY}lr=abc'], "could not convert string to float: 'abc'"),
-    ([CONFIG, '--config.interval_type=step'], "must be 'steps' or 'secs'"),
-    ([CONFIG, '--config.training_steps=-1'], 'must be at least 0'),
-    ([CONFIG, '--config.log_tensors_interval=0'], 'must be positive'),
+    (
+      [CONFIG, '--config.interval_type=step'],
+      "config.interval_type: there is no 'step'; did you mean steps?",
+    ),
+    (
+      [CONFIG, '--config.training_steps=-1'],
+      'config.training_steps must be a whole number from 0 to 2147483647, '
+      'not -1',
+    ),
+    (
+      [CONFIG, '--config.log_tensors_interval=0'],
+      'config.log_tensors_interval must be a finite number above 0 up to '
+      '2147483647, or None, not 0',
+    ),
+    (
+      [CONFIG, '--config.save_checkpoint_interval=0.5'],
+      'save_checkpoint_interval=0.5: invalid literal for int() with base 10',
+    ),
+    (
+      [CONFIG, '--config.log_all_hosts'],
+      'config.log_all_hosts has no effect',
+    ),
+    (
+      [CONFIG, '--config.periodic_action_growth_ratios=[1, 20]'],
+      'config.periodic_action_growth_ratios must be a list, each item a finite '
+      'number from 1 up to 10, or None, not [1, 20]',
+    ),
+    (
+      [CONFIG, '--config.log_async=maybe'],
+      'config.log_async=maybe',
+    ),
     (
       [CONFIG, '--jaxline_mode=eval'],
       'runs/toy/checkpoints/latest: train first',
@@ -311,6 +401,13 @@ def test_error_lines(toy, arguments, expected):
     ('def get_config():\n  return nothing', 'my_config.py:2: NameError'),
     ('x = 1', "no attribute 'get_config'"),
     ('def get_config():\n  return {}', 'must return a ConfigDict, not dict'),
+    (
+      'from ml_collections import config_dict\n'
+      'def get_config():\n'
+      '  seed = config_dict.placeholder(int, required=True)\n'
+      '  return config_dict.ConfigDict({"a": {"b": seed}})',
+      'config.a.b is a required placeholder',
+    ),
     (
       'from jaxline_harness import launch\n'
       'def get_config():\n'
@@ -384,6 +481,45 @@ def test_fill_top_level():
   assert set(config) == set(launch.get_base_config())
   with pytest.raises(errors.UserError, match='did you mean config.interval_t'):
     launch.fill_top_level(config_dict.ConfigDict({'intervaltype': 'secs'}))
+
+
+def test_every_top_level_field_is_checked():
+  assert set(launch._fields()) == set(launch.get_base_config())
+
+
+@pytest.mark.parametrize(
+  ('settings', 'line'),
+  [
+    (
+      {'interval_type': 'steps', 'log_tensors_interval': 2.5},
+      'config.log_tensors_interval counts steps and must be whole, not 2.5',
+    ),
+    (
+      {'checkpoint_interval_type': 'steps', 'save_checkpoint_interval': 0.1},
+      'config.save_checkpoint_interval counts steps and must be whole, not 0.1',
+    ),
+    (
+      {'periodic_action_growth_ratios': [1, 2]},
+      "config.periodic_action_growth_ratios needs config.interval_type='steps'",
+    ),
+  ],
+)
+def test_intervals(settings, line):
+  with pytest.raises(errors.UserError) as caught:
+    launch.fill_top_level(config_dict.ConfigDict(settings))
+  assert str(caught.value) == line
+
+
+def test_an_override_may_mend_the_file(toy):
+  with open('my_config.py', 'w') as f:
+    f.write(
+      'from ml_collections import config_dict\n'
+      'def get_config():\n'
+      '  return config_dict.ConfigDict(dict(training_steps=-1))\n'
+    )
+  assert 'training_steps must be' in error_line(toy('--config=my_config.py'))
+  arguments = ('--config.training_steps=2', '--config.interval_type=steps')
+  assert toy('--config=my_config.py', *arguments)[0] == 0
 
 
 def test_other_errors_keep_their_traceback(toy, monkeypatch):
@@ -506,7 +642,7 @@ def test_sigquit_saves_and_a_second_training_is_refused(training, toy):
   training.process.send_signal(signal.SIGQUIT)
   training.wait_for('checkpoints/latest')
   assert training.process.poll() is None
-  assert 'another process trains' in error_line(
+  assert f'process {training.process.pid} on host' in error_line(
     toy(CONFIG, f'--config.checkpoint_dir={training.run_dir}')
   )
   # The first signal's save takes a while; the second does not wait for it.

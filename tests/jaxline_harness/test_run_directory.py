@@ -14,6 +14,7 @@
 """A run's folder: metrics.csv, events, pictures, config.json."""
 
 import csv
+import errno
 import json
 import os
 import struct
@@ -24,6 +25,7 @@ import pytest
 from tensorboardX.proto import event_pb2
 
 from jaxline_harness import errors
+from jaxline_harness import files
 from jaxline_harness import run_directory
 from tests.jaxline_harness import toy_experiment
 
@@ -74,48 +76,6 @@ def test_scalars_go_to_csv_and_events(tmp_path):
   assert values[2, 'b'] == 3
   np.testing.assert_allclose(values[1, 'a'], 0.1, rtol=1e-6)
   assert writer.last_scalars[0] == 2
-
-
-def test_columns_may_widen(tmp_path):
-  table = run_directory.MetricsTable(str(tmp_path / 'm.csv'))
-  table.write(1, {'a': '1'})
-  table.write(2, {'a': '2', 'with, comma': '5'})
-  table.write(3, {'with, comma': '6'})
-  rows = read_csv(tmp_path / 'm.csv')
-  assert list(rows[0]) == ['step', 'a', 'with, comma', 'seconds']
-  assert [row['a'] for row in rows] == ['1', '2', '']
-  assert [row['with, comma'] for row in rows] == ['', '5', '6']
-
-
-def test_rows_beyond_the_restored_step_are_cut_off(tmp_path):
-  path = tmp_path / 'm.csv'
-  path.write_text('step,a,seconds\n5,1,10.0\n10,2,20.0\n15,3,30.0\n')
-  table = run_directory.MetricsTable(str(path), last_step=10)
-  assert [row['step'] for row in read_csv(path)] == ['5', '10']
-  table.write(15, {'a': '4'})
-  rows = read_csv(path)
-  assert [(row['step'], row['a']) for row in rows] == [
-    ('5', '1'),
-    ('10', '2'),
-    ('15', '4'),
-  ]
-  assert 20.0 <= float(rows[-1]['seconds']) < 25.0  # The clock goes on.
-
-
-def test_half_a_line_is_dropped(tmp_path):
-  path = tmp_path / 'm.csv'
-  path.write_text('step,a,seconds\n5,1,10.0\n10,2')
-  table = run_directory.MetricsTable(str(path), last_step=10)
-  table.write(15, {'a': '4'})
-  assert [row['step'] for row in read_csv(path)] == ['5', '15']
-
-
-def test_a_step_written_again_replaces_its_row(tmp_path):
-  table = run_directory.MetricsTable(str(tmp_path / 'm.csv'))
-  for step, value in ((10, 'x'), (20, 'y'), (10, 'z')):
-    table.write(step, {'a': value})
-  rows = read_csv(tmp_path / 'm.csv')
-  assert [(row['step'], row['a']) for row in rows] == [('10', 'z'), ('20', 'y')]
 
 
 def test_restart_hides_later_events(tmp_path):
@@ -179,21 +139,6 @@ def test_json_takes_numpy(tmp_path):
   assert read == {'a': 0.5, 'b': [0, 1], 'c': 'nan', 'd': [1, None]}
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-  path = str(tmp_path / 'a.txt')
-  run_directory.write_atomically(path, 'old')
-
-  def fail(handle):
-    raise OSError('disk full')
-
-  monkeypatch.setattr(os, 'fsync', fail)
-  with pytest.raises(OSError, match='disk full'):
-    run_directory.write_atomically(path, 'new')
-  assert os.listdir(tmp_path) == ['a.txt']
-  with open(path) as f:
-    assert f.read() == 'old'
-
-
 def test_config_json(config):
   config.experiment_kwargs.config.net_kwargs = {
     'activation': np.tanh,
@@ -237,7 +182,9 @@ def test_changed_config_is_refused_and_named(config):
 
 
 def test_logging_length_and_evaluation_may_change(config):
+  config.experiment_kwargs.config.training = {'on_nonfinite': 'stop'}
   run_directory.prepare(config, has_checkpoint=False)
+  config.experiment_kwargs.config.training.on_nonfinite = 'back_off'
   config.training_steps = 7
   config.interval_type = 'secs'
   config.log_tensors_interval = 99
@@ -264,11 +211,68 @@ def test_folder_that_cannot_be_written(config, tmp_path):
     run_directory.prepare(config, has_checkpoint=False)
 
 
-def test_one_training_a_folder(tmp_path):
-  folder = str(tmp_path)
-  with run_directory.locked(folder):
-    with pytest.raises(errors.UserError, match='another process trains'):
-      with run_directory.locked(folder):
-        pass
-  with run_directory.locked(folder):
-    pass
+def fail_on_full_disk(*unused_arguments):
+  raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def write_everything(writer, step):
+  writer.write_scalars(step, {'a': step})
+  writer.write_images(step, {'w': np.zeros((4, 4, 3), np.uint8)})
+  writer.write_png(f'samples/{step}.png', np.zeros((4, 4), np.uint8))
+  writer.write_json(f'eval/{step}.json', {})
+
+
+@pytest.mark.parametrize(
+  ('write', 'function', 'path'),
+  [
+    ('write_scalars', 'append', 'train/metrics.csv'),
+    ('write_images', 'append', 'train'),
+    ('write_png', 'write_atomically', 'samples/a.png'),
+    ('write_json', 'write_atomically', 'eval/a.json'),
+  ],
+)
+def test_full_disk_stops_with_the_path(
+  tmp_path, monkeypatch, write, function, path
+):
+  writer = run_directory.Writer(tmp_path, 'train', restored_step=0)
+  writer.write_scalars(1, {'a': 1})
+  monkeypatch.setattr(files, function, fail_on_full_disk)
+  arguments = {
+    'write_scalars': (2, {'a': 1}),
+    'write_images': (2, {'w': np.zeros((4, 4, 3), np.uint8)}),
+    'write_png': ('samples/a.png', np.zeros((4, 4), np.uint8)),
+    'write_json': ('eval/a.json', {}),
+  }
+  with pytest.raises(errors.TrainingError) as error:
+    getattr(writer, write)(*arguments[write])
+  assert str(error.value) == (
+    f'cannot write {tmp_path / path}: No space left on device'
+  )
+
+
+def test_full_disk_loses_no_row_if_training_goes_on(tmp_path, monkeypatch):
+  writer = run_directory.Writer(
+    tmp_path, 'train', restored_step=0, on_error='go_on'
+  )
+  write_everything(writer, 1)
+  with monkeypatch.context() as full:
+    full.setattr(files, 'append', fail_on_full_disk)
+    full.setattr(files, 'write_atomically', fail_on_full_disk)
+    write_everything(writer, 2)
+  write_everything(writer, 3)
+  rows = read_csv(tmp_path / 'train' / 'metrics.csv')
+  assert [row['step'] for row in rows] == ['1', '2', '3']
+  scalars = [
+    event.step
+    for event in read_events(tmp_path / 'train')
+    for value in event.summary.value
+    if value.tag == 'a'
+  ]
+  assert scalars == [1, 3]
+  assert sorted(os.listdir(tmp_path / 'samples')) == ['1.png', '3.png']
+
+
+def test_full_disk_at_the_start(config, monkeypatch):
+  monkeypatch.setattr(files, 'write_atomically', fail_on_full_disk)
+  with pytest.raises(errors.UserError, match=r'cannot write .*config\.json'):
+    run_directory.prepare(config, has_checkpoint=False)

@@ -132,6 +132,21 @@ def test_actions_are_called_when_due_with_that_steps_logs():
   assert losses == [scalars['toy_loss'] for _, scalars in one_by_one]
 
 
+def test_measurements_of_a_chunks_end_are_logged_too(monkeypatch):
+  calls = []
+  experiment = make_experiment()
+  monkeypatch.setattr(
+    experiment,
+    'measure',
+    lambda: {
+      'measured': train_loop.unreplicate(experiment.train_state.global_step)
+    },
+  )
+  run(experiment, 6, actions=[recorder(calls, interval=3)])
+  assert [(step, logs['measured']) for step, logs in calls] == [(3, 3), (6, 6)]
+  assert len(calls[0][1]) > 1
+
+
 def test_action_that_wants_all_data_gets_every_step():
   calls = []
   run(make_experiment(), 10, actions=[recorder(calls, 5, log_all_data=True)])
@@ -194,18 +209,60 @@ def test_planner_keeps_chunks_short():
   assert planner.next_end(9_990) == 10_000
 
 
-def test_loss_that_is_not_finite_stops():
-  experiment = make_experiment(nan_loss_at=6)
-  saved = []
-  with pytest.raises(errors.TrainingError, match='step 6: toy_loss is nan'):
-    run(experiment, 20, actions=[recorder(saved, 3)])
-  assert [step for step, _ in saved] == [3]
+@pytest.mark.parametrize('max_chunk_steps', [1, 4, 1000])
+@pytest.mark.parametrize('device_loop', [True, False])
+@pytest.mark.parametrize(
+  ('what', 'names'),
+  [
+    ('nan_loss_at', 'toy_loss (nan)'),
+    ('nan_state_at', 'momentum, params/w'),
+  ],
+)
+def test_stops_at_the_first_step_that_is_not_finite(
+  what, names, device_loop, max_chunk_steps
+):
+  experiment = make_experiment(device_loop, **{what: 7})
+  state = types.SimpleNamespace(global_step=0)
+  with pytest.raises(errors.NonFiniteError) as error:
+    run(experiment, 20, max_chunk_steps, state=state)
+  assert str(error.value) == f'step 7: not finite: {names}'
+  # No action has seen the step, and the state before it is that of any run.
+  assert state.global_step < 7
+  before, after = (error.value.states[step] for step in (6, 7))
+  expected = make_experiment(device_loop, **{what: 7})
+  run(expected, 6)
+  assert [leaf.tobytes() for leaf in jax.tree.leaves(before)] == bits(expected)
+  assert np.isnan(after.params['w']).all() == (what == 'nan_state_at')
+  assert after.global_step == 7
+
+
+def test_back_offs_are_counted_in_the_state():
+  experiment = make_experiment(nan_state_at=7, cured_by=2, max_back_offs=2)
+  run(experiment, 5)
+  checkpoint = experiment.snapshot_state()
+  for _ in range(2):
+    with pytest.raises(errors.NonFiniteError, match='step 7'):
+      run(experiment, 20, state=types.SimpleNamespace(global_step=5))
+    assert experiment.back_off()
+    experiment.restore_from_snapshot(checkpoint)
+  run(experiment, 20, state=types.SimpleNamespace(global_step=5))
+  state = experiment.snapshot_state()['train_state']
+  assert state.back_offs == 2
+  assert state.global_step == 20
+  assert not experiment.back_off()
 
 
 def test_state_with_nan_is_not_saved():
-  experiment = make_experiment(nan_state_at=6)
+  experiment = make_experiment()
   run(experiment, 6)
-  with pytest.raises(errors.TrainingError, match='step 6: params/w holds NaN'):
+  state = experiment.snapshot_state()['train_state']
+  momentum = {'w': np.full_like(state.momentum['w'], np.nan)}
+  experiment.restore_from_snapshot(
+    {'train_state': state._replace(momentum=momentum)}
+  )
+  with pytest.raises(
+    errors.TrainingError, match='step 6: momentum/w holds NaN'
+  ):
     experiment.snapshot_state()
 
 

@@ -28,6 +28,7 @@ class TrainState(NamedTuple):
   params: dict[str, Any]
   momentum: dict[str, Any]
   global_step: Any
+  back_offs: Any
 
 
 class Experiment(train_loop.ChunkedExperiment):
@@ -36,12 +37,12 @@ class Experiment(train_loop.ChunkedExperiment):
   def __init__(self, mode, init_rng=None, config=None):
     super().__init__(mode=mode, init_rng=init_rng)
     self.config = config
+    self.max_back_offs = config.max_back_offs
 
   def initial_train_state(self):
     params = {'w': jnp.arange(self.config.size, dtype=jnp.float32)}
-    return TrainState(
-      params, jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32)
-    )
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(params, jax.tree.map(jnp.zeros_like, params), zero, zero)
 
   def device_data(self):
     return np.linspace(-1.0, 1.0, 64, dtype=np.float32)
@@ -57,14 +58,27 @@ class Experiment(train_loop.ChunkedExperiment):
     loss, grad = jax.lax.pmean((loss, grad), 'i')
     momentum = 0.9 * train_state.momentum['w'] + grad
     step = train_state.global_step + 1
-    bad = step == self.config.nan_loss_at
+    # Cured by so many back-offs.
+    tempted = train_state.back_offs < self.config.cured_by
     logs = {
-      'toy_loss': jnp.where(bad, jnp.nan, loss),
+      'toy_loss': jnp.where(
+        tempted & (step == self.config.nan_loss_at), jnp.nan, loss
+      ),
       'drawn': jnp.asarray(step, jnp.float32),
     }
-    w = w - self.config.lr * momentum
-    w = jnp.where(step == self.config.nan_state_at, jnp.nan, w)
-    return TrainState({'w': w}, {'w': momentum}, step), logs
+    w = w - self.config.lr * 0.5**train_state.back_offs * momentum
+    w = jnp.where(tempted & (step == self.config.nan_state_at), jnp.nan, w)
+    return TrainState(
+      {'w': w}, {'w': momentum}, step, train_state.back_offs
+    ), logs
+
+  def examine(self, train_state, data):
+    del data
+    step = train_state.global_step + 1
+    return {
+      'noise': jnp.bool_(True),
+      'momentum': step != self.config.nan_state_at,
+    }
 
   def write_samples(self, writer, global_step):
     w = train_loop.unreplicate(self.train_state.params['w'])
@@ -97,6 +111,8 @@ def get_config():
         'size': 3,
         'nan_loss_at': -1,
         'nan_state_at': -1,
+        'cured_by': 1000,
+        'max_back_offs': 0,
         'extra': None,
         'sizes': [1, 2],
         'net_kwargs': {},
@@ -111,9 +127,12 @@ def resolve(config):
   launch.fill_top_level(config)
   defaults = get_config().experiment_kwargs.config
   with config.unlocked():
+    if 'config' not in config.experiment_kwargs:
+      config.experiment_kwargs.config = config_dict.ConfigDict()
+    given = config.experiment_kwargs.config
     for name in defaults:
-      if name not in config.experiment_kwargs.config:
-        config.experiment_kwargs.config[name] = defaults[name]
+      if name not in given:
+        given[name] = defaults[name]
   return config
 
 

@@ -1,0 +1,135 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Whether a full config makes sense: types, ranges, names, contradictions."""
+
+import inspect
+
+from ml_collections import config_dict
+import optax
+
+from eigengame_unloaded import base_config
+from eigengame_unloaded import eigengame
+from eigengame_unloaded import optim
+from eigengame_unloaded import sources
+from jaxline_harness import errors
+from jaxline_harness import fields
+
+_PREFIX = 'config.experiment_kwargs.config'
+# Whether more is better, of each metric that `evaluate` gives.
+METRICS = {
+  'streak': True,
+  'subspace_distance': False,
+  'largest_angle': False,
+  'rayleigh_error': False,
+  'residual': False,
+  'utility': True,
+}
+
+
+def _optax_functions_of(argument: str) -> list[str]:
+  """Optax's functions with this first argument."""
+  return [
+    name
+    for name, value in vars(optax).items()
+    if inspect.isfunction(value)
+    and next(iter(inspect.signature(value).parameters), '') == argument
+    and not name.startswith(('_', 'scale_by_'))
+    and name != 'lbfgs'  # It takes more than gradients.
+  ]
+
+
+_SIZE = fields.whole(1, fields.MAX_INT32)
+_PROBABILITY = fields.real(0, 1)
+_FIELDS = {
+  'random_seed': fields.SEED,
+  'dataset': fields.text(empty=False),
+  'data_dir': fields.text(),
+  'synthetic.dim': _SIZE,
+  'synthetic.decay': fields.one_of(sources.DECAYS),
+  'synthetic.smallest_eigenvalue': fields.real(above=0, most=1),
+  'stochastic_block_model.num_blocks': _SIZE,
+  'stochastic_block_model.block_size': _SIZE,
+  'stochastic_block_model.within': _PROBABILITY,
+  'stochastic_block_model.between': _PROBABILITY,
+  'centring': fields.text(empty=False),
+  'num_eigenvectors': _SIZE,
+  'method': fields.one_of(eigengame.METHODS),
+  'optimizer.name': fields.one_of(_optax_functions_of('learning_rate')),
+  'optimizer.lr': fields.real(above=0),
+  'optimizer.kwargs': fields.mapping(),
+  'optimizer.scheduler': fields.one_of(
+    _optax_functions_of('init_value')
+  ).or_none(),
+  'optimizer.scheduler_kwargs': fields.mapping(),
+  'training.batch_size': _SIZE,
+  'training.average': fields.flag(),
+  'training.player_groups': _SIZE,
+  'eval.exact_up_to_dim': fields.whole(0, fields.MAX_INT32),
+}
+
+
+def check(config: config_dict.ConfigDict) -> None:
+  """Raises UserError, with one line, for the first thing that is wrong."""
+  experiment = config.experiment_kwargs.config
+  for name, field in _FIELDS.items():
+    value = experiment
+    for part in name.split('.'):
+      value = value[part]
+    field.check(f'{_PREFIX}.{name}', value)
+  _check_optimizer(experiment.optimizer)
+  _check_centring(experiment)
+  _check_best_metric(config)
+  if config.random_seed != base_config.get_base_config().random_seed:
+    raise errors.UserError(
+      f'config.random_seed has no effect; set {_PREFIX}.random_seed'
+    )
+
+
+def _check_optimizer(settings: config_dict.ConfigDict) -> None:
+  if settings.scheduler_kwargs and not settings.scheduler:
+    raise errors.UserError(
+      f'{_PREFIX}.optimizer.scheduler_kwargs has no effect without a scheduler'
+    )
+  try:
+    optim.make_optimizer(**settings).init({'w': 0.0})
+  except Exception as error:  # Whatever optax makes of wrong arguments.
+    raise errors.UserError(
+      f'{_PREFIX}.optimizer: optax does not take these settings: {error!r}'
+    ) from error
+
+
+def _check_centring(experiment: config_dict.ConfigDict) -> None:
+  centring = experiment.centring
+  if centring not in sources.CENTRINGS and not centring.endswith('.npy'):
+    raise errors.UserError(
+      f'{_PREFIX}.centring must be {", ".join(sources.CENTRINGS)} or an .npy '
+      f'vector, not {centring!r}'
+    )
+  if centring != 'none' and sources.is_graph(experiment.dataset):
+    raise errors.UserError(
+      f'{_PREFIX}.centring={centring} does not suit {experiment.dataset}: of '
+      'a centred edge list XᵀX is not the Laplacian; set none'
+    )
+
+
+def _check_best_metric(config: config_dict.ConfigDict) -> None:
+  name = config.best_model_eval_metric
+  if not name:
+    return
+  fields.one_of(METRICS).check('config.best_model_eval_metric', name)
+  if config.best_model_eval_metric_higher_is_better != METRICS[name]:
+    raise errors.UserError(
+      f'config.best_model_eval_metric_higher_is_better must be {METRICS[name]} '
+      f'with {name}: otherwise the worst checkpoint would be kept'
+    )

@@ -1,0 +1,87 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Writes that leave no half-written file behind, and reads that run no code."""
+
+import contextlib
+import os
+import tempfile
+
+import numpy as np
+
+
+def write_atomically(path: str, content: str | bytes) -> None:
+  """Writes a file so that a reader sees the old one or the new, never half.
+
+  Args:
+    path: the file; its folder must exist.
+    content: text, written as UTF-8, or bytes.
+  """
+  data = content.encode() if isinstance(content, str) else content
+  folder = os.path.dirname(os.path.abspath(path))
+  handle, temporary = tempfile.mkstemp(dir=folder, suffix='.tmp')
+  try:
+    with os.fdopen(handle, 'wb') as f:
+      f.write(data)
+      f.flush()
+      os.fsync(f.fileno())
+    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets only the owner read.
+    os.replace(temporary, path)
+  except BaseException:
+    with contextlib.suppress(OSError):
+      os.unlink(temporary)
+    raise
+
+
+def append(path: str, data: bytes) -> None:
+  """Appends to a file, or takes back the part that was written and raises."""
+  with open(path, 'ab', buffering=0) as f:
+    size = os.fstat(f.fileno()).st_size
+    try:
+      while data:
+        data = data[f.write(data) :]
+    except OSError:
+      with contextlib.suppress(OSError):
+        os.truncate(path, size)
+      raise
+
+
+def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+  """Reads the arrays of an `.npz`; runs no pickle.
+
+  Args:
+    path: the file.
+
+  Returns:
+    The arrays by name.
+
+  Raises:
+    OSError: if the file cannot be opened.
+    ValueError: if it is damaged, or is no such file, or holds pickled objects.
+  """
+  try:
+    with np.load(path, allow_pickle=False) as archive:
+      arrays = {name: archive[name] for name in archive.files}
+  except OSError:
+    raise
+  # What zipfile and zlib raise for files of any content is not documented.
+  except Exception as error:
+    raise ValueError(f'it is no whole .npz of arrays: {error}') from error
+  # What is no array comes as bytes.
+  return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def _umask() -> int:
+  mask = os.umask(0)
+  os.umask(mask)
+  return mask

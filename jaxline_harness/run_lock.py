@@ -1,0 +1,160 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The lock that keeps a second training out of a run's folder.
+
+`<run>/.lock` is held with `flock`, which ends with its process, however that
+ends. The file names the process that holds it. Where a file system has no
+locks, this record alone decides.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import fcntl
+import json
+import os
+import socket
+from typing import Any, TextIO
+
+from absl import logging
+
+from jaxline_harness import errors
+
+LOCK_FILE = '.lock'
+
+
+@contextlib.contextmanager
+def locked(folder: str) -> Iterator[None]:
+  """Keeps a second training out of a run's folder.
+
+  Args:
+    folder: the run's folder; made if need be.
+
+  Yields:
+    Nothing.
+
+  Raises:
+    errors.UserError: if another process trains there, or the folder cannot be
+      written.
+  """
+  path = os.path.join(folder, LOCK_FILE)
+  try:
+    os.makedirs(folder, exist_ok=True)
+    file = open(path, 'a+', encoding='utf-8')  # noqa: SIM115
+  except OSError as error:
+    raise errors.UserError(
+      f'config.checkpoint_dir: cannot write to {folder} ({error.strerror})'
+    ) from error
+  with file:
+    _acquire(file, folder)
+    try:
+      yield
+    finally:
+      with contextlib.suppress(OSError):
+        _write(file, '')
+
+
+def _acquire(file: TextIO, folder: str) -> None:
+  """Takes the lock and leaves the record, or raises UserError."""
+  holder = _read(file)
+  who = _describe(holder) if holder else 'a process without a record'
+  advice = 'wait for it, or use another --config.checkpoint_dir'
+  refusal = f'another process trains in {folder}: {who}'
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    has_locks = True
+  except BlockingIOError as error:
+    raise errors.UserError(f'{refusal}; {advice}') from error
+  except OSError:
+    has_locks = False
+    if holder and holder['host'] != socket.gethostname():
+      raise errors.UserError(
+        f'{refusal}; if it has ended, remove {file.name}'
+      ) from None
+    if holder and _is_running(holder):
+      raise errors.UserError(f'{refusal}; {advice}') from None
+  if holder:
+    logging.info('%s has ended without unlocking %s', who, folder)
+  try:
+    _write(file, json.dumps(_record(os.getpid())))
+  except OSError as error:  # A full disk; the lock itself needs no room.
+    if not has_locks:
+      raise errors.UserError(
+        f'cannot write {file.name} ({error.strerror})'
+      ) from error
+
+
+def _record(pid: int) -> dict[str, Any]:
+  return {'host': socket.gethostname(), 'pid': pid, 'started': _started(pid)}
+
+
+def _read(file: TextIO) -> dict[str, Any] | None:
+  """Returns the record in a lock file, None if there is none."""
+  file.seek(0)
+  try:
+    record = json.load(file)
+    return {
+      'host': str(record['host']),
+      'pid': int(record['pid']),
+      'started': record['started'],
+    }
+  # Whatever somebody else has put there.
+  except (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RecursionError,
+  ):
+    return None
+
+
+def _write(file: TextIO, text: str) -> None:
+  file.truncate(0)
+  file.write(text)
+  file.flush()
+
+
+def _describe(record: dict[str, Any]) -> str:
+  return f'process {record["pid"]} on host {record["host"]}'
+
+
+def _is_running(record: dict[str, Any]) -> bool:
+  """Returns whether the process of a record of this host still runs."""
+  try:
+    os.kill(record['pid'], 0)
+  except (ProcessLookupError, OverflowError):
+    return False
+  except OSError:
+    pass  # It is another user's.
+  return record['started'] == _started(record['pid'])
+
+
+def _started(pid: int) -> int | None:
+  """Returns when a process began, in its machine's ticks.
+
+  It tells a process from a later one of the same number.
+
+  Args:
+    pid: its number.
+
+  Returns:
+    None if it has ended, and on systems that do not say.
+  """
+  try:
+    with open(f'/proc/{pid}/stat', encoding='utf-8', errors='replace') as f:
+      state, *fields = f.read().rpartition(')')[2].split()
+    return None if state == 'Z' else int(fields[18])
+  except (OSError, ValueError, IndexError):
+    return None

@@ -1,0 +1,359 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Update rules and adjustments of `differentiable_games`, in GANs."""
+
+import functools
+
+import haiku as hk
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dd_two_player_games import adjusted_grads
+from dd_two_player_games import drift_utils
+from dd_two_player_games import gan
+from dd_two_player_games import gan_grads_calculator
+from dd_two_player_games import losses
+from dd_two_player_games import optim
+from dd_two_player_games import regularizer_estimates
+from differentiable_games import rules
+from tests.dd_two_player_games import small_experiments
+
+Terms = drift_utils.PlayerRegularizationTerms
+KEYS = jax.random.split(jax.random.PRNGKey(3), 8)
+DATA = np.random.default_rng(0).normal(size=(8, 8, 2)).astype(np.float32)
+RATES = gan.GANTuple(disc=0.1, gen=0.05)
+
+
+class Smooth(hk.Module):
+  """Without kinks, so that differences of second derivatives are small."""
+
+  def __init__(self, out_dim=1):
+    super().__init__(name='smooth')
+    self._out_dim = out_dim
+
+  def __call__(self, x, is_training=True):
+    return hk.Linear(self._out_dim)(jnp.tanh(hk.Linear(5)(x)))
+
+
+def _model(latent_optimisation=None):
+  return gan.GAN(
+    players_hk=gan.GANTuple(Smooth, Smooth),
+    losses=gan.GANTuple(
+      losses.discriminator_goodfellow_loss, losses.generator_goodfellow_loss
+    ),
+    penalties=gan.GANTuple(None, None),
+    player_param_transformers=gan.GANTuple(None, None),
+    players_kwargs=gan.GANTuple({}, {'out_dim': 2}),
+    num_latents=3,
+    latent_optimisation=latent_optimisation,
+  )
+
+
+def _start(model):
+  return jax.jit(model.initial_params)(KEYS[0], DATA[0])
+
+
+def _both(calculator, coeffs, model, params, state, k=0):
+  draw = DATA[k], DATA[k], KEYS[k], KEYS[k]
+  grads_fn = jax.jit(calculator.both_player_grads, static_argnums=6)
+  return grads_fn(params, state, *draw, True, coeffs)
+
+
+def _adjusted(model, name, unrolled_steps=0, **kwargs):
+  return adjusted_grads.AdjustedGradsCalculator(
+    model, name, kwargs, unrolled_steps, use_pmean=False
+  )
+
+
+def _assert_close(tree1, tree2, rtol=1e-4, atol=1e-6):
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=rtol, atol=atol),
+    tree1,
+    tree2,
+  )
+
+
+@pytest.mark.parametrize(
+  ('name', 'kwargs', 'terms'),
+  [
+    ('none', {}, Terms(0.0, 0.0, 0.0)),
+    ('sga', {'lam': 0.6}, Terms(0.0, -0.3, 0.3)),
+    (
+      'consensus',
+      {'gamma': 0.6},
+      Terms(self_norm=0.6, other_dot_prod=0.0, other_norm=0.6),
+    ),
+  ],
+)
+def test_games_of_two_players_are_those_of_the_gan_calculator(
+  name, kwargs, terms
+):
+  model = _model()
+  start = _start(model)
+  grads, aux = _both(_adjusted(model, name, **kwargs), RATES, model, *start)
+  calculator = gan_grads_calculator.GANGradsCalculator(
+    model, regularizer_estimates.biased_estimate_grad_fn, use_pmean=False
+  )
+  coeffs = gan.GANTuple(terms, terms)
+  expected, expected_aux = _both(calculator, coeffs, model, *start)
+  _assert_close(grads, expected)
+  _assert_close(aux, expected_aux)
+
+
+def test_competitive_solves_its_system():
+  model = _model()
+  params, state = _start(model)
+  calculator = _adjusted(model, 'competitive', tolerance=1e-6)
+  grads, _ = _both(calculator, RATES, model, params, state)
+
+  def gradient(params):
+    return _both(_adjusted(model, 'none'), RATES, model, params, state)[0]
+
+  # d_i + rate_j J_ij d_j = xi_i: the derivative along the other's step alone.
+  for player, other in (('disc', 'gen'), ('gen', 'disc')):
+    zeros = optax.tree.zeros_like(params)
+    step = optax.tree.scale(getattr(RATES, other), getattr(grads, other))
+    xi, along = jax.jvp(gradient, (params,), (zeros._replace(**{other: step}),))
+    total = optax.tree.add(getattr(grads, player), getattr(along, player))
+    _assert_close(total, getattr(xi, player))
+
+
+def test_unrolled_generator_differentiates_through_the_discriminators_step():
+  model = _model()
+  params, state = _start(model)
+  grads, _ = _both(_adjusted(model, 'none', 1), RATES, model, params, state)
+  args = state, DATA[0], KEYS[0], True
+
+  def generator_loss(gen):
+    moved = params._replace(gen=gen)
+    own = model.disc_loss_fn_disc_grads(moved, *args)
+    disc = jax.tree.map(lambda p, g: p - RATES.disc * g, params.disc, own)
+    return model.gen_loss(gan.GANTuple(disc, gen), *args)[0]
+
+  _assert_close(grads.gen, jax.jit(jax.grad(generator_loss))(params.gen))
+  _assert_close(grads.disc, model.disc_loss_fn_disc_grads(params, *args))
+
+
+# Rules.
+
+
+def _players(model):
+  optimizers = gan.GANTuple(*map(optax.sgd, RATES))
+  return optim.Players(
+    _adjusted(model, 'none'), optimizers, lambda step, rate_scale: RATES
+  )
+
+
+def _draw(k):
+  return DATA[k], KEYS[k]
+
+
+def _train_state(rule, model):
+  params, state = _start(model)
+  return optim.TrainState(params, rule.init(params), state, 0)
+
+
+def _descended(params, grads):
+  return gan.GANTuple(
+    *(
+      jax.tree.map(lambda p, g, r=rate: p - r * g, own, own_grads)
+      for own, own_grads, rate in zip(params, grads, RATES, strict=True)
+    )
+  )
+
+
+def test_extragradient_steps_from_the_start_by_what_it_saw_ahead():
+  model = _model()
+  players = _players(model)
+  rule = optim.of_games(players, rules.extragradient)
+  assert rule.num_draws == 2
+  start = _train_state(rule, model)
+  end, logs = rule.step(start, _draw)
+
+  def gradient(params, k):
+    return _both(
+      players.grads_calculator, RATES, model, params, start.state, k
+    )[0]
+
+  ahead = _descended(start.params, gradient(start.params, 0))
+  _assert_close(end.params, _descended(start.params, gradient(ahead, 1)))
+  first, _ = model.disc_loss(start.params, start.state, *_draw(0), True)
+  np.testing.assert_allclose(logs['disc_loss'], first, rtol=1e-5)
+
+
+def test_lookahead_goes_on_from_the_mean_of_its_steps():
+  model = _model()
+  players = _players(model)
+  fast = optim.simultaneous(players)
+  rule = optim.lookahead(fast, [2], 0.25)
+  state, expected = _train_state(rule, model), _train_state(fast, model)
+  start = state.params
+  step, fast_step = (
+    jax.jit(lambda s, r=r: r.step(s, _draw)[0]) for r in (rule, fast)
+  )
+  state, expected = step(state), fast_step(expected)
+  _assert_close(state.params, expected.params)
+  _assert_close(rule.evaluated(state), start)
+  state, expected = step(state), fast_step(expected)
+  mean = jax.tree.map(lambda s, p: s + 0.25 * (p - s), start, expected.params)
+  _assert_close(state.params, mean)
+  _assert_close(rule.evaluated(state), mean)
+
+
+@pytest.mark.parametrize(
+  ('name', 'booleans'),
+  [
+    ('simultaneous', {'simultaneous_updates': True}),
+    ('runge_kutta', {'runge_kutta_updates': True}),
+    ('alternating', {}),
+  ],
+)
+def test_names_of_the_published_rules(name, booleans):
+  ends = []
+  for training in ({'update_rule': name}, booleans):
+    made = small_experiments.make(small_experiments.points_config(training))
+    small_experiments.train(made, 2)
+    ends.append(made.snapshot_state())
+  jax.tree.map(np.testing.assert_array_equal, *ends)
+
+
+# Latent optimisation.
+
+
+def test_latents_move_towards_a_higher_score():
+  model, plain = _model(gan.LatentOptimisation(0.3, 0.5)), _model()
+  params, state = _start(model)
+  args = state, DATA[0], KEYS[1], True
+  z = jax.random.uniform(KEYS[1], (8, 3), minval=-1.0)
+
+  def score(z):
+    samples, _ = plain._gen.apply(params.gen, state.players.gen, z)
+    return plain._disc.apply(params.disc, state.players.disc, samples)[0]
+
+  g = jax.grad(lambda z: score(z).sum())(z)
+  square = jnp.sum(g**2, axis=1, keepdims=True)
+  moved = jnp.clip(z + 0.3 * g / (0.5 + square), -1, 1)
+  assert np.mean(score(moved)) > np.mean(score(z))
+  loss = losses.generator_goodfellow_loss(score(moved), score(moved)).total
+  np.testing.assert_allclose(model.gen_loss(params, *args)[0], loss, rtol=1e-5)
+  samples, _ = model.sample(params.gen, state.players.gen, KEYS[1], 8, {})
+  expected, _ = plain._gen.apply(params.gen, state.players.gen, z)
+  np.testing.assert_allclose(samples, expected, rtol=1e-5)
+
+
+def test_discriminator_gets_the_gradient_through_the_move():
+  model = _model(gan.LatentOptimisation(0.3))
+  params, state = _start(model)
+  args = state, DATA[0], KEYS[1], True
+  loss = lambda p: model.gen_loss(p, *args)[0]
+  along = jax.grad(loss)(params)
+  size = 1e-2
+  for player, own in along._asdict().items():
+    step = optax.tree.scale(size / optax.tree.norm(own), own)
+    ends = (
+      loss(params._replace(**{player: optax.tree.add(mine, step)}))
+      - loss(params._replace(**{player: optax.tree.sub(mine, step)}))
+      for mine in [getattr(params, player)]
+    )
+    (difference,) = ends
+    np.testing.assert_allclose(
+      difference / (2 * size), optax.tree.norm(own), rtol=0.02
+    )
+
+
+# The experiment.
+
+DYNAMICS = {
+  'extragradient': {'update_rule': 'extragradient'},
+  'from_the_past': {'update_rule': 'extrapolation_from_the_past'},
+  'lookahead': {
+    'update_rule': 'simultaneous',
+    'lookahead_periods': [2, 4],
+  },
+  'competitive': {
+    'adjustment': 'competitive',
+    'adjustment_kwargs': {'max_iterations': 3},
+  },
+  'follow_the_ridge': {
+    'update_rule': 'simultaneous',
+    'adjustment': 'follow_the_ridge',
+    'adjustment_kwargs': {'leader': 1, 'max_iterations': 3},
+  },
+  'lola_unrolled': {
+    'adjustment': 'lola',
+    'unrolled_steps': 2,
+  },
+  'logan': {
+    'update_rule': 'simultaneous',
+    'latent_optimisation': {'alpha': 0.5, 'beta': 1.0},
+  },
+  'aligned_sga': {
+    'update_rule': 'runge_kutta',
+    'runge_kutta_order': 2,
+    'adjustment': 'sga',
+    'adjustment_kwargs': {'lam': 0.5, 'align': True},
+  },
+}
+
+
+@pytest.mark.parametrize('name', DYNAMICS)
+def test_chunks_and_restarts_change_no_bit(name):
+  config = small_experiments.points_config(DYNAMICS[name])
+  whole = small_experiments.make(config)
+  small_experiments.train(whole, 6)
+  parts = small_experiments.make(config)
+  small_experiments.train(parts, 5, chunk=2)
+  restarted = small_experiments.make(config)
+  restarted.restore_from_snapshot(parts.snapshot_state())
+  small_experiments.train(restarted, 6)
+  jax.tree.map(
+    np.testing.assert_array_equal,
+    restarted.snapshot_state(),
+    whole.snapshot_state(),
+  )
+  small_experiments.assert_devices_agree(whole.train_state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['competitive', 'logan'])
+def test_batch_norm_and_spectral_norm(name):
+  made = small_experiments.make(
+    small_experiments.images_config(training=DYNAMICS[name])
+  )
+  made.ensure_train_state()
+  start = made.snapshot_state()['train_state'].state
+  small_experiments.train(made, 2)
+  end = made.snapshot_state()['train_state'].state
+  for old, new in zip(
+    jax.tree.leaves(start), jax.tree.leaves(end), strict=True
+  ):
+    assert np.isfinite(new).all()
+    assert not np.array_equal(old, new)
+  small_experiments.assert_devices_agree(made.train_state)
+
+
+def test_lookahead_evaluates_the_slow_parameters(tmp_path):
+  config = small_experiments.points_config(
+    {'update_rule': 'simultaneous', 'lookahead_periods': [3]}
+  )
+  made = small_experiments.make(config)
+  made.ensure_train_state()
+  before = made._samples(4, KEYS[0])
+  small_experiments.train(made, 2)
+  np.testing.assert_array_equal(made._samples(4, KEYS[0]), before)
+  small_experiments.train(made, 3)
+  assert np.abs(made._samples(4, KEYS[0]) - before).max() > 0

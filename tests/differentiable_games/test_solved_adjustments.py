@@ -1,0 +1,195 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Adjustments that solve a linear system, against dense solves and theory."""
+
+import jax
+from jax.flatten_util import ravel_pytree
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from differentiable_games import game
+from differentiable_games import jacobian
+from differentiable_games import solved_adjustments
+from differentiable_games import toy_games
+from tests.differentiable_games import sine_game
+
+TOLERANCE = 1e-8
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+  with jax.enable_x64(True):
+    yield
+
+
+def _flat(tree):
+  return np.asarray(ravel_pytree(tree)[0])
+
+
+def _params(sizes):
+  rng = np.random.default_rng(7)
+  return tuple({'w': rng.normal(size=size)} for size in sizes)
+
+
+def _competitive_by_dense_solve(j, xi, sizes, rates):
+  """(I + J_off η)⁻¹ ξ."""
+  blocks = np.repeat(np.arange(len(sizes)), sizes)
+  off_diagonal = np.where(blocks[:, None] == blocks, 0.0, j)
+  matrix = np.eye(len(xi)) + off_diagonal * np.repeat(rates, sizes)
+  return np.linalg.solve(matrix, xi)
+
+
+@pytest.mark.parametrize('sizes', [(4, 3), (3, 5), (2, 3, 4)])
+def test_competitive_is_its_dense_solve(sizes):
+  sines = sine_game.make(sizes, seed=3)
+  params = _params(sizes)
+  rates = [0.5, 0.9, 0.3][: len(sizes)]
+  z = _flat(params)
+  expected = _competitive_by_dense_solve(
+    sines.jacobian(z), sines.gradient(z), sizes, rates
+  )
+  direction = jax.jit(
+    lambda p: solved_adjustments.competitive(
+      sines.losses, p, rates, tolerance=1e-12
+    )
+  )(params)
+  assert jax.tree.structure(direction) == jax.tree.structure(params)
+  np.testing.assert_allclose(_flat(direction), expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize('sizes', [(4, 3), (3, 5)])
+def test_competitive_of_zero_sum_games_is_the_published_formula(sizes):
+  loss = sine_game.make(sizes, seed=3).losses[0]
+  losses = game.zero_sum(loss)
+  params = _params(sizes)
+  eta = 0.7
+  j = np.asarray(jacobian.dense_jacobian(losses, params))
+  xi_x, xi_y = map(_flat, game.simultaneous_gradient(losses, params))
+  # With f = L_x and g = -f: D_xy f is J_xy, D_yx g is J_yx, ∇_y g is ξ_y.
+  d_xy, d_yx = j[: sizes[0], sizes[0] :], j[sizes[0] :, : sizes[0]]
+  x = np.linalg.solve(
+    np.eye(sizes[0]) - eta**2 * d_xy @ d_yx, xi_x - eta * d_xy @ xi_y
+  )
+  y = np.linalg.solve(
+    np.eye(sizes[1]) - eta**2 * d_yx @ d_xy, xi_y - eta * d_yx @ xi_x
+  )
+  direction = jax.jit(
+    lambda p: solved_adjustments.competitive(
+      losses, p, (eta, eta), zero_sum=True, tolerance=1e-12
+    )
+  )(params)
+  np.testing.assert_allclose(
+    _flat(direction), np.concatenate([x, y]), atol=TOLERANCE
+  )
+
+
+def test_competitive_with_two_rates_in_a_zero_sum_game():
+  sizes, rates = (4, 3), (0.2, 1.1)
+  losses = game.zero_sum(sine_game.make(sizes, seed=3).losses[0])
+  params = _params(sizes)
+  expected = _competitive_by_dense_solve(
+    np.asarray(jacobian.dense_jacobian(losses, params)),
+    _flat(game.simultaneous_gradient(losses, params)),
+    sizes,
+    rates,
+  )
+  batch = jax.tree.map(lambda leaf: np.stack([leaf, 0 * leaf]), params)
+  directions = jax.vmap(
+    lambda p: solved_adjustments.competitive(
+      losses, p, rates, zero_sum=True, tolerance=1e-12
+    )
+  )(batch)
+  first = jax.tree.map(lambda leaf: leaf[0], directions)
+  np.testing.assert_allclose(_flat(first), expected, atol=TOLERANCE)
+
+
+def test_competitive_is_the_package_jax_cgd():
+  cgd = pytest.importorskip('jax_cgd.cgd')
+  solvers = pytest.importorskip('jax_cgd.solvers')
+
+  sizes, eta = (4, 3), 0.3
+  loss = sine_game.make(sizes, seed=3).losses[0]
+  x, y = (own['w'] for own in _params(sizes))
+  # Its second player maximises the loss.
+  new_x, new_y, _, _ = cgd.step_func(
+    jnp.asarray(x),
+    jnp.asarray(y),
+    0,
+    eta,
+    solvers.GMRES(tol=1e-13),
+    lambda a, b: loss((a, b)),
+  )
+  direction = solved_adjustments.competitive(
+    game.zero_sum(loss), (x, y), (eta, eta), zero_sum=True, tolerance=1e-12
+  )
+  np.testing.assert_allclose(x - eta * direction[0], new_x, atol=TOLERANCE)
+  np.testing.assert_allclose(y - eta * direction[1], new_y, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize('zero_sum', [True, False])
+@pytest.mark.parametrize('at', [0.0, 1.0])
+def test_derivative_of_competitive(zero_sum, at):
+  """Also at a fixed point, where there is nothing to solve."""
+  matrix = np.random.default_rng(2).normal(size=(2, 2))
+  losses = toy_games.bilinear(matrix)
+
+  def direction(z):
+    return jnp.concatenate(
+      solved_adjustments.competitive(
+        losses, (z[:2], z[2:]), (0.3, 0.3), zero_sum, tolerance=1e-12
+      )
+    )
+
+  zeros = np.zeros((2, 2))
+  j = np.block([[zeros, matrix], [-matrix.T, zeros]])
+  np.testing.assert_allclose(
+    jax.jacfwd(direction)(at * jnp.ones(4)),
+    np.linalg.solve(np.eye(4) + 0.3 * j, j),
+    atol=TOLERANCE,
+  )
+
+
+@pytest.mark.parametrize('leader', [0, 1])
+def test_follow_the_ridge_is_its_formula(leader):
+  sizes, rates = (4, 3), (0.4, 0.9)
+  sines = sine_game.make(sizes, seed=6)
+  params = _params(sizes)
+  z = _flat(params)
+  j, expected = sines.jacobian(z), sines.gradient(z)
+  x, y = sines.own(leader), sines.own(1 - leader)
+  ratio = rates[leader] / rates[1 - leader]
+  # The Hessian of the follower is indefinite here.
+  assert np.ptp(np.sign(np.linalg.eigvalsh(j[y, y]))) == 2
+  expected[y] -= ratio * np.linalg.solve(j[y, y], j[y, x] @ expected[x])
+  direction = jax.jit(
+    lambda p: solved_adjustments.follow_the_ridge(
+      sines.losses, p, rates, leader, tolerance=1e-12
+    )
+  )(params)
+  np.testing.assert_allclose(_flat(direction), expected, atol=TOLERANCE)
+
+
+def test_follow_the_ridge_stays_on_the_ridge():
+  """On it, one step of the leader leaves ∇_y f of second order."""
+  losses = toy_games.quadratic(np.array([[-6.0, 4.0], [-4.0, 2.0]]), (1, 1))
+  params = (np.array([0.3]), np.array([0.6]))  # y = 2 x.
+  direction = solved_adjustments.follow_the_ridge(losses, params, (0.1, 0.2))
+  moved = (
+    params[0] - 0.1 * direction[0],
+    params[1] - 0.2 * direction[1],
+  )
+  np.testing.assert_allclose(
+    game.simultaneous_gradient(losses, moved)[1], 0.0, atol=TOLERANCE
+  )

@@ -1,0 +1,114 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Starts the processes of one training on this machine."""
+
+from collections.abc import Sequence
+import os
+import pathlib
+import socket
+import subprocess
+import time
+
+
+def free_port() -> int:
+  with socket.create_server(('', 0)) as server:
+    return server.getsockname()[1]
+
+
+def with_devices(count: int) -> dict[str, str]:
+  """An environment in which the CPU shows so many devices."""
+  flags = os.environ['XLA_FLAGS'].split()
+  kept = [flag for flag in flags if 'device_count' not in flag]
+  kept.append(f'--xla_force_host_platform_device_count={count}')
+  return {**os.environ, 'XLA_FLAGS': ' '.join(kept)}
+
+
+class Processes:
+  """P processes of one training, with output in files of a folder."""
+
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    command: list[str],
+    num_processes: int,
+    devices_each: int = 1,
+    working_folders: Sequence[pathlib.Path] | None = None,
+  ):
+    """Starts them.
+
+    Args:
+      folder: for what they print.
+      command: what is the same for all.
+      num_processes: P.
+      devices_each: devices of each process.
+      working_folders: where they run, by default all in `folder`.
+    """
+    self._folder = folder
+    port = free_port()
+    self._processes = []
+    for i in range(num_processes):
+      with open(folder / f'{i}.out', 'w') as out, self._err(i, 'w') as err:
+        self._processes.append(
+          subprocess.Popen(
+            [
+              *command,
+              f'--coordinator=127.0.0.1:{port}',
+              f'--num_processes={num_processes}',
+              f'--process_id={i}',
+            ],
+            cwd=working_folders[i] if working_folders else folder,
+            env=with_devices(devices_each),
+            stdout=out,
+            stderr=err,
+          )
+        )
+
+  def _err(self, i: int, mode: str = 'r'):
+    return open(self._folder / f'{i}.err', mode)
+
+  def stderr(self, i: int) -> str:
+    with self._err(i) as f:
+      return f.read()
+
+  def stdout(self, i: int) -> str:
+    """What the program wrote there, Gloo's greetings left out."""
+    lines = (self._folder / f'{i}.out').read_text().splitlines()
+    return '\n'.join(line for line in lines if not line.startswith('[Gloo]'))
+
+  def wait_for(self, path: pathlib.Path, timeout: float = 240) -> None:
+    """Waits for a file or folder that they make."""
+    deadline = time.monotonic() + timeout
+    while not path.exists():
+      assert self._processes[0].poll() is None, self.stderr(0)
+      assert time.monotonic() < deadline
+      time.sleep(0.1)
+
+  def signal(self, i: int, number: int) -> None:
+    self._processes[i].send_signal(number)
+
+  def wait(self, timeout: float = 240) -> list[int]:
+    """Returns the exit statuses of all."""
+    deadline = time.monotonic() + timeout
+    return [
+      p.wait(max(0.1, deadline - time.monotonic())) for p in self._processes
+    ]
+
+  def __enter__(self) -> 'Processes':
+    return self
+
+  def __exit__(self, *unused_error) -> None:
+    for process in self._processes:
+      if process.poll() is None:
+        process.kill()
+        process.wait()
