@@ -320,8 +320,8 @@ def test_bad_loss_name(tmp_path):
 def test_two_update_rules_at_once(tmp_path):
   line = error_line(tmp_path, f'{EXPERIMENT}training.runge_kutta_updates=True')
   assert line == (
-    'error: training.simultaneous_updates and training.runge_kutta_updates are '
-    'both True; choose one update rule'
+    'error: config.experiment_kwargs.config.training.simultaneous_updates=True '
+    'and .runge_kutta_updates=True: choose one update rule'
   )
 
 
