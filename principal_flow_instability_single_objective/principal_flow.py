@@ -235,32 +235,53 @@ def solve(
   field: Callable[[Params], Params],
   params: Params,
   time: Any,
-  rtol: float = 1e-10,
-  atol: float = 1e-12,
+  **settings: Any,
 ) -> Params:
   r"""Solves :math:`\theta' = f(\theta)` from `params` over `time`.
 
   Args:
     field: f. Where it is complex at `params`, so is the solution.
-    params: the start. Use float64 for the default tolerances.
+    params: the start, in float64 for the default tolerances.
     time: how long to flow: h for what one step of gradient descent does.
-    rtol: relative tolerance of a step.
-    atol: absolute tolerance of a step.
+    **settings: of `flows.integrate`.
 
   Returns:
     The parameters at the end.
   """
+  return _follow(flows.integrate, field, params, time, settings)
+
+
+def trajectory(
+  field: Callable[[Params], Params],
+  params: Params,
+  times: jax.Array,
+  **settings: Any,
+) -> Params:
+  """The points of a flow at increasing times.
+
+  Args:
+    field: as in `solve`.
+    params: as in `solve`.
+    times: the first not before 0.
+    **settings: of `flows.trajectory`.
+
+  Returns:
+    Parameters with an axis for the times in front.
+  """
+  return _follow(flows.trajectory, field, params, times, settings)
+
+
+def _follow(follow, field, params, time, settings):
+  """Calls a function of `flows`, which are of θ' = -f and of real numbers."""
 
   def is_complex(tree):
     return any(map(jnp.iscomplexobj, jax.tree.leaves(tree)))
 
   if not is_complex(jax.eval_shape(field, params)):
-    return flows.integrate(
-      lambda p: jax.tree.map(jnp.negative, field(p)), params, time, rtol, atol
-    )
+    minus_field = lambda p: jax.tree.map(jnp.negative, field(p))
+    return follow(minus_field, params, time, **settings)
 
-  # Diffrax is made for real numbers.
-  def minus_field(parts):
+  def minus_field_of_parts(parts):
     direction = field(jax.tree.map(jax.lax.complex, *parts))
     return tuple(
       jax.tree.map(lambda d, part=part: -part(d), direction)
@@ -268,5 +289,5 @@ def solve(
     )
 
   start = tuple(jax.tree.map(part, params) for part in (jnp.real, jnp.imag))
-  parts = flows.integrate(minus_field, start, time, rtol, atol)
+  parts = follow(minus_field_of_parts, start, time, **settings)
   return jax.tree.map(jax.lax.complex, *parts)

@@ -176,6 +176,19 @@ def test_principal_flow_between_steps_is_complex():
   np.testing.assert_allclose(end, [1j * np.sqrt(0.8)], atol=1e-12)
 
 
+def test_trajectory_passes_through_the_steps_of_gradient_descent():
+  matrix, start = quadratic([2.0, 1.0, 0.02, 0.0])
+  loss, h = loss_of(matrix), 1.05
+  points = principal_flow.trajectory(
+    lambda x: principal_flow.principal_flow(loss, x, h),
+    start,
+    h * jnp.arange(4) / 2,
+  )
+  np.testing.assert_allclose(points[0], start, atol=1e-12)
+  np.testing.assert_allclose(points[2], descend(loss, start, h), atol=1e-8)
+  assert np.abs(points[1].imag).max() > 0.1
+
+
 @pytest.mark.parametrize('flow', list(FLOWS)[:3])
 def test_other_flows_neither_oscillate_nor_diverge(flow):
   """Which is what they miss: hλ = 2.1, where descent diverges."""
