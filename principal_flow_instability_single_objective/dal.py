@@ -103,8 +103,13 @@ def scale_by_dal(
 
   def init(params):
     del params
+    zero = jnp.zeros((), jnp.float32)
     return DalState(
-      jnp.zeros((), jnp.int32), *4 * (jnp.zeros((), jnp.float32),)
+      num_updates=jnp.zeros((), jnp.int32),
+      learning_rate=jnp.asarray(learning_rate, jnp.float32),
+      gradient_norm=zero,
+      product_norm=zero,
+      ratio=zero,
     )
 
   def update(updates, state, params=None, *, hessian_product, **extra_args):
