@@ -25,6 +25,7 @@ INSTALL_REQUIRES = [
   'jax>=0.9,<0.12',
   'jaxline==0.0.8',
   'jmp>=0.0.4',
+  'matfree>=0.6,<0.7',
   'matplotlib>=3.8',
   'ml_collections>=1.0',
   'numpy>=2.0',

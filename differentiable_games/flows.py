@@ -18,6 +18,7 @@ from typing import Any
 
 import diffrax
 import jax
+import jax.numpy as jnp
 
 from differentiable_games import adjustments
 from differentiable_games import game
@@ -86,6 +87,8 @@ def integrate(
   time: Any,
   rtol: float = 1e-10,
   atol: float = 1e-12,
+  max_steps: int = 4096,
+  throw: bool = True,
 ) -> Any:
   r"""Solves :math:`\theta' = -f(\theta)` from `params` over `time`.
 
@@ -95,11 +98,16 @@ def integrate(
     time: how long to flow.
     rtol: relative tolerance of a step.
     atol: absolute tolerance of a step.
+    max_steps: of the solver, before it gives up.
+    throw: where the solver gives up, raise its error; False returns NaN.
 
   Returns:
     The parameters at the end, in the structure of `params`.
   """
-  points = _solve(field, params, time, diffrax.SaveAt(t1=True), rtol, atol)
+  points = _solve(
+    *(field, params, time, diffrax.SaveAt(t1=True)),
+    *(rtol, atol, max_steps, throw),
+  )
   return jax.tree.map(lambda leaf: leaf[-1], points)
 
 
@@ -121,7 +129,7 @@ def trajectory(
   return _solve(field, params, times[-1], saved, rtol, atol)
 
 
-def _solve(field, params, time, saved, rtol, atol):
+def _solve(field, params, time, saved, rtol, atol, max_steps=4096, throw=True):
   term = diffrax.ODETerm(
     lambda t, y, args: jax.tree.map(lambda d: -d, field(y))
   )
@@ -134,8 +142,13 @@ def _solve(field, params, time, saved, rtol, atol):
     y0=params,
     saveat=saved,
     stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+    max_steps=max_steps,
+    throw=throw,
   )
-  return solution.ys
+  is_solved = solution.result == diffrax.RESULTS.successful
+  return jax.tree.map(
+    lambda leaf: jnp.where(is_solved, leaf, jnp.nan), solution.ys
+  )
 
 
 def _totals(

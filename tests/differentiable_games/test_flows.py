@@ -171,6 +171,13 @@ def test_flow_of_a_linear_game_is_its_exponential():
   np.testing.assert_allclose(end, expected, atol=1e-9)
 
 
+def test_a_flow_that_is_given_up():
+  settings = lambda x: x, jnp.ones(1), 1e4, 1e-10, 1e-12, 50
+  np.testing.assert_array_equal(flows.integrate(*settings, throw=False), np.nan)
+  with pytest.raises(RuntimeError, match='maximum number of solver steps'):
+    flows.integrate(*settings)
+
+
 @pytest.mark.parametrize('order', [None, (0, 1), (1, 0)])
 def test_orders_with_equal_learning_rates(order):
   lrs, once = (1.0, 1.0), (1, 1)

@@ -1,0 +1,324 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The figures of docs/principal_flow.md.
+
+Writes `figures/principal_flow_*.png`, and what they show in numbers beside
+them: the published quadratics; the banana function and a small network; the
+edge of stability; drift-adjusted learning rates (DAL).
+
+    python -m figures.principal_flow [--quick] [--output=FOLDER] [FIGURE ...]
+"""
+
+import argparse
+from collections.abc import Sequence
+import functools
+import json
+import pathlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from matplotlib.backends import backend_agg
+from matplotlib.figure import Figure
+import numpy as np
+import optax
+
+from figures import _principal_flow_training
+from jaxline_harness import data
+from principal_flow_instability_single_objective import hessian
+from principal_flow_instability_single_objective import principal_flow
+
+OUTPUT = pathlib.Path(__file__).parent
+FLOWS = {
+  'gradient flow': principal_flow.gradient_flow,
+  'IGR flow': principal_flow.igr_flow,
+  'third-order flow': principal_flow.third_order_flow,
+  'principal flow': principal_flow.principal_flow,
+  'principal flow, third order': principal_flow.principal_flow_third_order,
+}
+COLOURS = {
+  'gradient flow': '#9aa0a6',
+  'IGR flow': '#edae49',
+  'third-order flow': '#a05fb5',
+  'principal flow': '#00798c',
+  'principal flow, third order': '#1b3a4b',
+}
+STEPS_COLOUR = '#d1495b'
+POINTS_A_STEP = 16
+
+
+# Gradient descent and flows of small losses, in float64.
+
+
+def descend(loss: hessian.Loss, start: Any, h: float, num_steps: int) -> Any:
+  """The points of gradient descent, the start first."""
+
+  def step(params, _):
+    grads = jax.grad(loss)(params)
+    moved = jax.tree.map(lambda p, g: p - h * g, params, grads)
+    return moved, moved
+
+  _, points = jax.lax.scan(step, start, None, length=num_steps)
+  return jax.tree.map(lambda s, p: jnp.concatenate([s[None], p]), start, points)
+
+
+def follow(
+  flow: principal_flow.Flow,
+  loss: hessian.Loss,
+  start: jax.Array,
+  h: float,
+  num_steps: int,
+) -> np.ndarray:
+  """The points of a flow, `POINTS_A_STEP` for each step: real parts.
+
+  Raises what diffrax does if the flow cannot be followed.
+  """
+  times = h * jnp.arange(1, num_steps * POINTS_A_STEP + 1) / POINTS_A_STEP
+  points = jax.jit(
+    lambda x: principal_flow.trajectory(
+      lambda p: flow(loss, p, h), x, times, rtol=1e-11, atol=1e-13
+    )
+  )(start)
+  return np.concatenate([start[None], points.real])
+
+
+def distances(steps: np.ndarray, flow: np.ndarray) -> np.ndarray:
+  """Of a flow to gradient descent, after each step."""
+  return np.linalg.norm(flow[::POINTS_A_STEP] - steps, axis=-1)
+
+
+# 1. The quadratics of the published notebooks.
+
+
+def quadratics(quick: bool) -> tuple[Figure, Any]:
+  """Loss xᵀ diag(1, 0.01) x: oscillation at h = 0.9, divergence at 1.05."""
+  del quick
+  matrix, start = jnp.diag(jnp.array([1.0, 0.01])), jnp.array([-0.35, -0.2])
+  loss = lambda x: x @ matrix @ x
+  names = ('gradient flow', 'IGR flow', 'principal flow')
+  figure = Figure(figsize=(9.6, 4.2), dpi=140, layout='constrained')
+  results = []
+  for axes, h, num_steps in zip(
+    figure.subplots(1, 2), (0.9, 1.05), (200, 5), strict=True
+  ):
+    steps = np.asarray(descend(loss, start, h, num_steps))
+    curves = {n: follow(FLOWS[n], loss, start, h, num_steps) for n in names}
+    extent = 1.1 * np.abs(steps[:, 0]).max()
+    _contours(axes, loss, (-extent, extent), (-0.22, 0.03))
+    _draw_paths(axes, steps, curves)
+    axes.set_title(f'learning rate {h}, {num_steps} steps')
+    axes.set(xlabel=f'x, hλ = {2 * h:g}', ylabel=f'y, hλ = {0.02 * h:g}')
+    results.append(
+      {
+        'learning_rate': h,
+        'steps': num_steps,
+        'largest_distance_to_descent': {
+          n: float(distances(steps, curve).max()) for n, curve in curves.items()
+        },
+      }
+    )
+  _legend(figure, axes)
+  return figure, results
+
+
+def _contours(axes, loss, xlim, ylim):
+  grid = np.meshgrid(np.linspace(*xlim, 120), np.linspace(*ylim, 120))
+  values = jax.vmap(jax.vmap(loss))(jnp.stack(grid, -1))
+  levels = np.geomspace(values.max() / 1e3, values.max(), 12)
+  axes.contour(*grid, values, levels, colors='#d5d8dc', linewidths=0.8)
+  axes.set(xlim=xlim, ylim=ylim)
+
+
+def _draw_paths(axes, steps, curves):
+  widths = {'gradient flow': 4, 'IGR flow': 2.5}  # Both stay visible.
+  for name, curve in curves.items():
+    width = widths.get(name, 1.2)
+    axes.plot(*curve.T, color=COLOURS[name], lw=width, label=name)
+  axes.plot(*steps.T, '.', color=STEPS_COLOUR, ms=6, label='gradient descent')
+  axes.plot(*steps[0], 'k*', ms=10, label='start')
+  axes.spines[['top', 'right']].set_visible(False)
+
+
+def _legend(figure, *panels):
+  entries = {}
+  for axes in panels:
+    handles, labels = axes.get_legend_handles_labels()
+    entries |= dict(zip(labels, handles, strict=True))
+  figure.legend(
+    *(entries.values(), entries.keys()),
+    loc='outside lower center',
+    ncols=5,
+    frameon=False,
+  )
+
+
+# 2. The banana function and a small network.
+
+
+def banana(params: jax.Array) -> jax.Array:
+  """Rosenbrock's function, with its minimum 0 at (1, 1)."""
+  x, y = params
+  return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+
+
+def small_network(seed: int = 0) -> tuple[hessian.Loss, dict[str, jax.Array]]:
+  """(loss, parameters) of a tanh network of 63 parameters.
+
+  It tells apart the first three classes of Fashion-MNIST's embedded images, of
+  which it sees 200, in 4 × 4 pixels.
+  """
+  dataset = data.load('fashion_mnist_10k')
+  chosen = np.flatnonzero(dataset.labels < 3)[:200]
+  pixels = dataset.examples[chosen].reshape(-1, 4, 7, 4, 7).mean(axis=(2, 4))
+  images = jnp.asarray(pixels.reshape(-1, 16) / 127.5 - 1)
+  labels = jax.nn.one_hot(dataset.labels[chosen], 3, dtype=images.dtype)
+  random = np.random.default_rng(seed)
+  params = {
+    'w0': jnp.asarray(random.normal(size=(16, 3)) / 4),
+    'b0': jnp.zeros(3),
+    'w1': jnp.asarray(random.normal(size=(3, 3)) / np.sqrt(3)),
+    'b1': jnp.zeros(3),
+  }
+
+  def loss(params):
+    hidden = jnp.tanh(images @ params['w0'] + params['b0'])
+    logits = hidden @ params['w1'] + params['b1']
+    # Analytic, as the principal flow needs.
+    return jnp.mean(
+      jnp.log(jnp.sum(jnp.exp(logits), -1)) - jnp.sum(labels * logits, -1)
+    )
+
+  return loss, params
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def drift(name: str, loss: hessian.Loss, params: Any, h: float) -> jax.Array:
+  """A flow's distance after time h to a step, in lengths of the step."""
+  step = jax.tree.map(lambda g: -h * g, jax.grad(loss)(params))
+  end = principal_flow.solve(
+    lambda p: FLOWS[name](loss, p, h),
+    *(params, h),
+    rtol=1e-5,
+    atol=1e-7,
+    throw=False,
+  )
+  moved = optax.tree.add(params, step)
+  return optax.tree.norm(optax.tree.sub(end, moved)) / optax.tree.norm(step)
+
+
+def nonlinear(quick: bool) -> tuple[Figure, Any]:
+  """Paths on the banana function; the drift of each step of a network."""
+  figure = Figure(figsize=(10.4, 8.2), dpi=140, layout='constrained')
+  (paths, far), (near, network) = figure.subplots(2, 2)
+  names = ('gradient flow', 'principal flow') if quick else tuple(FLOWS)
+  results = {
+    'banana': [
+      _draw_banana(None, near, (-1.2, 1.0), 0.0005, 30, names),
+      _draw_banana(paths, far, (-0.9, 1.2), 0.0018, 12, names),
+    ],
+    'network': _draw_network(network, 20 if quick else 240, names),
+  }
+  _legend(figure, paths, network)
+  return figure, results
+
+
+def _draw_banana(paths, axes, start, h, num_steps, names):
+  start = jnp.array(start)
+  steps = np.asarray(descend(banana, start, h, num_steps))
+  curves = {n: follow(FLOWS[n], banana, start, h, num_steps) for n in names}
+  if paths is not None:
+    _contours(paths, banana, (-1.22, -0.84), (1.0, 1.22))
+    shown = {n: c[: 5 * POINTS_A_STEP + 1] for n, c in curves.items()}
+    _draw_paths(paths, steps[:6], shown)
+    paths.set(
+      title=f'banana function, h = {h}: 5 steps', xlabel='x', ylabel='y'
+    )
+  apart = {name: distances(steps, curve) for name, curve in curves.items()}
+  for name, values in apart.items():
+    axes.semilogy(
+      range(1, num_steps + 1), values[1:], '.-', color=COLOURS[name], label=name
+    )
+  curvatures = jax.vmap(jax.hessian(banana))(steps[:-1])
+  h_lambda = h * np.linalg.eigvalsh(curvatures)[:, -1]
+  axes.set_title(
+    f'banana function, h = {h}: '
+    f'hλ₀ from {h_lambda.min():.2f} to {h_lambda.max():.2f}'
+  )
+  axes.set(xlabel='step', ylabel='distance to gradient descent')
+  axes.spines[['top', 'right']].set_visible(False)
+  return {
+    'start': start.tolist(),
+    'learning_rate': h,
+    'h_lambda': h_lambda.tolist(),
+    'distance': {name: values.tolist() for name, values in apart.items()},
+  }
+
+
+def _draw_network(axes, num_steps, names, h=0.4, interval=20):
+  loss, params = small_network()
+  points = descend(loss, params, h, num_steps)
+  at = np.arange(0, num_steps + 1, interval)
+  chosen = [jax.tree.map(lambda leaf, i=i: leaf[i], points) for i in at]
+  matrices = [hessian.dense(loss, point) for point in chosen]
+  h_lambda = np.array([h * np.linalg.eigvalsh(m)[-1] for m in matrices])
+  results = {}
+  for name in names:
+    drifts = np.array([drift(name, loss, point, h) for point in chosen])
+    axes.semilogy(at, drifts, '.-', color=COLOURS[name], label=name)
+    results[name] = drifts.tolist()
+  axes.fill_between(
+    *(at, 0, 1, h_lambda > 2),
+    transform=axes.get_xaxis_transform(),
+    color='#f3d9dc',
+    label='hλ₀ > 2',
+  )
+  axes.set_title(f'network, h = {h}: drift of single steps')
+  axes.set(xlabel='step', ylabel='drift / length of the step')
+  axes.spines[['top', 'right']].set_visible(False)
+  return {
+    'learning_rate': h,
+    'step': at.tolist(),
+    'h_lambda': h_lambda.tolist(),
+    'drift_over_step_length': results,
+  }
+
+
+DRAWINGS = {
+  'quadratics': quadratics,
+  'nonlinear': nonlinear,
+  'edge_of_stability': _principal_flow_training.edge_of_stability,
+  'dal': _principal_flow_training.dal,
+}
+IN_FLOAT64 = ('quadratics', 'nonlinear')
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+  """Draws and writes the pictures and their numbers."""
+  parser = argparse.ArgumentParser(description=__doc__)
+  parser.add_argument('figures', nargs='*', metavar='FIGURE')
+  parser.add_argument('--quick', action='store_true', help='small sizes')
+  parser.add_argument('--output', type=pathlib.Path, default=OUTPUT)
+  options = parser.parse_args(arguments)
+  for name in options.figures or DRAWINGS:
+    with jax.enable_x64(name in IN_FLOAT64):
+      figure, results = DRAWINGS[name](options.quick)
+    picture = options.output / f'principal_flow_{name}.png'
+    backend_agg.FigureCanvasAgg(figure).print_png(picture)
+    numbers = json.dumps(results, indent=1) + '\n'
+    picture.with_suffix('.json').write_text(numbers)
+    print(picture)
+
+
+if __name__ == '__main__':
+  main()

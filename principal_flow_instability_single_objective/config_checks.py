@@ -1,0 +1,172 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Whether a full config makes sense: types, ranges, names, contradictions."""
+
+import inspect
+
+from ml_collections import config_dict
+import optax
+
+from jaxline_harness import errors
+from jaxline_harness import fields
+from principal_flow_instability_single_objective import base_config
+from principal_flow_instability_single_objective import nets
+
+# Whether more is better, of the metrics to keep the best model by.
+METRICS = {'test_accuracy': True, 'test_loss': False}
+
+
+def _schedules() -> list[str]:
+  """Optax's functions whose first argument is `init_value`."""
+  return [
+    name
+    for name, value in vars(optax).items()
+    if inspect.isfunction(value)
+    and next(iter(inspect.signature(value).parameters), '') == 'init_value'
+  ]
+
+
+_SIZE = fields.whole(1, fields.MAX_INT32)
+_SIZE_OR_ZERO = fields.whole(0, fields.MAX_INT32)
+_FIELDS = {
+  'random_seed': fields.SEED,
+  'dataset': fields.text(empty=False),
+  'data_dir': fields.text(),
+  'num_test_examples': _SIZE.or_none(),
+  'num_train_examples': _SIZE.or_none(),
+  'net.name': fields.one_of(('MLP', 'ConvNet')),
+  'net.kwargs': fields.mapping(),
+  'optimizer.lr': fields.real(above=0),
+  'optimizer.momentum': fields.real(0, below=1),
+  'optimizer.scheduler': fields.one_of(_schedules()).or_none(),
+  'optimizer.scheduler_kwargs': fields.mapping(),
+  'dal.power': fields.real(0).or_none(),
+  'dal.max_learning_rate': fields.real(above=0),
+  'dal.product': fields.one_of(('exact', 'finite_differences')),
+  'dal.batch': fields.one_of(('same', 'full')),
+  'dal.start': _SIZE_OR_ZERO,
+  'dal.stop': _SIZE_OR_ZERO.or_none(),
+  'training.batch_size': _SIZE.or_none(),
+  'training.microbatch_size': _SIZE.or_none(),
+  'eval.batch_size': _SIZE,
+  'eval.interval': _SIZE,
+  'eval.num_examples': _SIZE.or_none(),
+  'eval.num_eigenvalues': _SIZE_OR_ZERO,
+  'eval.num_products': _SIZE,
+  'eval.drift': fields.flag(),
+}
+
+
+def check(config: config_dict.ConfigDict) -> None:
+  """Raises UserError, with one line, for the first thing that is wrong."""
+  experiment = config.experiment_kwargs.config
+  for name, field in _FIELDS.items():
+    value = experiment
+    for part in name.split('.'):
+      value = value[part]
+    field.check(f'{base_config.PREFIX}.{name}', value)
+  _check_top_level(config)
+  _check_scheduler(experiment.optimizer)
+  _check_dal(experiment.dal)
+  _check_net(experiment.net)
+  _check_evaluation(experiment)
+
+
+def _check_evaluation(experiment: config_dict.ConfigDict) -> None:
+  evaluation = experiment.eval
+  if evaluation.drift and experiment.net.kwargs.get('activation') == 'relu':
+    raise errors.UserError(
+      f"{base_config.PREFIX}.net.kwargs.activation='relu' has kinks, through "
+      'which no flow can be followed; set eval.drift=False'
+    )
+  if evaluation.drift and not evaluation.num_eigenvalues:
+    raise errors.UserError(
+      f'{base_config.PREFIX}.eval.drift needs eval.num_eigenvalues above 0, '
+      'for the principal flow'
+    )
+  if evaluation.num_products < evaluation.num_eigenvalues:
+    raise errors.UserError(
+      f'{base_config.PREFIX}.eval.num_products={evaluation.num_products} '
+      f'cannot find {evaluation.num_eigenvalues} eigenvalues; it takes two or '
+      'three times as many, and at least 20'
+    )
+
+
+def _check_top_level(config: config_dict.ConfigDict) -> None:
+  metric = config.best_model_eval_metric
+  if metric:
+    fields.one_of(METRICS).check('config.best_model_eval_metric', metric)
+    if config.best_model_eval_metric_higher_is_better != METRICS[metric]:
+      raise errors.UserError(
+        'config.best_model_eval_metric_higher_is_better is '
+        f'{config.best_model_eval_metric_higher_is_better}, but of {metric} '
+        f'{"more" if METRICS[metric] else "less"} is better: the worst '
+        'checkpoint would be kept'
+      )
+  if config.random_seed != base_config.get_base_config().random_seed:
+    raise errors.UserError(
+      f'config.random_seed has no effect; set {base_config.PREFIX}.random_seed'
+    )
+
+
+def _check_scheduler(optimizer: config_dict.ConfigDict) -> None:
+  path = f'{base_config.PREFIX}.optimizer.scheduler_kwargs'
+  if not optimizer.scheduler:
+    if optimizer.scheduler_kwargs:
+      raise errors.UserError(f'{path} has no effect without a scheduler')
+    return
+  schedule = getattr(optax, optimizer.scheduler)
+  try:
+    schedule(optimizer.lr, **optimizer.scheduler_kwargs)(0)
+  except Exception as error:  # Whatever optax makes of wrong arguments.
+    raise errors.UserError(
+      f'{path}: {optimizer.scheduler} does not take these: {error!r}'
+    ) from error
+
+
+def _check_dal(dal: config_dict.ConfigDict) -> None:
+  if dal.power is None:
+    defaults = base_config.get_base_config().experiment_kwargs.config.dal
+    for name in dal:
+      if dal[name] != defaults[name]:
+        raise errors.UserError(
+          f'{base_config.PREFIX}.dal.{name} has no effect without dal.power'
+        )
+  if dal.stop is not None and dal.stop <= dal.start:
+    raise errors.UserError(
+      f'{base_config.PREFIX}.dal.stop={dal.stop} is not after '
+      f'dal.start={dal.start}'
+    )
+
+
+def _check_net(net: config_dict.ConfigDict) -> None:
+  path = f'{base_config.PREFIX}.net.kwargs'
+  try:
+    inspect.signature(getattr(nets, net.name)).bind(10, **net.kwargs)
+  except TypeError as error:
+    raise errors.UserError(
+      f'{path}: {net.name} does not take these: {error}'
+    ) from error
+  for name, field in {
+    'activation': fields.one_of(nets.ACTIVATIONS),
+    'hidden_sizes': fields.list_of(_SIZE),
+    'layers': fields.list_of(
+      fields.Field(
+        f'{_SIZE.wanted}, or {nets.POOL!r}',
+        lambda value: _SIZE.accepts(value) or value == nets.POOL,
+      )
+    ),
+  }.items():
+    if name in net.kwargs:
+      field.check(f'{path}.{name}', net.kwargs[name])
