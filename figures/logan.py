@@ -60,7 +60,7 @@ class FashionSize(NamedTuple):
 
 
 FASHION_SIZES = {
-  'full': FashionSize((32, 16), 64, 10_000, 8000),
+  'full': FashionSize((32, 16), 64, 2000, 8000),
   'small': FashionSize((16, 8), 32, 2000, 500),
   'quick': FashionSize((2, 2), 4, 40, 2),
 }
@@ -84,33 +84,33 @@ def mixture_runs(
   return {**mixture.make_runs(size_name, folder, methods), LOGAN: logan}
 
 
-def fashion_runs(
-  size_name: str, folder: pathlib.Path = _gan_runs.FOLDER
-) -> dict[str, _gan_runs.Run]:
-  """Runs on Fashion-MNIST, looked at after each half of SGA's steps."""
-  size = FASHION_SIZES[size_name]
-  no_drift_cancelled = {
-    f'training__grad_regularizes__dd_coeffs_multiplier__{player}'
-    '__other_dot_prod': 0.0
-    for player in ('disc', 'gen')
-  }
-  common = [
+def fashion_overrides(size: FashionSize) -> list[str]:
+  """The config without its own way to play, at another size."""
+  cancelled = 'training__grad_regularizes__dd_coeffs_multiplier'
+  return [
     *setting(
       nets__disc_kwargs__channels=size.channels[::-1],
       nets__gen_kwargs__channels=size.channels,
       training__batch_size=size.batch_size,
       eval__num_eval_splits=1,
       eval__num_inception_images=size.num_images,
-      **no_drift_cancelled,
+      **{f'{cancelled}__{p}__other_dot_prod': 0.0 for p in ('disc', 'gen')},
     ),
     *both_optimizers(name='rmsprop', lr=2e-4),
   ]
+
+
+def fashion_runs(
+  size_name: str, folder: pathlib.Path = _gan_runs.FOLDER
+) -> dict[str, _gan_runs.Run]:
+  """Runs on Fashion-MNIST, looked at after each half of SGA's steps."""
+  size = FASHION_SIZES[size_name]
   return {
     name: _gan_runs.run(
       folder,
       f'logan fashion {size_name} {name}',
       'sgd_fashion_mnist',
-      [*common, *mixture.METHODS[name]],
+      [*fashion_overrides(size), *mixture.METHODS[name]],
       _gan_runs.looks(longer * size.num_steps, 2 * longer + 1),
       NUM_IMAGES_KEPT,
     )

@@ -99,6 +99,20 @@ def test_full_size_is_the_config_itself():
   assert plain.training_steps == gaussian.SIZES['full'].num_steps
 
 
+@pytest.mark.parametrize('name', [logan.SGA, logan.LOGAN])
+def test_fashion_of_logan(name):
+  size = logan.FASHION_SIZES['small']
+  overrides = [*logan.fashion_overrides(size), *mixture.METHODS[name]]
+  config = _gan_runs.load_config('sgd_fashion_mnist', overrides)
+  experiment = config.experiment_kwargs.config
+  coefficients = experiment.training.grad_regularizes.to_dict()
+  assert coefficients == base_config.no_regularizers()
+  assert tuple(experiment.nets.gen_kwargs.channels) == (16, 8)
+  assert tuple(experiment.nets.disc_kwargs.channels) == (8, 16)
+  assert experiment.optimizers.generator.name == 'rmsprop'
+  assert (experiment.training.adjustment == 'sga') == (name == logan.SGA)
+
+
 # What is measured of samples.
 
 
