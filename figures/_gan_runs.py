@@ -231,11 +231,11 @@ def looks(num_steps: int, number: int) -> list[int]:
 # The scripts.
 
 
-def chosen_size(sizes: Iterable[str], doc: str, default: str = 'small') -> str:
-  """Reads `--size` from a script's command line."""
+def size_parser(sizes: Iterable[str], doc: str) -> argparse.ArgumentParser:
+  """A parser of a script's command line that knows `--size`."""
   parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-  parser.add_argument('--size', choices=list(sizes), default=default)
-  return parser.parse_args().size
+  parser.add_argument('--size', choices=list(sizes), default='small')
+  return parser
 
 
 def write(
@@ -247,7 +247,8 @@ def write(
     picture, record = FOLDER / f'{name}.png', FOLDER / f'{name}.json'
   backend_agg.FigureCanvasAgg(figure).print_png(picture)
   content = {
-    'command': f'./run.sh figures {name} --size={size}',
+    'command': ' '.join(['./run.sh figures', name, *sys.argv[1:]]),
+    'size': size,
     'date': time.strftime('%Y-%m-%d'),
     'machine': report.machine(),
     'results': results,

@@ -17,7 +17,7 @@ Trains configs/gaussian_75_config.py with RMSProp and with the symplectic
 gradient adjustment, and looks at the singular values of the samples'
 covariance, all of which should be 1:
 
-  ./run.sh figures gaussian [--size=full|quick]
+  ./run.sh figures gaussian [--size=full|small|quick]
 
 Writes `figures/gaussian.png` and `docs/gaussian.json`, and prints the last
 figures.
@@ -47,7 +47,11 @@ class Size(NamedTuple):
   num_steps: int
 
 
-SIZES = {'full': Size(200, 20_000), 'quick': Size(8, 8)}
+SIZES = {
+  'full': Size(200, 20_000),
+  'small': Size(200, 5000),
+  'quick': Size(8, 8),
+}
 
 
 def overrides_of(size: Size) -> list[str]:
@@ -137,7 +141,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the table."""
-  size_name = _gan_runs.chosen_size(SIZES, __doc__, default='full')
+  size_name = _gan_runs.size_parser(SIZES, __doc__).parse_args().size
   results = {name: measure(run) for name, run in make_runs(size_name).items()}
   _gan_runs.write('gaussian', size_name, draw(results), results)
   print(table(results))

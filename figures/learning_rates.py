@@ -93,7 +93,7 @@ def draw(results: dict[str, dict[float, dict[str, Any]]]) -> Figure:
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the table."""
-  size_name = _gan_runs.chosen_size(SIZES, __doc__)
+  size_name = _gan_runs.size_parser(SIZES, __doc__).parse_args().size
   results = {
     name: {rate: mixture.measure(run) for rate, run in of_rates.items()}
     for name, of_rates in make_runs(size_name).items()

@@ -13,10 +13,10 @@
 # limitations under the License.
 """The figure of LOGAN and SGA, at equal steps and at equal time.
 
-On the mixture the runs are those of figures/mixture.py, LOGAN's three times as
-long. On Fashion-MNIST they are of configs/sgd_fashion_mnist_config.py:
+On the mixture the runs are those of figures/mixture.py, on Fashion-MNIST they
+are of configs/sgd_fashion_mnist_config.py:
 
-  ./run.sh figures logan [--size=full|small|quick]
+  ./run.sh figures logan [--size=full|small|quick] [--data mixture fashion]
 
 Writes `figures/logan.png` and `docs/logan.json`, and prints both comparisons.
 """
@@ -33,9 +33,7 @@ from figures._gan_runs import both_optimizers
 from figures._gan_runs import setting
 
 SGA, LOGAN = 'RMSProp, SGA', 'RMSProp, LOGAN'
-# LOGAN's runs have so many times the steps of SGA's, to last as long.
-LONGER = 3
-NUM_IMAGES_KEPT = 16
+NUM_IMAGES_KEPT, NUM_LOOKS_AT_IMAGES = 16, 6
 METRICS = {
   'high_quality_share': 'high quality',
   'modes_covered': 'modes of 16',
@@ -50,7 +48,7 @@ class FashionSize(NamedTuple):
     channels: of the layers of both networks.
     batch_size: of both players.
     num_images: that the FID is of.
-    num_steps: of SGA; LOGAN has more.
+    num_steps: of each run.
   """
 
   channels: tuple[int, int]
@@ -69,19 +67,9 @@ FASHION_SIZES = {
 def mixture_runs(
   size_name: str, folder: pathlib.Path = _gan_runs.FOLDER
 ) -> dict[str, _gan_runs.Run]:
-  """Runs on the mixture, SGA's that of its own figure."""
-  size = mixture.SIZES[size_name]
-  parts = LONGER * (mixture.NUM_LOOKS - 1)
-  logan = _gan_runs.run(
-    folder,
-    f'logan {size_name} {LOGAN}',
-    mixture.CONFIG,
-    [*mixture.overrides_of(size), *mixture.METHODS[LOGAN]],
-    _gan_runs.looks(LONGER * size.num_steps, parts + 1),
-    mixture.NUM_SAMPLES,
-  )
-  methods = {SGA: mixture.METHODS[SGA]}
-  return {**mixture.make_runs(size_name, folder, methods), LOGAN: logan}
+  """Runs on the mixture."""
+  methods = {name: mixture.METHODS[name] for name in (SGA, LOGAN)}
+  return mixture.make_runs(size_name, folder, methods)
 
 
 def fashion_overrides(size: FashionSize) -> list[str]:
@@ -103,7 +91,7 @@ def fashion_overrides(size: FashionSize) -> list[str]:
 def fashion_runs(
   size_name: str, folder: pathlib.Path = _gan_runs.FOLDER
 ) -> dict[str, _gan_runs.Run]:
-  """Runs on Fashion-MNIST, looked at after each half of SGA's steps."""
+  """Runs on Fashion-MNIST."""
   size = FASHION_SIZES[size_name]
   return {
     name: _gan_runs.run(
@@ -111,11 +99,14 @@ def fashion_runs(
       f'logan fashion {size_name} {name}',
       'sgd_fashion_mnist',
       [*fashion_overrides(size), *mixture.METHODS[name]],
-      _gan_runs.looks(longer * size.num_steps, 2 * longer + 1),
+      _gan_runs.looks(size.num_steps, NUM_LOOKS_AT_IMAGES),
       NUM_IMAGES_KEPT,
     )
-    for name, longer in ((SGA, 1), (LOGAN, LONGER))
+    for name in (SGA, LOGAN)
   }
+
+
+DATA = {'mixture': mixture_runs, 'fashion': fashion_runs}
 
 
 def at_equal_time(result: dict[str, Any], seconds: float) -> dict[str, Any]:
@@ -156,40 +147,37 @@ def draw(results: dict[str, dict[str, dict[str, Any]]]) -> Figure:
 
 
 def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
-  """SGA at its end, LOGAN after as many steps and after as long."""
+  """Both methods after all steps, and when the faster one had made them."""
   lines = []
   for data, of_methods in results.items():
-    sga, logan = of_methods.values()
-    equal = logan['steps'].index(sga['steps'][-1])
-    rows = {
-      'SGA': {key: values[-1] for key, values in sga.items()},
-      'LOGAN, equal steps': {key: v[equal] for key, v in logan.items()},
-      'LOGAN, equal time': at_equal_time(logan, sga['seconds'][-1]),
-    }
-    metrics = [key for key in sga if key in METRICS]
+    seconds = min(result['seconds'][-1] for result in of_methods.values())
+    metrics = [k for k in METRICS if k in next(iter(of_methods.values()))]
     names = [data, 'steps', 'seconds', *(METRICS[key] for key in metrics)]
     lines += [f'| {" | ".join(names)} |', '|---' * len(names) + '|']
-    for name, row in rows.items():
-      cells = [f'{row[key]:.3g}' for key in metrics]
-      lines.append(
-        f'| {name} | {row["steps"]} | {row["seconds"]:.0f} | '
-        f'{" | ".join(cells)} |'
-      )
+    for equal, limit in (('steps', np.inf), ('time', seconds)):
+      for name, result in of_methods.items():
+        row = at_equal_time(result, limit)
+        cells = [f'{row[key]:.3g}' for key in metrics]
+        lines.append(
+          f'| {name}, equal {equal} | {row["steps"]} | {row["seconds"]:.0f} | '
+          f'{" | ".join(cells)} |'
+        )
     lines.append('')
   return '\n'.join(lines)
 
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the tables."""
-  size_name = _gan_runs.chosen_size(FASHION_SIZES, __doc__)
+  parser = _gan_runs.size_parser(FASHION_SIZES, __doc__)
+  parser.add_argument('--data', nargs='+', choices=DATA, default=list(DATA))
+  arguments = parser.parse_args()
   results = {
-    data: {name: measure(run) for name, run in runs.items()}
-    for data, runs in (
-      ('mixture', mixture_runs(size_name)),
-      ('Fashion-MNIST', fashion_runs(size_name)),
-    )
+    data: {
+      name: measure(run) for name, run in DATA[data](arguments.size).items()
+    }
+    for data in arguments.data
   }
-  _gan_runs.write('logan', size_name, draw(results), results)
+  _gan_runs.write('logan', arguments.size, draw(results), results)
   print(table(results))
 
 

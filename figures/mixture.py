@@ -240,7 +240,7 @@ def make_runs(
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the table."""
-  size_name = _gan_runs.chosen_size(SIZES, __doc__)
+  size_name = _gan_runs.size_parser(SIZES, __doc__).parse_args().size
   runs = make_runs(size_name)
   results = {name: measure(run) for name, run in runs.items()}
   size = SIZES[size_name]

@@ -148,17 +148,22 @@ def test_density():
 
 def test_logan_at_equal_time():
   results = {
-    'SGA': {'steps': [0, 10], 'seconds': [0.0, 5.0], 'FID': [9.0, 4.0]},
+    'SGA': {
+      'steps': [0, 10, 20],
+      'seconds': [0.0, 3.0, 6.0],
+      'FID': [9.0, 4.0, 2.0],
+    },
     'LOGAN': {
-      'steps': [0, 10, 20, 30],
-      'seconds': [0.0, 2.0, 4.0, 6.0],
-      'FID': [9.0, 8.0, 7.0, 6.0],
+      'steps': [0, 10, 20],
+      'seconds': [0.0, 2.0, 4.0],
+      'FID': [9.0, 8.0, 7.0],
     },
   }
   lines = logan.table({'images': results}).splitlines()
-  assert lines[2:5] == [
-    '| SGA | 10 | 5 | 4 |',
-    '| LOGAN, equal steps | 10 | 2 | 8 |',
+  assert lines[2:6] == [
+    '| SGA, equal steps | 20 | 6 | 2 |',
+    '| LOGAN, equal steps | 20 | 4 | 7 |',
+    '| SGA, equal time | 10 | 3 | 4 |',
     '| LOGAN, equal time | 20 | 4 | 7 |',
   ]
   assert _draws(logan.draw({'images': results}))
