@@ -69,7 +69,7 @@ def draw(results: dict[str, dict[float, dict[str, Any]]]) -> Figure:
   labels = {
     'disc_loss': 'discriminator loss',
     'gen_loss': 'generator loss',
-    'modes_covered': 'modes of 16',
+    'modes_reached': 'modes reached',
     'high_quality_share': 'high quality',
   }
   equilibrium = {'disc_loss': 2 * np.log(2), 'gen_loss': np.log(2)}

@@ -118,19 +118,17 @@ def test_fashion_of_logan(name):
 
 def test_quality_of_a_mixture():
   everything = data_utils.mixture_of_gaussians(5000, seed=0)
-  share, modes = mixture.quality(everything.examples)
-  assert (round(share, 2), modes) == (0.99, 16)
+  share, reached, covered = mixture.quality(everything.examples)
+  assert (round(share, 2), reached, covered) == (0.99, 16, 16)
   # Five modes, one of them with too few samples, and blurred.
   chosen = everything.examples[everything.labels < 4]
   some = np.concatenate(
     [chosen, everything.examples[everything.labels == 4][:10]]
   )
   some += np.float32(0.1) * np.sign(some)
-  share, modes = mixture.quality(some)
-  assert share < 0.2
-  assert modes == 4
+  assert mixture.quality(some) == (0, 0, 4)
   even = np.random.default_rng(0).uniform(-1.7, 1.7, (10_000, 2))
-  assert mixture.quality(even)[1] == 0
+  assert mixture.quality(even)[1:] == (16, 0)
 
 
 def test_density():
