@@ -187,7 +187,7 @@ def high_quality_share_and_modes(
     The share of samples of high quality (0.989 for the mixture itself), and how
     many of the 16 Gaussians are covered.
   """
-  offsets = np.asarray(samples)[:, None] - mixture_means()
+  offsets = np.asarray(samples, np.float64)[:, None] - mixture_means()
   distances = np.linalg.norm(offsets, axis=-1)
   near = distances <= num_stds * MIXTURE_STD
   covered = near.mean(axis=0) > min_share

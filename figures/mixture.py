@@ -215,7 +215,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
     end = {k: v[-1] for k, v in of_run.items() if isinstance(v, list | tuple)}
     lines.append(
       f'| {name}{" (stopped)" if of_run["failure"] else ""} '
-      f'| {end["disc_loss"]:.3f} | {end["gen_loss"]:.3f} '
+      f'| {end["disc_loss"]:.4g} | {end["gen_loss"]:.4g} '
       f'| {end["modes_reached"]} | {end["modes_covered"]} '
       f'| {end["high_quality_share"]:.1%} '
       f'| {of_run["milliseconds_a_step"]:.0f} |'
