@@ -31,7 +31,7 @@ Usage:
   ./run.sh train [CONFIG] [--config.a.b=value ...]  train, or go on training
   ./run.sh eval [CONFIG] [--config.a.b=value ...]   evaluate a checkpoint
   ./run.sh test [pytest arguments]                  the whole test suite
-  ./run.sh figures [NAME ...]                       pictures under figures/
+  ./run.sh figures [NAME ...] [--size=quick ...]    pictures under figures/
 
 CONFIG is a path, or a name in configs/ with or without _config.py; by default
 sgd_fashion_mnist. Paths, also that of runs/, count from the current directory.
@@ -201,22 +201,22 @@ run_tests() {
   exec "$venv/bin/python" -m pytest -m '' "$@"
 }
 
+# run_figures [NAME ...] [flags of these figures]
 run_figures() {
-  local name
-  for name in "$@"; do
-    [ -f "$here/figures/$name.py" ] \
-      || fail 2 "no figure \"$name\"; give one of: $(names_in figures .py)"
+  local name names=''
+  while [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; do
+    [ -f "$here/figures/$1.py" ] \
+      || fail 2 "no figure \"$1\"; give one of: $(names_in figures .py)"
+    names="$names $1"
+    shift
   done
-  if [ $# -eq 0 ]; then
-    # Names of Python modules hold no spaces.
-    # shellcheck disable=SC2046
-    set -- $(names_in figures .py)
-    [ $# -gt 0 ] || fail 1 'figures/ holds no scripts.'
-  fi
+  [ -n "$names" ] || names="$(names_in figures .py)"
+  [ -n "$names" ] || fail 1 'figures/ holds no scripts.'
   prepare
-  for name in "$@"; do
+  # Names of Python modules hold no spaces.
+  for name in $names; do
     echo "figures/$name.py" >&2
-    "$venv/bin/python" -P -m "figures.$name"
+    "$venv/bin/python" -P -m "figures.$name" "$@"
   done
 }
 

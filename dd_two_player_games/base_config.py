@@ -68,9 +68,9 @@ def get_base_config() -> config_dict.ConfigDict:
       'config': {
         # Decides initial parameters, latents and the order of the data.
         'random_seed': 0,
-        # fashion_mnist_10k (embedded), mixture_of_gaussians (made), mnist,
-        # cifar10 or another name of tensorflow_datasets, or the path of an
-        # .npz or a folder of images.
+        # fashion_mnist_10k (embedded), mixture_of_gaussians or gaussian_75
+        # (made), mnist, cifar10 or another name of tensorflow_datasets, or the
+        # path of an .npz or a folder of images.
         'dataset': 'fashion_mnist_10k',
         # Where data sets lie; empty: where tensorflow_datasets keeps them.
         'data_dir': '',
@@ -143,7 +143,8 @@ def get_base_config() -> config_dict.ConfigDict:
           'rk_disc_regularizer_weight_coeff': 0.0,
         },
         'eval': {
-          # IS and FID of images; modes and quality of the mixture.
+          # IS and FID of images; modes and quality of the mixture; how far
+          # the Gaussian's covariance is off.
           'run_image_metrics': True,
           # What IS and FID are measured with: inception, fashion_mnist (the
           # embedded network), or auto: the latter for Fashion-MNIST.

@@ -41,8 +41,12 @@ METRICS = {
   'FID': False,
   'modes_covered': True,
   'high_quality_share': True,
+  'covariance_error': False,
 }
-_MIXTURE_METRICS = ('modes_covered', 'high_quality_share')
+_METRICS_OF_POINTS = {
+  data_utils.MIXTURE_NAME: ['modes_covered', 'high_quality_share'],
+  data_utils.GAUSSIAN_NAME: ['covariance_error'],
+}
 
 
 def check(config: config_dict.ConfigDict) -> None:
@@ -218,10 +222,10 @@ def _check_best_metric(
       f'{metric} {"more" if METRICS[metric] else "less"} is better: the '
       'worst checkpoint would be kept'
     )
-  is_mixture = experiment.dataset == data_utils.MIXTURE_NAME
-  measured = [m for m in METRICS if (m in _MIXTURE_METRICS) == is_mixture]
+  measured = _METRICS_OF_POINTS.get(experiment.dataset, ['IS_mean', 'FID'])
   if metric not in measured:
-    others = [] if is_mixture else [data_utils.MIXTURE_NAME]
+    is_made = experiment.dataset in data_utils.MADE
+    others = [] if is_made else list(data_utils.MADE)
     hint = errors.did_you_mean(experiment.dataset, others)
     raise errors.UserError(
       f'config.best_model_eval_metric={metric} is not measured on '
@@ -259,7 +263,7 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
       )
   experiment = config.experiment_kwargs.config
   training = experiment.training
-  is_mixture = experiment.dataset == data_utils.MIXTURE_NAME
+  is_made = experiment.dataset in data_utils.MADE
   rule = base_config.update_rule(training)
   takes_turns = rule == 'alternating' or (
     # Its drift terms are those of alternating updates.
@@ -267,11 +271,11 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
   )
   is_adjusted = training.adjustment != 'none' or training.unrolled_steps
   for name, has_effect, why in (
-    ('data_dir', not is_mixture, 'the mixture is made, not read'),
-    ('eval.classifier', not is_mixture, 'points are not classified'),
+    ('data_dir', not is_made, f'{experiment.dataset} is made, not read'),
+    ('eval.classifier', not is_made, 'points are not classified'),
     (
       'eval.inception_path',
-      not is_mixture and classifier_name(experiment) == 'inception',
+      not is_made and classifier_name(experiment) == 'inception',
       'Inception is not used',
     ),
     (

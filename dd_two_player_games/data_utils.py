@@ -11,10 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What GANs need of data: scaling, a mixture of points, pictures of samples."""
+"""What GANs need of data: scaling, made points, pictures of samples."""
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import math
 import os
 from typing import Any
@@ -26,8 +26,9 @@ from jaxline_harness import errors
 
 MIXTURE_NAME = 'mixture_of_gaussians'
 MIXTURE_STD = 0.02
-_MIXTURE_SIZE = 50_000
-_MIXTURE_SEEDS = {'train': 0, 'test': 1}
+GAUSSIAN_NAME = 'gaussian_75'
+_GAUSSIAN_DIMS = 75
+_SEEDS_OF_MADE = {'train': 0, 'test': 1}
 
 # Images below this height are shown enlarged.
 _MIN_SHOWN_HEIGHT = 56
@@ -91,7 +92,8 @@ def load_dataset(
   """Loads a data set for a GAN.
 
   Args:
-    dataset_name: `mixture_of_gaussians`, or any that `data.load` takes.
+    dataset_name: `mixture_of_gaussians`, `gaussian_75`, or any that `data.load`
+      takes.
     split: which split of it.
     data_dir: where data sets lie; see `data.load`.
 
@@ -101,14 +103,15 @@ def load_dataset(
   Raises:
     UserError: the data set does not exist, cannot be had, or is damaged.
   """
-  if dataset_name != MIXTURE_NAME:
-    return data.load(dataset_name, split, data_dir, other_names=[MIXTURE_NAME])
-  if split not in _MIXTURE_SEEDS:
+  if dataset_name not in MADE:
+    return data.load(dataset_name, split, data_dir, other_names=list(MADE))
+  if split not in _SEEDS_OF_MADE:
     raise errors.UserError(
-      f'{MIXTURE_NAME}: no split {split!r}; there is '
-      f'{" and ".join(_MIXTURE_SEEDS)}.'
+      f'{dataset_name}: no split {split!r}; there is '
+      f'{" and ".join(_SEEDS_OF_MADE)}.'
     )
-  return mixture_of_gaussians(_MIXTURE_SIZE, _MIXTURE_SEEDS[split])
+  make, size = MADE[dataset_name]
+  return make(size, _SEEDS_OF_MADE[split])
 
 
 def mixture_means() -> np.ndarray:
@@ -135,8 +138,41 @@ def mixture_of_gaussians(num_examples: int, seed: int) -> data.Dataset:
   return data.Dataset(points, labels, MIXTURE_NAME, f'made with seed {seed}')
 
 
+def standard_gaussian(num_examples: int, seed: int) -> data.Dataset:
+  """Draws from a Gaussian of mean zero and unit covariance, in 75 dimensions.
+
+  Args:
+    num_examples: how many points.
+    seed: for the points; they are the same for the same seed.
+
+  Returns:
+    Points, float32 `(num_examples, 75)`, without labels.
+  """
+  random = np.random.default_rng(seed)
+  points = random.standard_normal((num_examples, _GAUSSIAN_DIMS), np.float32)
+  return data.Dataset(points, None, GAUSSIAN_NAME, f'made with seed {seed}')
+
+
+# Data sets that are made, not read: how, and how many examples.
+MADE: dict[str, tuple[Callable[[int, int], data.Dataset], int]] = {
+  MIXTURE_NAME: (mixture_of_gaussians, 50_000),
+  GAUSSIAN_NAME: (standard_gaussian, 100_000),
+}
+
+
+def point_metrics(dataset_name: str, samples: np.ndarray) -> dict[str, float]:
+  """How well samples match a data set of points that is made."""
+  if dataset_name == MIXTURE_NAME:
+    share, modes = high_quality_share_and_modes(samples)
+    return {'high_quality_share': share, 'modes_covered': float(modes)}
+  if dataset_name == GAUSSIAN_NAME:
+    errors_of_ones = np.abs(covariance_singular_values(samples) - 1)
+    return {'covariance_error': float(errors_of_ones.max())}
+  return {}
+
+
 def high_quality_share_and_modes(
-  samples: np.ndarray, num_stds: float = 3.0
+  samples: np.ndarray, num_stds: float = 3.0, min_share: float = 0.0
 ) -> tuple[float, int]:
   """How well samples cover the mixture.
 
@@ -144,15 +180,36 @@ def high_quality_share_and_modes(
     samples: points `(N, 2)`.
     num_stds: a sample is of high quality if it lies within so many standard
       deviations of a mean.
+    min_share: a Gaussian is covered if more than this share of all samples lie
+      that near to it. By default one sample is enough.
 
   Returns:
     The share of samples of high quality (0.989 for the mixture itself), and how
-    many of the 16 Gaussians have at least one such sample.
+    many of the 16 Gaussians are covered.
   """
-  offsets = np.asarray(samples)[:, None] - mixture_means()
+  offsets = np.asarray(samples, np.float64)[:, None] - mixture_means()
   distances = np.linalg.norm(offsets, axis=-1)
   near = distances <= num_stds * MIXTURE_STD
-  return float(near.any(axis=1).mean()), int(near.any(axis=0).sum())
+  covered = near.mean(axis=0) > min_share
+  return float(near.any(axis=1).mean()), int(covered.sum())
+
+
+def covariance_singular_values(samples: np.ndarray) -> np.ndarray:
+  """Singular values of the samples' covariance, the largest first.
+
+  Those of N samples of a standard Gaussian in d dimensions are not all 1, but
+  lie between about (1 - √(d/N))² and (1 + √(d/N))².
+
+  Args:
+    samples: points `(N, d)`.
+
+  Returns:
+    float64 `(d,)`, NaN if a sample is not finite.
+  """
+  samples = np.asarray(samples, np.float64)
+  if not np.isfinite(samples).all():
+    return np.full(samples.shape[1], np.nan)
+  return np.linalg.svdvals(np.cov(samples, rowvar=False))
 
 
 def get_image_dataset(

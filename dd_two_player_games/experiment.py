@@ -242,11 +242,8 @@ class Experiment(train_loop.ChunkedExperiment):
     )
 
   def _point_metrics(self) -> dict[str, float]:
-    if self._dataset.name != data_utils.MIXTURE_NAME:
-      return {}
     samples = self._samples(_NUM_POINTS_MEASURED, self._eval_key)
-    share, modes = data_utils.high_quality_share_and_modes(samples)
-    return {'high_quality_share': share, 'modes_covered': float(modes)}
+    return data_utils.point_metrics(self._dataset.name, samples)
 
   def _write_evaluation(self, writer, step, metrics) -> None:
     measured_with = {'data': self._dataset.name}

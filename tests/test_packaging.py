@@ -254,6 +254,12 @@ def test_figures_makes_those_named_or_all(checkout):
   assert checkout.run('figures', STUB_STATUS='1')[0] == 1
 
 
+def test_figures_are_given_the_flags(checkout):
+  _, out, _ = checkout.run('figures', 'flow', 'drift', '--size=a b', '-q')
+  assert out[3:8] == ['-P', '-m', 'figures.flow', '--size=a b', '-q']
+  assert out[11:] == ['-P', '-m', 'figures.drift', '--size=a b', '-q']
+
+
 @pytest.mark.parametrize('status', ['1', '2', '130', '143'])
 def test_exit_status_passes_through(checkout, status):
   assert checkout.run('train', STUB_STATUS=status)[0] == int(status)

@@ -537,10 +537,14 @@ def test_runge_kutta_coefficients_without_runge_kutta():
     ),
     (
       {'data_dir': 'somewhere', 'dataset': 'mixture_of_gaussians'},
-      'the mixture is made, not read',
+      'mixture_of_gaussians is made, not read',
     ),
     (
       {'eval.classifier': 'inception', 'dataset': 'mixture_of_gaussians'},
+      'points are not classified',
+    ),
+    (
+      {'eval.classifier': 'fashion_mnist', 'dataset': 'gaussian_75'},
       'points are not classified',
     ),
   ],
@@ -663,6 +667,7 @@ def test_best_metric_that_does_not_exist():
       'IS_mean',
       'modes_covered and high_quality_share',
     ),
+    ('gaussian_75', 'modes_covered', 'covariance_error'),
   ],
 )
 def test_best_metric_of_other_data(dataset, metric, measured):

@@ -107,6 +107,39 @@ def test_high_quality_share_and_modes():
   share, modes = data_utils.high_quality_share_and_modes(samples)
   assert share == pytest.approx(3 / 7)
   assert modes == 3
+  # One sample of seven is more than a tenth of them, and less than a fifth.
+  for min_share, covered in ((0.1, 3), (0.2, 0)):
+    assert data_utils.high_quality_share_and_modes(
+      samples, min_share=min_share
+    ) == (share, covered)
+
+
+def test_gaussian_of_unit_covariance():
+  train = data_utils.load_dataset('gaussian_75')
+  test = data_utils.load_dataset('gaussian_75', 'test')
+  assert train.examples.shape == (100_000, 75)
+  assert train.examples.dtype == np.float32
+  assert not np.array_equal(train.examples, test.examples)
+  # Marchenko and Pastur's edges, and Tracy and Widom's width around them.
+  values = data_utils.covariance_singular_values(train.examples)
+  ratio = np.sqrt(75 / 100_000)
+  np.testing.assert_allclose(values[0], (1 + ratio) ** 2, atol=5e-3)
+  np.testing.assert_allclose(values[-1], (1 - ratio) ** 2, atol=5e-3)
+
+
+def test_covariance_singular_values():
+  random = np.random.default_rng(0)
+  points = random.standard_normal((50, 3))
+  whitened = np.linalg.qr(points - points.mean(axis=0))[0] * np.sqrt(49)
+  rotation = np.linalg.qr(random.standard_normal((3, 3)))[0]
+  samples = 7 + whitened * [0.5, 2.0, 1.0] @ rotation
+  np.testing.assert_allclose(
+    data_utils.covariance_singular_values(samples), [4.0, 1.0, 0.25]
+  )
+  metrics = data_utils.point_metrics('gaussian_75', samples)
+  assert metrics == {'covariance_error': pytest.approx(3.0)}
+  samples[0, 0] = np.inf
+  assert np.isnan(data_utils.covariance_singular_values(samples)).all()
 
 
 def test_load_dataset_reads_images_and_knows_the_mixture():
