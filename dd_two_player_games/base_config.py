@@ -19,7 +19,6 @@ full one, or says in one line what is wrong with it.
 """
 
 from collections.abc import Mapping
-import copy
 from typing import Any
 
 from absl import logging
@@ -45,14 +44,6 @@ _FLAT_TERMS = {
   'gen_reg_disc_dot_prod': ('gen', 'other_dot_prod'),
   'gen_reg_disc_norm': ('gen', 'other_norm'),
 }
-# What lies under these goes to other functions, and may be anything.
-_FREE = (
-  'kwargs',
-  'disc_kwargs',
-  'gen_kwargs',
-  'scheduler_kwargs',
-  'adjustment_kwargs',
-)
 
 
 def get_base_config() -> config_dict.ConfigDict:
@@ -262,8 +253,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
     defaults = get_base_config().experiment_kwargs.to_dict()
     given = config.experiment_kwargs.to_dict()
     _translate_published(_fields(given, 'config'))
-    full = _merge(defaults, given, 'config.experiment_kwargs')
-    _read_none(full['config'])
+    full = fields.merge(defaults, given, 'config.experiment_kwargs')
     config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
   config_checks.check(config)
   return config
@@ -298,39 +288,7 @@ def _translate_published(given: dict[str, Any]) -> None:
       terms[term] = coefficients.pop(flat)
 
 
-def _read_none(full: dict[str, Any]) -> None:
-  """Reads, in place, the word None from a command line where it is a value."""
-  transformers, optimizers = full['param_transformers'], full['optimizers']
-  nullable = [(transformers, player) for player in transformers]
-  nullable += [(settings, 'scheduler') for settings in optimizers.values()]
-  nullable += [(full['training'], 'update_rule')]
-  for parent, name in nullable:
-    if parent[name] == 'None':
-      parent[name] = None
-
-
 def _fields(parent: dict[str, Any], name: str) -> dict[str, Any]:
   """The fields under a name; none where it is absent or, wrongly, a value."""
   child = parent.get(name)
   return child if isinstance(child, dict) else {}
-
-
-def _merge(defaults: Any, given: Any, path: str) -> Any:
-  """`given` over `defaults`; a field that has no default is an error."""
-  if not isinstance(defaults, dict) or path.rsplit('.', 1)[-1] in _FREE:
-    return copy.deepcopy(given)
-  if not isinstance(given, dict):
-    raise errors.UserError(
-      f'{path} must hold fields such as {", ".join(list(defaults)[:8])}, not '
-      f'{fields.show(given)}'
-    )
-  for name in given:
-    if name not in defaults:
-      hint = errors.did_you_mean(str(name), defaults)
-      raise errors.UserError(f'{path}.{name} does not exist{hint}')
-  return {
-    name: _merge(default, given[name], f'{path}.{name}')
-    if name in given
-    else default
-    for name, default in defaults.items()
-  }

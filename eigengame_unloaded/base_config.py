@@ -18,16 +18,10 @@ says `EXPERIMENT = 'eigengame_unloaded.experiment'`, so that run.sh starts this
 experiment.
 """
 
-import copy
-from typing import Any
-
 from ml_collections import config_dict
 
-from jaxline_harness import errors
+from jaxline_harness import fields
 from jaxline_harness import launch
-
-# What lies under these goes to optax.
-_FREE = ('kwargs', 'scheduler_kwargs')
 
 
 def get_base_config() -> config_dict.ConfigDict:
@@ -118,30 +112,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   with config.unlocked():
     given = config_dict.ConfigDict(config.experiment_kwargs).to_dict()
     defaults = get_base_config().experiment_kwargs.to_dict()
-    full = _merge(defaults, given, 'config.experiment_kwargs')
-    optimizer = full['config']['optimizer']
-    if optimizer['scheduler'] == 'None':  # As a command line says it.
-      optimizer['scheduler'] = None
+    full = fields.merge(defaults, given, 'config.experiment_kwargs')
     config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
   config_checks.check(config)
   return config
-
-
-def _merge(defaults: Any, given: Any, path: str) -> Any:
-  """`given` over `defaults`; a field that has no default is an error."""
-  if not isinstance(defaults, dict) or path.rsplit('.', 1)[-1] in _FREE:
-    return copy.deepcopy(given)
-  if not isinstance(given, dict):
-    raise errors.UserError(
-      f'{path} must hold the fields {", ".join(defaults)}, not {given!r}'
-    )
-  for name in given:
-    if name not in defaults:
-      hint = errors.did_you_mean(str(name), defaults)
-      raise errors.UserError(f'{path}.{name} does not exist{hint}')
-  return {
-    name: _merge(default, given[name], f'{path}.{name}')
-    if name in given
-    else default
-    for name, default in defaults.items()
-  }

@@ -22,6 +22,7 @@ for name, field in {'steps': whole(0), 'rate': real(above=0)}.items():
 """
 
 from collections.abc import Callable, Iterable
+import copy
 import dataclasses
 import math
 import numbers
@@ -174,3 +175,47 @@ def show(value: Any) -> str:
 
 # What `jax.random.PRNGKey` tells apart.
 SEED = whole(0, 2**32 - 1)
+
+
+# Whole configs.
+
+
+def merge(defaults: Any, given: Any, path: str) -> Any:
+  """Fills in what is absent.
+
+  What lies under a name that ends in `kwargs` goes to other functions, and may
+  be anything. The word None, as a command line gives it, is None.
+
+  Args:
+    defaults: nested dicts of all fields with their defaults, or one default.
+    given: the same, but for fields that are absent.
+    path: of these fields, for messages.
+
+  Returns:
+    `given` over `defaults`.
+
+  Raises:
+    errors.UserError: for a field that has no default, or a value in the place
+      of fields.
+  """
+  if not isinstance(defaults, dict):
+    is_none = isinstance(given, str) and given == 'None'
+    return None if is_none else copy.deepcopy(given)
+  if not isinstance(given, dict):
+    raise errors.UserError(
+      f'{path} must hold fields such as {", ".join(list(defaults)[:8])}, not '
+      f'{show(given)}'
+    )
+  for name in given:
+    if name not in defaults:
+      hint = errors.did_you_mean(str(name), defaults)
+      raise errors.UserError(f'{path}.{name} does not exist{hint}')
+
+  def merge_field(name):
+    if name not in given:
+      return defaults[name]
+    if name.endswith('kwargs'):
+      return copy.deepcopy(given[name])
+    return merge(defaults[name], given[name], f'{path}.{name}')
+
+  return {name: merge_field(name) for name in defaults}

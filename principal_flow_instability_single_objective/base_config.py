@@ -17,12 +17,9 @@ A file in `configs/` starts from `get_base_config()` and changes what it needs.
 `resolve` fills in the rest, or says in one line what is wrong.
 """
 
-import copy
-from typing import Any
-
 from ml_collections import config_dict
 
-from jaxline_harness import errors
+from jaxline_harness import fields
 from jaxline_harness import launch
 
 PREFIX = 'config.experiment_kwargs.config'
@@ -121,31 +118,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   with config.unlocked():
     defaults = get_base_config().experiment_kwargs.to_dict()
     given = config.experiment_kwargs.to_dict()
-    full = _merge(defaults, given, 'config.experiment_kwargs')
+    full = fields.merge(defaults, given, 'config.experiment_kwargs')
     config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
   config_checks.check(config)
   return config
-
-
-def _merge(defaults: Any, given: Any, path: str) -> Any:
-  """`given` over `defaults`; a field that has no default is an error."""
-  name = path.rsplit('.', 1)[-1]
-  # What lies under kwargs goes to other functions, and may be anything.
-  is_free = name.endswith('kwargs') and name != 'experiment_kwargs'
-  if not isinstance(defaults, dict) or is_free:
-    # On a command line the word None can be a value.
-    return None if given == 'None' else copy.deepcopy(given)
-  if not isinstance(given, dict):
-    raise errors.UserError(
-      f'{path} must hold the fields {", ".join(defaults)}, not {given!r}'
-    )
-  for name in given:
-    if name not in defaults:
-      hint = errors.did_you_mean(name, defaults)
-      raise errors.UserError(f'{path}.{name} does not exist{hint}')
-  return {
-    name: _merge(default, given[name], f'{path}.{name}')
-    if name in given
-    else default
-    for name, default in defaults.items()
-  }

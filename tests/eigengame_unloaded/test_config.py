@@ -66,7 +66,7 @@ def test_published_optimiser_is_the_default():
     ({'num_eigenvectors': 0}, 'num_eigenvectors must be a whole number from 1'),
     ({'training': {'batch_size': 2.5}}, 'batch_size must be a whole number'),
     ({'training': {'average': 1}}, 'average must be True or False'),
-    ({'training': 3}, 'training must hold the fields average, batch'),
+    ({'training': 3}, 'training must hold fields such as average, batch'),
     ({'synthetic': {'decay': 'cubic'}}, 'decay: there is no'),
     ({'synthetic': {'smallest_eigenvalue': 0.0}}, 'above 0'),
     ({'stochastic_block_model': {'within': 2}}, 'up to 1'),

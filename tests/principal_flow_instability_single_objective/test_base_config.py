@@ -74,7 +74,7 @@ def test_the_word_none_is_none():
   ('settings', 'message'),
   [
     ({'dall': {}}, 'dall does not exist; did you mean dal'),
-    ({'dal': 1.0}, 'dal must hold the fields batch, max_lear'),
+    ({'dal': 1.0}, 'dal must hold fields such as batch, max_lear'),
     ({'dal': {'powr': 1.0}}, 'dal.powr does not exist; did you mean power'),
     ({'dal': {'power': -1}}, 'power must be a finite number from 0, or None'),
     ({'dal': {'start': 3}}, 'dal.start has no effect without dal.power'),
