@@ -31,7 +31,7 @@ Usage:
   ./run.sh train [CONFIG] [--config.a.b=value ...]  train, or go on training
   ./run.sh eval [CONFIG] [--config.a.b=value ...]   evaluate a checkpoint
   ./run.sh test [pytest arguments]                  the whole test suite
-  ./run.sh figures [NAME ...] [--size=quick ...]    pictures under figures/
+  ./run.sh figures [NAME ... [--size=quick ...]]    pictures under figures/
 
 CONFIG is a path, or a name in configs/ with or without _config.py; by default
 sgd_fashion_mnist. Paths, also that of runs/, count from the current directory.
@@ -201,7 +201,7 @@ run_tests() {
   exec "$venv/bin/python" -m pytest -m '' "$@"
 }
 
-# run_figures [NAME ...] [flags of these figures]
+# run_figures [NAME ... [flags of these figures]]
 run_figures() {
   local name names=''
   while [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; do
@@ -210,6 +210,8 @@ run_figures() {
     names="$names $1"
     shift
   done
+  [ -n "$names" ] || [ $# -eq 0 ] \
+    || fail 2 'flags belong to figures: name those that take them.'
   [ -n "$names" ] || names="$(names_in figures .py)"
   [ -n "$names" ] || fail 1 'figures/ holds no scripts.'
   prepare

@@ -160,11 +160,12 @@ def train(
     before = _clock()
     try:
       train_to(step)
+      elapsed = _clock() - before
+      looks.append(look(step))
     except errors.TrainingError as error:
       failure = str(error)
       break
-    seconds.append(seconds[-1] + _clock() - before)
-    looks.append(look(step))
+    seconds.append(seconds[-1] + elapsed)
   losses, metrics, samples = zip(*looks, strict=True)
   return Run(
     steps=list(steps[: len(looks)]),
@@ -207,14 +208,16 @@ def run(
     UserError: it is there, but of other settings.
   """
   path = folder / f'{re.sub("[^a-z0-9.]+", "_", name.lower())}.json'
-  made_of = [config_name, *overrides, *steps, num_samples]
+  config = load_config(config_name, overrides)
+  settings = config.experiment_kwargs.config.to_dict()
+  made_of = [json.dumps(settings, sort_keys=True), *steps, num_samples]
   if path.exists():
     record = json.loads(path.read_text())
     if record.pop('made_of') != made_of:
       raise errors.UserError(f'{path} is of other settings: remove it.')
     return Run(**record, **files.read_npz(path.with_suffix('.npz')))
   print(f'{name}: training', file=sys.stderr, flush=True)
-  result = train(load_config(config_name, overrides), steps, num_samples)
+  result = train(config, steps, num_samples)
   folder.mkdir(parents=True, exist_ok=True)
   np.savez_compressed(path.with_suffix('.npz'), samples=result.samples)
   record = {'made_of': made_of, **result._asdict()}

@@ -211,8 +211,11 @@ def main() -> None:
     description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
   )
   parser.add_argument('--quick', action='store_true', help='a small size')
-  parser.add_argument('--output', type=pathlib.Path, default=OUTPUT)
+  parser.add_argument('--output', type=pathlib.Path)
   arguments = parser.parse_args()
+  if arguments.quick and arguments.output is None:
+    parser.error('--quick needs --output=FILE: figures/ has the full size')
+  output = arguments.output or OUTPUT
   size = QUICK if arguments.quick else FULL
   curves = measure(size)
   for batch_size, methods in curves.items():
@@ -224,8 +227,8 @@ def main() -> None:
         f'subspace distance {curve.distances[-1]:.1e}'
       )
   figure = draw(curves, size.num_eigenvectors)
-  backend_agg.FigureCanvasAgg(figure).print_png(arguments.output)
-  print(arguments.output)
+  backend_agg.FigureCanvasAgg(figure).print_png(output)
+  print(output)
 
 
 if __name__ == '__main__':

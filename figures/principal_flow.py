@@ -308,12 +308,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser = argparse.ArgumentParser(description=__doc__)
   parser.add_argument('figures', nargs='*', metavar='FIGURE')
   parser.add_argument('--quick', action='store_true', help='small sizes')
-  parser.add_argument('--output', type=pathlib.Path, default=OUTPUT)
+  parser.add_argument('--output', type=pathlib.Path)
   options = parser.parse_args(arguments)
+  if unknown := set(options.figures) - DRAWINGS.keys():
+    parser.error(f'no figure {min(unknown)}; there are {", ".join(DRAWINGS)}')
+  if options.quick and options.output is None:
+    parser.error('--quick needs --output=FOLDER: figures/ has the full size')
+  folder = options.output or OUTPUT
+  folder.mkdir(parents=True, exist_ok=True)
   for name in options.figures or DRAWINGS:
     with jax.enable_x64(name in IN_FLOAT64):
       figure, results = DRAWINGS[name](options.quick)
-    picture = options.output / f'principal_flow_{name}.png'
+    picture = folder / f'principal_flow_{name}.png'
     backend_agg.FigureCanvasAgg(figure).print_png(picture)
     numbers = json.dumps(results, indent=1) + '\n'
     picture.with_suffix('.json').write_text(numbers)

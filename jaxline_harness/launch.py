@@ -706,6 +706,7 @@ def _train_to_the_end(
       )
     except errors.NonFiniteError as error:
       message = f'{error}; {checkpointer.save_for_inspection(error.states)}'
+      distributed.exchange(None)  # The first process writes: it is not ended.
       state = checkpointer.get_experiment_state('latest')
       if not state.experiment_module.back_off():
         raise errors.TrainingError(message) from error

@@ -44,13 +44,16 @@ class Watcher:
 
   Attributes:
     can_save: whether a loop runs that honours the two requests below.
-    stop_signal: the number of the signal that asks to stop, or None.
+    stop_signal: the number of the signal that asks to stop, or None; perhaps
+      one that another process was sent.
     save_requested: whether to save a checkpoint and go on.
+    was_told: whether this process was sent a signal that asks to stop.
   """
 
   can_save: bool = False
   stop_signal: int | None = None
   save_requested: bool = False
+  was_told: bool = False
 
   def receive(self, number: int) -> None:
     """Takes note of one signal, or exits at once."""
@@ -59,7 +62,8 @@ class Watcher:
       _say(
         'saving after this chunk' if self.can_save else 'nothing to save yet'
       )
-    elif self.can_save and self.stop_signal is None:
+    elif self.can_save and not self.was_told:
+      self.was_told = True
       self.stop_signal = number
       _say('stopping: finishes the chunk and saves; again to exit at once')
     else:

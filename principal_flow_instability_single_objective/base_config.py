@@ -76,7 +76,7 @@ def get_base_config() -> config_dict.ConfigDict:
         'training': {
           # Of all devices together; None: all training examples.
           'batch_size': None,
-          # What a device takes at once; None: all its share.
+          # What a device takes at once, at most; None: all its share.
           'microbatch_size': None,
         },
         'eval': {

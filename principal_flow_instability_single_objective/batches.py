@@ -41,13 +41,14 @@ def mean_over_microbatches(
   Args:
     function: from a microbatch to a pytree of arrays.
     batch: of n examples.
-    size: of a microbatch, a divisor of n; None takes the batch as a whole.
+    size: of a microbatch, a divisor of n; None, or one of n or more, takes
+      the batch as a whole.
 
   Returns:
     What `function(batch)` returns, if that is a mean over the batch.
   """
   num_examples = len(jax.tree.leaves(batch)[0])
-  if size is None or size == num_examples:
+  if size is None or size >= num_examples:
     return function(batch)
   if num_examples % size:
     raise ValueError(f'{num_examples} examples in microbatches of {size}')
@@ -85,12 +86,13 @@ def gradient_and_product(
     loss: of (parameters, batch).
     params: where.
     batch: of n examples.
-    size: of a microbatch, a divisor of n; None takes the batch as a whole.
+    size: of a microbatch, a divisor of n; None, or one of n or more, takes
+      the batch as a whole.
 
   Returns:
     (loss, logs), the gradient, and a function from a direction v to H v.
   """
-  if size is None or size == len(jax.tree.leaves(batch)[0]):
+  if size is None or size >= len(jax.tree.leaves(batch)[0]):
     (value, grads), derivative = jax.linearize(
       lambda p: jax.value_and_grad(loss, has_aux=True)(p, batch), params
     )

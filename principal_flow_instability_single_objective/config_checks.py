@@ -136,12 +136,14 @@ def _check_scheduler(optimizer: config_dict.ConfigDict) -> None:
 
 
 def _check_dal(dal: config_dict.ConfigDict) -> None:
-  if dal.power is None:
+  if not dal.power:  # With 0 the norms are measured, and no more.
     defaults = base_config.get_base_config().experiment_kwargs.config.dal
-    for name in dal:
-      if dal[name] != defaults[name]:
+    changed = [name for name in dal if dal[name] != defaults[name]]
+    for name in changed:
+      if dal.power is None or name in ('max_learning_rate', 'start', 'stop'):
         raise errors.UserError(
-          f'{base_config.PREFIX}.dal.{name} has no effect without dal.power'
+          f'{base_config.PREFIX}.dal.{name} has no effect with '
+          f'dal.power={dal.power}'
         )
   if dal.stop is not None and dal.stop <= dal.start:
     raise errors.UserError(

@@ -335,7 +335,7 @@ def _check_batches(config: config_dict.ConfigDict, num_train: int) -> None:
         f'{field} is more than the {num_train} training examples'
       )
     micro = training.microbatch_size
-    if micro is not None and size // devices % micro:
+    if micro is not None and size // devices % min(micro, size // devices):
       raise errors.UserError(
         f'{field} leaves {size // devices} examples a device, which '
         f'training.microbatch_size={micro} does not divide'

@@ -179,6 +179,10 @@ def test_help_prints_usage(checkout, flag):
       ['figures', 'drift', 'nope'],
       'run.sh: no figure "nope"; give one of: drift flow',
     ),
+    (
+      ['figures', '--size=quick'],
+      'run.sh: flags belong to figures: name those that take them.',
+    ),
   ],
 )
 def test_user_errors_are_one_line_and_install_nothing(checkout, args, line):

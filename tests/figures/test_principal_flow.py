@@ -34,6 +34,19 @@ def test_drift_of_a_network_shrinks_by_the_flow_s_order():
       np.testing.assert_allclose(drifts[0] / drifts[1], factor, rtol=0.1)
 
 
+@pytest.mark.parametrize(
+  ('arguments', 'message'),
+  [
+    (['--quick'], '--quick needs --output=FOLDER'),
+    (['quadratic'], 'no figure quadratic; there are quadratics'),
+  ],
+)
+def test_what_is_refused(arguments, message, capsys):
+  with pytest.raises(SystemExit):
+    principal_flow.main(arguments)
+  assert message in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_figures(tmp_path):
   principal_flow.main(['--quick', f'--output={tmp_path}'])

@@ -303,6 +303,17 @@ def test_a_signal_to_one_stops_all_at_one_step_saved(tmp_path):
     assert f'Stopped at step {newest_step(tmp_path)}, saved' in both.stdout(0)
 
 
+@pytest.mark.slow
+def test_what_is_not_finite_is_written_before_all_end(tmp_path):
+  nan = '--config.experiment_kwargs.config.nan_loss_at=15'
+  with processes.Processes(tmp_path, [*TOY, nan], 2) as both:
+    assert both.wait() == [1, 1]
+    for i in range(2):
+      assert 'step 15: not finite: toy_loss (nan)' in both.stderr(i)
+  run = tmp_path / 'run' / 'checkpoints'
+  assert {p.name for p in (run / 'nonfinite').iterdir()} == {'14', '15'}
+
+
 FAILS_IN_ONE = """
 import jax
 from jaxline_harness import errors

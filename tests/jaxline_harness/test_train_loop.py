@@ -305,6 +305,16 @@ def test_sigquit_saves_and_goes_on_and_sigint_stops():
   assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_signal_after_another_process_s_is_the_first(monkeypatch):
+  exits = []
+  monkeypatch.setattr(os, '_exit', exits.append)
+  watcher = signals.Watcher(can_save=True, stop_signal=signal.SIGTERM)
+  watcher.receive(signal.SIGTERM)
+  assert not exits  # The state is being saved.
+  watcher.receive(signal.SIGTERM)
+  assert exits == [143]
+
+
 def test_no_handlers_outside_the_main_thread():
   before = signal.getsignal(signal.SIGINT)
   handlers = []

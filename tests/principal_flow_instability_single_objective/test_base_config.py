@@ -77,7 +77,11 @@ def test_the_word_none_is_none():
     ({'dal': 1.0}, 'dal must hold fields such as batch, max_lear'),
     ({'dal': {'powr': 1.0}}, 'dal.powr does not exist; did you mean power'),
     ({'dal': {'power': -1}}, 'power must be a finite number from 0, or None'),
-    ({'dal': {'start': 3}}, 'dal.start has no effect without dal.power'),
+    ({'dal': {'start': 3}}, 'dal.start has no effect with dal.power=None'),
+    (
+      {'dal': {'power': 0.0, 'start': 3}},
+      'dal.start has no effect with dal.power=0.0',
+    ),
     ({'dal': {'power': 1, 'start': 3, 'stop': 3}}, 'stop=3 is not after'),
     ({'dal': {'product': 'hvp'}}, "no 'hvp'; there is exact, finite_diff"),
     ({'optimizer': {'lr': float('nan')}}, 'lr must be a finite number above'),

@@ -214,6 +214,8 @@ def test_microbatches_are_the_full_batch():
   )
   assert_close((value, parts), (full, grads), rtol=1e-5)
   assert_close(product_of_parts(grads), product(grads), rtol=1e-5)
+  whole, _, _ = batches.gradient_and_product(classify, params, batch, 1000)
+  assert_close(whole, full, rtol=0)
   assert_close(
     batches.product(classify, params, grads, batch, 8), product(grads), 1e-5
   )
