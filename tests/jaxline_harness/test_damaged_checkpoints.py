@@ -279,20 +279,20 @@ def free_port():
 
 
 TWO_PROCESSES = """
-import os, sys
-import jax
-jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+import sys
+from jaxline_harness import checkpointing, distributed, errors
 from tests.jaxline_harness import toy_experiment
-from jaxline_harness import checkpointing, errors
 config = toy_experiment.get_config()
 config.checkpoint_dir = sys.argv[3]
 if sys.argv[2] == '1':  # What it sees itself does not count.
   config.checkpoint_dir += '/nowhere'
-checkpointer = checkpointing.Checkpointer(config, 'train')
-try:
-  print('chose', checkpointer.step_to_restore())
-except errors.UserError as error:
-  print('refused', str(error)[:19])
+cluster = distributed.find_cluster(sys.argv[1], 2, int(sys.argv[2]))
+with distributed.joined(cluster, {}):
+  checkpointer = checkpointing.Checkpointer(config, 'train')
+  try:
+    print('chose', checkpointer.step_to_restore())
+  except errors.UserError as error:
+    print('refused', str(error)[:19])
 """
 
 
