@@ -189,6 +189,9 @@ def layouts(batch_size: int, cores: int) -> dict[str, list[Layout]]:
 
 def serve(case: str, variant: str, layout: Layout, process: int, port: int):
   """One process of a layout: reads numbers of steps, writes their seconds."""
+  # Gloo writes to the standard output as well, from threads of its own.
+  answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
+  os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
   share = layout.cores // layout.processes
   if share:  # Else each may use all, and the system shares them out.
     cores = sorted(os.sched_getaffinity(0))[process * share :][:share]
@@ -206,11 +209,11 @@ def serve(case: str, variant: str, layout: Layout, process: int, port: int):
     config.training.batch_size = layout.batch_size
     project = train_step.Project(config)
     project.run(1)
-    print('ready', flush=True)
+    print('ready', file=answers, flush=True)
     for line in sys.stdin:
       start = time.perf_counter()
       project.run(int(line))
-      print(time.perf_counter() - start, flush=True)
+      print(time.perf_counter() - start, file=answers, flush=True)
 
 
 class Group:
@@ -254,9 +257,8 @@ class Group:
 
   @staticmethod
   def _answer(process: subprocess.Popen) -> str:
-    for line in process.stdout:
-      if not line.startswith('[Gloo]'):
-        return line
+    if line := process.stdout.readline():
+      return line
     raise RuntimeError('a process ended')
 
 

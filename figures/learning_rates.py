@@ -34,7 +34,7 @@ COMPARED = ('Adam, optimistic', 'RMSProp, SGA')
 RATES = (1e-5, 5e-5, 7.5e-5, 1e-4, 1.5e-4, 5e-4, 1e-3)
 SIZES = {
   'full': mixture.SIZES['full'],
-  'small': mixture.SIZES['small']._replace(num_steps=1000),
+  'small': mixture.SIZES['small']._replace(num_steps=2500),
   'quick': mixture.SIZES['quick'],
 }
 

@@ -65,7 +65,7 @@ class Size(NamedTuple):
 
 SIZES = {
   'full': Size(6, 384, 256, 1e-4, 10_000),
-  'small': Size(6, 128, 128, 4e-4, 2500),
+  'small': Size(6, 128, 128, 4e-4, 10_000),
   'quick': Size(1, 8, 16, 4e-4, 10),
 }
 
