@@ -78,7 +78,7 @@ def check(config: config_dict.ConfigDict) -> None:
     field.check(f'{base_config.PREFIX}.{name}', value)
   _check_top_level(config)
   _check_scheduler(experiment.optimizer)
-  _check_dal(experiment.dal)
+  _check_dal(experiment.dal, config.training_steps)
   _check_net(experiment.net)
   _check_evaluation(experiment)
 
@@ -135,7 +135,7 @@ def _check_scheduler(optimizer: config_dict.ConfigDict) -> None:
     ) from error
 
 
-def _check_dal(dal: config_dict.ConfigDict) -> None:
+def _check_dal(dal: config_dict.ConfigDict, training_steps: int) -> None:
   if not dal.power:  # With 0 the norms are measured, and no more.
     defaults = base_config.get_base_config().experiment_kwargs.config.dal
     changed = [name for name in dal if dal[name] != defaults[name]]
@@ -149,6 +149,11 @@ def _check_dal(dal: config_dict.ConfigDict) -> None:
     raise errors.UserError(
       f'{base_config.PREFIX}.dal.stop={dal.stop} is not after '
       f'dal.start={dal.start}'
+    )
+  if dal.start >= training_steps:
+    raise errors.UserError(
+      f'{base_config.PREFIX}.dal.start={dal.start} has no effect: training '
+      f'ends after config.training_steps={training_steps}'
     )
 
 

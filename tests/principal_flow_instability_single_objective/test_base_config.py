@@ -83,6 +83,7 @@ def test_the_word_none_is_none():
       'dal.start has no effect with dal.power=0.0',
     ),
     ({'dal': {'power': 1, 'start': 3, 'stop': 3}}, 'stop=3 is not after'),
+    ({'dal': {'power': 1, 'start': 10**6}}, 'start=1000000 has no effect'),
     ({'dal': {'product': 'hvp'}}, "no 'hvp'; there is exact, finite_diff"),
     ({'optimizer': {'lr': float('nan')}}, 'lr must be a finite number above'),
     ({'optimizer': {'momentum': 1.0}}, 'a finite number from 0 below 1'),

@@ -70,6 +70,6 @@ def test_a_mistake_is_one_line(tmp_path, one_device_env):
   result = run(tmp_path, one_device_env, f'{EXPERIMENT}dal.start=3')
   assert result.returncode == 2
   assert result.stderr == (
-    'error: config.experiment_kwargs.config.dal.start has no effect without '
-    'dal.power\n'
+    'error: config.experiment_kwargs.config.dal.start has no effect with '
+    'dal.power=None\n'
   )
