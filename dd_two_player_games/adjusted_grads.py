@@ -16,9 +16,9 @@
 `gan_grads_calculator` adds terms to each player's gradient, estimated without
 bias. The adjustments here need both players' gradients at once: a sign, or the
 solution of a linear system. They are those of `differentiable_games`, on the
-game of one draw, which both players share. Where they are not linear in the
-field that is biased, as in their sources; so is what devices then average,
-each having adjusted the game of its own part of the batch.
+game of one draw, which both players share: of the whole batch, so that devices
+adjust the mean of their losses. Where they are not linear in the field that is
+biased, as in their sources.
 """
 
 from collections.abc import Callable, Mapping
@@ -80,7 +80,7 @@ class AdjustedGradsCalculator:
       kwargs: its keyword arguments.
       unrolled_steps: how many of the discriminator's steps of gradient descent
         the generator differentiates through.
-      use_pmean: whether gradients are averaged over the mapped axis 'i'.
+      use_pmean: whether the losses are averaged over the mapped axis 'i'.
     """
     self._gan = gan_model
     self._adjustment, self._kwargs = ADJUSTMENTS[name], dict(kwargs)
@@ -144,6 +144,10 @@ class AdjustedGradsCalculator:
         for fn in (self._gan.disc_loss, self._gan.gen_loss)
       )
     )
+    if self._use_pmean:
+      losses = gan.GANTuple(
+        *(game.mean_over_devices(loss, 'i') for loss in losses)
+      )
     if self._unrolled_steps:
       unrolled = unrolling.unrolled_loss(
         losses, 1, 0, optax.sgd(rates.disc), self._unrolled_steps
@@ -152,8 +156,6 @@ class AdjustedGradsCalculator:
     given = (rates,) if self._adjustment.takes_rates else ()
     grads = self._adjustment.function(losses, params, *given, **self._kwargs)
     _, aux = self._gan.both_losses(params, state, *args)
-    if self._use_pmean:
-      grads = jax.lax.pmean(grads, axis_name='i')
     return grads, aux
 
 

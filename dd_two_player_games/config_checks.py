@@ -48,6 +48,14 @@ _METRICS_OF_POINTS = {
   data_utils.GAUSSIAN_NAME: ['covariance_error'],
 }
 
+# Losses that cancel, but for what depends on the discriminator alone.
+_ZERO_SUM = (
+  ('discriminator_goodfellow_loss', 'generator_saturating_loss'),
+  ('wasserstein_discriminator_loss', 'wasserstein_generator_loss'),
+)
+# GMRES keeps a vector of all parameters an iteration.
+_MAX_ITERATIONS = 1000
+
 
 def check(config: config_dict.ConfigDict) -> None:
   """Raises UserError, with one line, for the first thing that is wrong."""
@@ -63,7 +71,7 @@ def check(config: config_dict.ConfigDict) -> None:
       experiment.nets[config_fields.KWARGS[player]].to_dict(),
     )
   _check_update_rule(experiment.training)
-  _check_adjustment(experiment.training)
+  _check_adjustment(experiment)
   _check_number_of_draws(config.training_steps, experiment.training)
   if config.best_model_eval_metric:
     _check_best_metric(config, experiment)
@@ -169,16 +177,34 @@ def _check_update_rule(training: config_dict.ConfigDict) -> None:
     )
 
 
-def _check_adjustment(training: config_dict.ConfigDict) -> None:
-  name = training.adjustment
+def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
+  training = experiment.training
+  name, kwargs = training.adjustment, training.adjustment_kwargs
   adjustment = adjusted_grads.ADJUSTMENTS[name]
   parameters = list(inspect.signature(adjustment.function).parameters)
   argument_checks.check(
     _full('training.adjustment_kwargs'),
     adjustment.function,
-    training.adjustment_kwargs.to_dict(),
+    kwargs.to_dict(),
     given=parameters[: 3 if adjustment.takes_rates else 2],
   )
+  path = _full('training.adjustment_kwargs')
+  if 'max_iterations' in kwargs:
+    fields.whole(1, _MAX_ITERATIONS).check(
+      f'{path}.max_iterations', kwargs.max_iterations
+    )
+  if kwargs.get('zero_sum'):
+    pair = tuple(experiment.losses[p] for p in config_fields.PLAYERS)
+    if (
+      pair not in _ZERO_SUM
+      or experiment.penalties.discriminator
+      or training.unrolled_steps
+    ):
+      raise errors.UserError(
+        f"{path}.zero_sum=True, but the players' losses do not cancel: that "
+        'takes a saturating or Wasserstein pair of losses, no penalty and no '
+        'unrolled steps'
+      )
   if name == 'none' and not training.unrolled_steps:
     return
   what = f'training.adjustment={name}'
@@ -282,11 +308,6 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
       'training.alternating_player_order',
       takes_turns,
       'the players do not take turns',
-    ),
-    (
-      'training.back_off_factor',
-      training.on_nonfinite == 'back_off',
-      'training.on_nonfinite is stop',
     ),
     (
       'training.back_off_times',

@@ -39,8 +39,7 @@ ESTIMATORS = (
   'unbiased_estimate_fn_lowest_variance',
   'unbiased_estimate_fn_shared_draws',
 )
-# By what a step evaluates both players' gradients of, Runge-Kutta's stages
-# aside.
+# By how many gradients of both players a step hands to their optimisers.
 UPDATE_RULES = {
   'simultaneous': 1,
   'alternating': 1,

@@ -29,6 +29,7 @@ import numpy as np
 from dd_two_player_games import adjusted_grads
 from dd_two_player_games import base_config
 from dd_two_player_games import config_checks
+from dd_two_player_games import config_fields
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import evaluation_network
@@ -326,7 +327,12 @@ def build_players(
   training = config.training
   optimizers, schedules = zip(
     *(
-      optim.make_optimizer(**config.optimizers[player])
+      optim.make_optimizer(
+        **config.optimizers[player],
+        updates_a_turn=config_fields.UPDATE_RULES[
+          base_config.update_rule(training)
+        ],
+      )
       for player in ('discriminator', 'generator')
     ),
     strict=True,
@@ -351,8 +357,7 @@ def build_players(
       gan.GANTuple(*optimizers),
       functools.partial(_rates, schedules, _num_updates(training)),
     )
-  if training.on_nonfinite == 'stop':
-    return players
+  # Also with 'stop': a run that backed off may go on with it.
   return players._replace(
     rate_scale=lambda train_state: jnp.power(
       jnp.float32(training.back_off_factor), train_state.back_offs

@@ -445,8 +445,9 @@ def make_optimizer(
   kwargs: Mapping[str, Any] | None = None,
   scheduler: str | None = None,
   scheduler_kwargs: Mapping[str, Any] | None = None,
+  updates_a_turn: int = 1,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-  """An optimiser, and its learning rate as a function of its updates.
+  """An optimiser, and its learning rate as a function of its player's turns.
 
   Args:
     name: `momentum` (a trace of gradients, then the learning rate) or any
@@ -457,13 +458,16 @@ def make_optimizer(
     scheduler: name of an optax schedule that takes `init_value`, None for a
       constant rate.
     scheduler_kwargs: its further arguments.
+    updates_a_turn: of the optimiser, all of them at one learning rate.
 
   Returns:
     An optax optimiser and an optax schedule.
   """
   schedule = make_schedule(lr, scheduler, scheduler_kwargs or {})
   # A constant stays a number: no step count is kept for it.
-  rate = schedule if scheduler else lr
+  rate = lr
+  if scheduler:
+    rate = lambda count: schedule(count // updates_a_turn)
   kwargs = dict(kwargs or {})
   if name == 'momentum':
     optimizer = momentum(rate, **kwargs)

@@ -49,7 +49,8 @@ from jaxline_harness import errors
 from jaxline_harness import files
 
 _TEMPORARY = '.tmp'
-_OLD = '.old.tmp'
+_OLD = '.old.tmp'  # Is being deleted.
+_REPLACED = '.replaced.tmp'  # Until the new one is in its place.
 _STATE = 'state'
 _METRICS = 'metrics.json'
 _DIGESTS = 'digests.json'
@@ -107,12 +108,14 @@ def write(
     digests = {name: _digest(temporary, name) for name in _files(temporary)}
     _write_json(os.path.join(temporary, _DIGESTS), digests)
     if is_step_folder(path):
-      os.rename(path, path + _OLD)
+      os.rename(path, path + _REPLACED)
     os.rename(temporary, path)
+    files.sync_folder(os.path.dirname(path))
   except BaseException:
     shutil.rmtree(temporary, ignore_errors=True)  # Makes room on a full disk.
+    _take_back(path)
     raise
-  shutil.rmtree(path + _OLD, ignore_errors=True)
+  shutil.rmtree(path + _REPLACED, ignore_errors=True)
 
 
 def remove(path: str) -> None:
@@ -122,10 +125,22 @@ def remove(path: str) -> None:
 
 
 def remove_leftovers(folder: str) -> None:
-  """Deletes what killed processes have left in the folder of a series."""
+  """Deletes what killed processes have left in the folder of a series.
+
+  A checkpoint that was to be replaced, but was not yet, is put back.
+  """
+  for name in os.listdir(folder):
+    if name.endswith(_REPLACED):
+      _take_back(os.path.join(folder, name.removesuffix(_REPLACED)))
   for name in os.listdir(folder):
     if name.endswith(_TEMPORARY):
       shutil.rmtree(os.path.join(folder, name))
+
+
+def _take_back(path: str) -> None:
+  """Puts back the checkpoint that a new one was to replace."""
+  if os.path.isdir(path + _REPLACED) and not os.path.exists(path):
+    os.rename(path + _REPLACED, path)
 
 
 def check(path: str) -> None:

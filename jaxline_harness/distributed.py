@@ -47,7 +47,14 @@ START_SECONDS = 300
 # JAX's, for a process that neither works nor ends.
 HEARTBEAT_SECONDS = 60
 # A host that does not answer counts as dead after 10 + 4 × 5 seconds.
-_KEEPALIVE = (('KEEPIDLE', 10), ('KEEPINTVL', 5), ('KEEPCNT', 4))
+# The last one, in milliseconds, is for what was sent and not received: nothing
+# else is asked while such data wait.
+_KEEPALIVE = (
+  ('KEEPIDLE', 10),
+  ('KEEPINTVL', 5),
+  ('KEEPCNT', 4),
+  ('USER_TIMEOUT', 30_000),
+)
 _RETRY_SECONDS = 0.5
 _HELLO_SECONDS = 10
 # How long an error may turn out to be the consequence of another's death.

@@ -445,6 +445,21 @@ def test_two_update_rules_at_once():
       "estimator_fn='biased_estimate_grad_fn' has no effect: ",
     ),
     (
+      {
+        'adjustment': 'competitive',
+        'adjustment_kwargs': {'zero_sum': True},
+        'unrolled_steps': 1,
+      },
+      "zero_sum=True, but the players' losses do not cancel",
+    ),
+    (
+      {
+        'adjustment': 'competitive',
+        'adjustment_kwargs': {'max_iterations': 10**6},
+      },
+      'max_iterations must be a whole number from 1 to 1000, not 1000000',
+    ),
+    (
       {'lookahead_periods': [5, 12]},
       'a list of whole numbers, each a multiple of the one before, not',
     ),
@@ -463,6 +478,16 @@ def test_dynamics_that_do_not_go_together(settings, expected):
     {f'training.{name}': value for name, value in settings.items()}
   )
   assert expected in message
+
+
+def test_only_losses_that_cancel_are_zero_sum():
+  settings = {
+    'training.adjustment': 'competitive',
+    'training.adjustment_kwargs': {'zero_sum': True},
+  }
+  base_config.resolve(make_config(settings))
+  non_saturating = {'losses.generator': 'generator_goodfellow_loss'}
+  assert 'do not cancel' in error_of(settings | non_saturating)
 
 
 def test_dynamics_that_go_together():

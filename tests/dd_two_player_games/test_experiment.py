@@ -173,10 +173,16 @@ def test_loss_that_is_not_finite_is_named():
 
 
 def test_back_off_makes_all_learning_rates_smaller():
-  """The drift's coefficients and a Runge-Kutta rule's inner steps, too."""
-  for training in (SIMULTANEOUS | CANCEL, runge_kutta(2)):
+  """The drift's coefficients and a Runge-Kutta rule's inner steps, too.
+
+  They stay smaller when the run goes on with 'stop'.
+  """
+  for training, on_nonfinite, max_back_offs in (
+    (SIMULTANEOUS | CANCEL, 'back_off', 3),
+    (runge_kutta(2), 'stop', 0),
+  ):
     backing_off = training | {
-      'on_nonfinite': 'back_off',
+      'on_nonfinite': on_nonfinite,
       'back_off_factor': 0.25,
     }
     made = small_experiments.make(
@@ -184,7 +190,7 @@ def test_back_off_makes_all_learning_rates_smaller():
         backing_off, param_transformers=NO_TRANSFORM
       )
     )
-    assert made.max_back_offs == 3
+    assert made.max_back_offs == max_back_offs
     made.ensure_train_state()
     start = made.snapshot_state()['train_state']
     made.restore_from_snapshot(

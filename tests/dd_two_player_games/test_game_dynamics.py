@@ -132,6 +132,48 @@ def test_competitive_solves_its_system():
     _assert_close(total, getattr(xi, player))
 
 
+@pytest.mark.parametrize(
+  ('name', 'kwargs', 'unrolled_steps'),
+  [
+    ('sga', {'lam': 0.6, 'align': True}, 0),
+    ('consensus', {'gamma': 0.6}, 0),
+    ('competitive', {'max_iterations': 20, 'tolerance': 1e-6}, 0),
+    ('none', {}, 2),
+  ],
+)
+def test_devices_adjust_the_mean_of_their_losses(name, kwargs, unrolled_steps):
+  model = _model()
+  params, state = _start(model)
+  found, _ = jax.pmap(
+    lambda batch, key: adjusted_grads.AdjustedGradsCalculator(
+      model, name, kwargs, unrolled_steps
+    ).both_player_grads(params, state, batch, batch, key, key, True, RATES),
+    axis_name='i',
+  )(DATA[:4], KEYS[:4])
+
+  class Mean:
+    """A GAN whose losses are the mean over the devices' draws."""
+
+    def __getattr__(self, name):
+      def mean(params, state, batches, keys, is_training):
+        loss = functools.partial(getattr(model, name), params, state)
+        values, aux = jax.vmap(lambda b, k: loss(b, k, is_training))(
+          batches, keys
+        )
+        return jax.tree.map(jnp.mean, values), aux
+
+      return mean
+
+  draw = DATA[:4], DATA[:4], KEYS[:4], KEYS[:4]
+  calculator = _adjusted(Mean(), name, unrolled_steps, **kwargs)
+  expected, _ = jax.jit(calculator.both_player_grads, static_argnums=6)(
+    params, state, *draw, True, RATES
+  )
+  for device in range(4):
+    own = jax.tree.map(lambda leaf, k=device: leaf[k], found)
+    _assert_close(own, expected)
+
+
 def test_unrolled_generator_differentiates_through_the_discriminators_step():
   model = _model()
   params, state = _start(model)
@@ -276,6 +318,26 @@ def test_discriminator_gets_the_gradient_through_the_move():
 
 
 # The experiment.
+
+
+TO_ZERO = {'end_value': 0.0, 'transition_steps': 4}
+
+
+def test_schedules_of_extragradient_count_steps():
+  """Its optimisers see two gradients a step, both at the step's rate."""
+  config = small_experiments.points_config(
+    {'update_rule': 'extragradient'},
+    {'scheduler': 'linear_schedule', 'scheduler_kwargs': TO_ZERO},
+  )
+  made = small_experiments.make(config)
+  small_experiments.train(made, 3)
+  before = made.snapshot_state()['train_state'].params
+  small_experiments.train(made, 4)
+  after = made.snapshot_state()['train_state'].params
+  assert optax.tree.norm(optax.tree.sub(after, before)) > 0
+  small_experiments.train(made, 5)
+  _assert_close(made.snapshot_state()['train_state'].params, after, 0, 0)
+
 
 DYNAMICS = {
   'extragradient': {'update_rule': 'extragradient'},

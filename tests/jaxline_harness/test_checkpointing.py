@@ -23,6 +23,7 @@ from ml_collections import config_dict
 import numpy as np
 import pytest
 
+from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
 from jaxline_harness import errors
 from jaxline_harness import train_loop
@@ -113,6 +114,38 @@ def test_unfinished_checkpoint_is_no_checkpoint(config):
   os.makedirs(os.path.join(folder, '5.tmp', 'state'))
   os.makedirs(os.path.join(folder, '6'))
   assert make(config)[0].step_to_restore() == 1
+
+
+def test_a_failing_replacement_leaves_the_old_one(config, monkeypatch):
+  checkpointer, state = make(config, 1)
+  checkpointer.save('latest')
+  folder = os.path.join(config.checkpoint_dir, 'checkpoints', 'latest')
+  rename = os.rename
+
+  def rename_the_old_one_only(source, target):
+    if source.endswith('1.tmp'):
+      raise OSError('no')
+    rename(source, target)
+
+  monkeypatch.setattr(os, 'rename', rename_the_old_one_only)
+  with pytest.raises(OSError, match='no'):
+    checkpoint_files.write(os.path.join(folder, '1'), {'w': np.zeros(2)})
+  monkeypatch.undo()
+  assert os.listdir(folder) == ['1']
+  other = make(config, 2)[1]
+  checkpointer.restore('latest')
+  assert state.experiment_module.train_state is not None
+  assert not np.array_equal(params(other), params(state))
+
+
+def test_a_kill_between_two_renames_loses_nothing(tmp_path):
+  (tmp_path / '1.replaced.tmp').mkdir()  # Its successor is not in place.
+  (tmp_path / '1.tmp').mkdir()
+  (tmp_path / '2.replaced.tmp').mkdir()
+  (tmp_path / '2').mkdir()
+  (tmp_path / '3.old.tmp').mkdir()
+  checkpoint_files.remove_leftovers(str(tmp_path))
+  assert sorted(os.listdir(tmp_path)) == ['1', '2']
 
 
 def test_other_networks_are_named(config):
