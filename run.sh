@@ -187,7 +187,7 @@ run_experiment() {
   esac
   config="$(find_config "$config")"
   # A config of another experiment than the GANs' names its module.
-  experiment="$(sed -n "s/^EXPERIMENT = '\([a-z_.]*\)'\$/\1/p" "$config")"
+  experiment="$(sed -n "s/^EXPERIMENT *= *[\"']\([A-Za-z0-9_.]*\)[\"'].*/\1/p" "$config")"
   prepare
   # -P: modules come from this project, never from the current directory.
   exec "$venv/bin/python" -P -m "${experiment:-dd_two_player_games.experiment}" \

@@ -93,6 +93,10 @@ def get_base_config() -> config_dict.ConfigDict:
           # extragradient or extrapolation_from_the_past; None: by the two.
           'update_rule': None,
           'runge_kutta_order': 4,  # 1, 2 or 4.
+          # In place of the order any explicit rule, [weights, rows]: a weight a
+          # stage, and for each stage but the first the coefficients of those
+          # before it. Ralston's: [[1/4, 3/4], [[2/3]]].
+          'runge_kutta_tableau': None,
           # Lookahead-minmax around any rule: after so many steps, and nested
           # after multiples of them; empty: none.
           'lookahead_periods': [],

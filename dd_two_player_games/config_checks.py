@@ -228,7 +228,8 @@ def _check_number_of_draws(
   draws = training.num_disc_updates + training.num_gen_updates
   draws *= config_fields.UPDATE_RULES[rule]
   if rule == 'runge_kutta':
-    draws *= training.runge_kutta_order
+    tableau = training.runge_kutta_tableau
+    draws *= len(tableau[0]) if tableau else training.runge_kutta_order
   if training_steps * draws > fields.MAX_INT32:
     raise errors.UserError(
       f'config.training_steps={training_steps} of {draws} draws each are more '
@@ -316,6 +317,13 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
     ),
     (
       'training.runge_kutta_order',
+      rule == 'runge_kutta' and not training.runge_kutta_tableau,
+      'training.runge_kutta_tableau replaces it'
+      if training.runge_kutta_tableau
+      else 'the update rule is another one',
+    ),
+    (
+      'training.runge_kutta_tableau',
       rule == 'runge_kutta',
       'the update rule is another one',
     ),

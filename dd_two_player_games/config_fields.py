@@ -16,6 +16,7 @@
 from collections.abc import Iterator
 import inspect
 import itertools
+import math
 from types import ModuleType
 from typing import Any
 
@@ -109,6 +110,18 @@ def _optax_functions_of(argument: str) -> list[str]:
   ]
 
 
+def _is_tableau(value: Any) -> bool:
+  numbers = fields.list_of(argument_checks.REAL)
+  return (
+    isinstance(value, list | tuple)
+    and len(value) == 2
+    and numbers.accepts(value[0])
+    and fields.list_of(numbers).accepts(value[1])
+    and math.isclose(sum(value[0]), 1, rel_tol=1e-6)
+    and list(map(len, value[1])) == list(range(1, len(value[0])))
+  )
+
+
 def _fields() -> Iterator[tuple[str, fields.Field]]:
   """What every field of the experiment may hold, by its dotted name."""
   yield from {
@@ -140,6 +153,11 @@ def _fields() -> Iterator[tuple[str, fields.Field]]:
         fields.whole(0).accepts(order) and order in updates.RUNGE_KUTTA
       ),
     ),
+    'training.runge_kutta_tableau': fields.Field(
+      '[weights, rows], weights that sum to 1, and a row for each stage but '
+      'the first with as many coefficients as there are stages before it',
+      _is_tableau,
+    ).or_none(),
     'training.alternating_player_order': fields.one_of(
       drift_utils.PlayerOrder.__members__
     ),

@@ -46,6 +46,7 @@ from dd_two_player_games import term_recorder
 from dd_two_player_games import tfgan_inception_utils
 from differentiable_games import adjustments
 from differentiable_games import rules
+from differentiable_games import updates
 from jaxline_harness import data
 from jaxline_harness import errors
 from jaxline_harness import launch
@@ -389,9 +390,9 @@ def _base_rule(config, players) -> optim.UpdateRule:
       settings.lr, settings.scheduler, settings.scheduler_kwargs
     )
     after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)
-    return optim.runge_kutta(
-      players, training.runge_kutta_order, step_size, after
-    )
+    tableau = training.runge_kutta_tableau
+    order = updates.Tableau(*tableau) if tableau else training.runge_kutta_order
+    return optim.runge_kutta(players, order, step_size, after)
   if name == 'alternating':
     order = drift_utils.PlayerOrder[training.alternating_player_order]
     return optim.alternating(players, order, _num_updates(training))

@@ -234,7 +234,7 @@ class RungeKutta:
   def __init__(
     self,
     grad_fn: Callable[..., tuple[Any, Any]],
-    runge_kutta_order: int,
+    runge_kutta_order: int | updates.Tableau,
     same_args_to_grad_calls: bool = False,
   ):
     """Initialises the rule.
@@ -242,14 +242,18 @@ class RungeKutta:
     Args:
       grad_fn: maps (params, *args) to (gradients, aux). It averages over
         devices if that is needed.
-      runge_kutta_order: 1, 2 or 4.
+      runge_kutta_order: 1, 2 or 4, or a tableau.
       same_args_to_grad_calls: whether all stages use the first one's
         arguments.
 
     Raises:
       ValueError: for another order.
     """
-    if runge_kutta_order not in updates.RUNGE_KUTTA:
+    if isinstance(runge_kutta_order, updates.Tableau):
+      self.tableau = runge_kutta_order
+    elif runge_kutta_order in updates.RUNGE_KUTTA:
+      self.tableau = updates.RUNGE_KUTTA[runge_kutta_order]
+    else:
       raise ValueError(
         f'runge_kutta_order {runge_kutta_order} is not one of '
         f'{sorted(updates.RUNGE_KUTTA)}.'
@@ -272,14 +276,12 @@ class RungeKutta:
       index = 0 if self._same_args else stage
       return self._grad_fn(stage_params, *(arg[index] for arg in grad_fn_args))
 
-    return updates.runge_kutta_direction(
-      field, params, step_size, updates.RUNGE_KUTTA[self.runge_kutta_order]
-    )
+    return updates.runge_kutta_direction(field, params, step_size, self.tableau)
 
 
 def runge_kutta(
   players: Players,
-  order: int,
+  order: int | updates.Tableau,
   step_size: Callable[[jax.Array], jax.Array],
   after_coeffs: gan.GANTuple,
 ) -> UpdateRule:
@@ -291,7 +293,7 @@ def runge_kutta(
 
   Args:
     players: the players; their coefficients are used inside each stage.
-    order: 1, 2 or 4.
+    order: 1, 2 or 4, or a tableau.
     step_size: of the inner stages, for both players: the discriminator's
       learning rate at a global step.
     after_coeffs: regularisers added once to the combined gradients, at the
@@ -306,7 +308,8 @@ def runge_kutta(
   """
   calculator = players.grads_calculator
   combined = RungeKutta(calculator.both_player_grads, order)
-  draws = _draws_of_players(players, order)
+  num_stages = len(combined.tableau.weights)
+  draws = _draws_of_players(players, num_stages)
 
   def step(train_state, draw):
     params, state = train_state.params, train_state.state
@@ -316,13 +319,13 @@ def runge_kutta(
     grads, aux = combined.grad(
       params,
       step_size(train_state.global_step) * players.rate_scale(train_state),
-      [state] * order,
+      [state] * num_stages,
       disc_batches,
       gen_batches,
       disc_rngs,
       gen_rngs,
-      [True] * order,
-      [coeffs] * order,
+      [True] * num_stages,
+      [coeffs] * num_stages,
     )
     first_draws = gan.GANTuple(
       disc=(disc_batches[0], disc_rngs[0]), gen=(gen_batches[0], gen_rngs[0])

@@ -231,9 +231,13 @@ def test_config_path_counts_from_the_current_folder(checkout, tmp_path):
   assert '--jaxline_mode=eval' in out
 
 
-def test_config_names_its_experiment(checkout):
+@pytest.mark.parametrize(
+  'line',
+  ["EXPERIMENT = 'other.experiment'", 'EXPERIMENT="other.experiment" # x'],
+)
+def test_config_names_its_experiment(checkout, line):
   config = checkout.root / 'configs' / 'b_config.py'
-  config.write_text("import x\n\nEXPERIMENT = 'other.experiment'\n")
+  config.write_text(f'import x\n\n{line}\n')
   _, out, _ = checkout.run('train', 'b')
   assert out[3:6] == ['-P', '-m', 'other.experiment']
 

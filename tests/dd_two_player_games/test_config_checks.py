@@ -464,6 +464,22 @@ def test_two_update_rules_at_once():
       'a list of whole numbers, each a multiple of the one before, not',
     ),
     (
+      {'runge_kutta_tableau': [[0.5, 0.5], [[1.0]]]},
+      'has no effect: the update rule is another one',
+    ),
+    (
+      {'update_rule': 'runge_kutta', 'runge_kutta_tableau': [[0.5, 0.5], []]},
+      'runge_kutta_tableau must be [weights, rows], weights that sum to 1',
+    ),
+    (
+      {
+        'update_rule': 'runge_kutta',
+        'runge_kutta_tableau': [[0.5, 0.5], [[1.0]]],
+        'runge_kutta_order': 2,
+      },
+      'has no effect: training.runge_kutta_tableau replaces it',
+    ),
+    (
       {'lookahead_step_size': 0.8},
       'has no effect: training.lookahead_periods is empty',
     ),

@@ -273,6 +273,23 @@ def test_names_of_the_published_rules(name, booleans):
   jax.tree.map(np.testing.assert_array_equal, *ends)
 
 
+def test_a_tableau_of_the_config_is_that_of_the_order():
+  ends = []
+  for training in (
+    {'runge_kutta_order': 2},
+    {'runge_kutta_tableau': [[0.5, 0.5], [[1.0]]]},
+    {'runge_kutta_tableau': [[0.25, 0.75], [[2 / 3]]]},
+  ):
+    made = small_experiments.make(
+      small_experiments.points_config({'update_rule': 'runge_kutta'} | training)
+    )
+    small_experiments.train(made, 2)
+    ends.append(made.snapshot_state()['train_state'].params)
+  heun, own, ralston = ends
+  jax.tree.map(np.testing.assert_array_equal, heun, own)
+  assert 0 < optax.tree.norm(optax.tree.sub(ralston, heun)) < 0.1
+
+
 # Latent optimisation.
 
 
