@@ -53,8 +53,12 @@ class EnergySplit(NamedTuple):
 
   @property
   def rotation(self) -> float:
-    """The share of rotation: 0 in potential games, 1 in Hamiltonian ones."""
-    return self.antisymmetric / (self.symmetric + self.antisymmetric)
+    """The share of rotation: 0 in potential games, 1 in Hamiltonian ones.
+
+    NaN where there is no energy to share, as at a fixed point.
+    """
+    total = self.symmetric + self.antisymmetric
+    return self.antisymmetric / total if total else np.nan
 
 
 def energy_split(

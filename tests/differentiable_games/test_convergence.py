@@ -221,62 +221,79 @@ def test_dirac_gans_converge_where_the_theory_says(name, gan):
     np.testing.assert_allclose(growth, expected_growth, rtol=0.2)
 
 
-# Directions linear in the parameters, by the eigenvalue of their matrix on xy.
+# Adjusted fields of a game at a learning rate h, and the eigenvalue of their
+# matrix where J has the eigenvalues ±ic and no symmetric part.
 ADJUSTED = {
   'sga': (
-    lambda h: lambda p: adjustments.symplectic_gradient(BILINEAR, p, 0.3),
-    lambda h: 0.3 + 1j,
+    lambda g, h: lambda p: adjustments.symplectic_gradient(g, p, 0.3),
+    lambda h, c: 0.3 * c**2 + 1j * c,
   ),
   'consensus': (
-    lambda h: lambda p: adjustments.consensus(BILINEAR, p, 0.3),
-    lambda h: 0.3 + 1j,
+    lambda g, h: lambda p: adjustments.consensus(g, p, 0.3),
+    lambda h, c: 0.3 * c**2 + 1j * c,
   ),
   'lola': (
-    lambda h: lambda p: adjustments.lola(BILINEAR, p, (0.3, 0.3)),
-    lambda h: 0.3 + 1j,
+    lambda g, h: lambda p: adjustments.lola(g, p, (0.3, 0.3)),
+    lambda h, c: 0.3 * c**2 + 1j * c,
   ),
   'lola_anticipating': (
-    lambda h: lambda p: adjustments.lola(BILINEAR, p, (0.3, 0.3), True),
-    lambda h: 0.6 + 1j,
+    lambda g, h: lambda p: adjustments.lola(g, p, (0.3, 0.3), True),
+    lambda h, c: 0.6 * c**2 + 1j * c,
   ),
   'competitive': (
-    lambda h: (
-      lambda p: solved_adjustments.competitive(
-        BILINEAR, p, (h, h), tolerance=1e-12
-      )
+    lambda g, h: (
+      lambda p: solved_adjustments.competitive(g, p, (h, h), tolerance=1e-12)
     ),
-    lambda h: 1j / (1 + 1j * h),
+    lambda h, c: 1j * c / (1 + 1j * h * c),
   ),
   # J - (h / 2) J²: as Heun's rule, it still drifts outwards, at fourth order.
   'drift_cancelled': (
-    lambda h: (
-      lambda p: adjustments.drift_adjusted(
-        BILINEAR, p, [[0, -h / 2], [-h / 2, 0]]
-      )
+    lambda g, h: (
+      lambda p: adjustments.drift_adjusted(g, p, [[0, -h / 2], [-h / 2, 0]])
     ),
-    lambda h: h / 2 + 1j,
+    lambda h, c: h / 2 * c**2 + 1j * c,
   ),
-  # The second player's loss -x_k y, x_k = x - k s y.
+  # The second player's loss -c x_k y, x_k = x - k s c y.
   'unrolled': (
-    lambda h: _field(
-      (
-        BILINEAR[0],
-        unrolling.unrolled_loss(BILINEAR, 1, 0, optax.sgd(0.1), 5),
-      )
+    lambda g, h: _field(
+      (g[0], unrolling.unrolled_loss(g, 1, 0, optax.sgd(0.1), 5))
     ),
-    lambda h: np.roots([1, -1.0, 1])[0],
+    lambda h, c: np.roots([1, -(c**2), c**2])[0],
   ),
 }
 
 
 @pytest.mark.parametrize('name', ADJUSTED)
-def test_rates_of_adjusted_fields_on_the_bilinear_game(name):
+@pytest.mark.parametrize('gan', [None, 'saturating', 'wasserstein'])
+def test_rates_of_adjusted_fields(name, gan):
+  """On the bilinear game, and near the fixed point of Dirac GANs."""
   make, eigenvalue = ADJUSTED[name]
-  origin = (jnp.zeros(1), jnp.zeros(1))
+  losses, c = DIRAC_GANS[gan] if gan else (BILINEAR, 1.0)
+  shape = () if gan else (1,)
+  origin = (jnp.zeros(shape), jnp.zeros(shape))
   for h in (0.1, 0.5):
-    rate = diagnostics.convergence_rate(_simultaneous(h), make(h), origin)
-    np.testing.assert_allclose(rate, np.abs(1 - h * eigenvalue(h)), rtol=1e-7)
+    rate = diagnostics.convergence_rate(
+      _simultaneous(h), make(losses, h), origin
+    )
+    expected = np.abs(1 - h * eigenvalue(h, c))
+    np.testing.assert_allclose(rate, expected, rtol=1e-7)
     assert (rate < 1) == (name != 'drift_cancelled')
+
+
+@pytest.mark.parametrize('name', ADJUSTED)
+@pytest.mark.parametrize('gan', [None, 'saturating'])
+def test_rates_of_adjusted_fields_are_those_of_long_runs(name, gan):
+  make, eigenvalue = ADJUSTED[name]
+  losses, c = DIRAC_GANS[gan] if gan else (BILINEAR, 1.0)
+  h, num_steps = 0.4, 300
+  # So near the fixed point the Dirac GAN is bilinear to 1e-6.
+  shape = () if gan else (1,)
+  start = (jnp.full(shape, 1e-3), jnp.zeros(shape))
+  points = rules.trajectory(_simultaneous(h), make(losses, h), start, num_steps)
+  distances = np.linalg.norm([np.ravel(own) for own in points], axis=0)
+  rate = (distances[-1] / distances[num_steps // 2]) ** (2 / num_steps)
+  # Distances swing by a bounded factor within a turn.
+  np.testing.assert_allclose(rate, np.abs(1 - h * eigenvalue(h, c)), rtol=3e-3)
 
 
 def test_competitive_is_stable_at_any_learning_rate():

@@ -65,6 +65,11 @@ def test_rotation_is_all_or_nothing_in_pure_games():
     toy_games.potential(lambda p: jnp.sum(jnp.sin(p[0]) * p[1]), 2), params
   )
   np.testing.assert_allclose(none.rotation, 0.0, atol=1e-12)
+  still = tuple(map(jnp.zeros_like, params))
+  at_rest = diagnostics.energy_split(
+    toy_games.hamiltonian(matrix, (2, 2)), still
+  )
+  assert np.isnan(at_rest.rotation)
 
 
 def test_spectrum_of_a_spiral():

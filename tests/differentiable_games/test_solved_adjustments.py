@@ -116,21 +116,20 @@ def test_competitive_with_two_rates_in_a_zero_sum_game():
 
 
 def test_competitive_is_the_package_jax_cgd():
-  cgd = pytest.importorskip('jax_cgd.cgd')
-  solvers = pytest.importorskip('jax_cgd.solvers')
+  """A step of `jax_cgd.cgd.step_func`, recorded with jax-cgd 1.0.4.
 
+  With its solver GMRES(tol=1e-13); its second player maximises the loss.
+  """
+  new_x = [
+    0.0487501306504746,
+    0.2450953967643138,
+    0.0160407102314807,
+    -0.7187715386212971,
+  ]
+  new_y = [-1.3249087534353805, -1.813208733668334, 0.5980286462857903]
   sizes, eta = (4, 3), 0.3
   loss = sine_game.make(sizes, seed=3).losses[0]
   x, y = (own['w'] for own in _params(sizes))
-  # Its second player maximises the loss.
-  new_x, new_y, _, _ = cgd.step_func(
-    jnp.asarray(x),
-    jnp.asarray(y),
-    0,
-    eta,
-    solvers.GMRES(tol=1e-13),
-    lambda a, b: loss((a, b)),
-  )
   direction = solved_adjustments.competitive(
     game.zero_sum(loss), (x, y), (eta, eta), zero_sum=True, tolerance=1e-12
   )
