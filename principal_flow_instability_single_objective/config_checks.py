@@ -90,6 +90,11 @@ def _check_evaluation(experiment: config_dict.ConfigDict) -> None:
       f"{base_config.PREFIX}.net.kwargs.activation='relu' has kinks, through "
       'which no flow can be followed; set eval.drift=False'
     )
+  if evaluation.drift and experiment.optimizer.momentum:
+    raise errors.UserError(
+      f'{base_config.PREFIX}.eval.drift is of gradient descent without '
+      'optimizer.momentum, to which the flows belong; set eval.drift=False'
+    )
   if evaluation.drift and not evaluation.num_eigenvalues:
     raise errors.UserError(
       f'{base_config.PREFIX}.eval.drift needs eval.num_eigenvalues above 0, '

@@ -207,6 +207,7 @@ class Experiment(train_loop.ChunkedExperiment):
       logs, pairs = diagnostics.curvature(
         *(self._loss, params, examples, h),
         *(settings.num_eigenvalues, settings.num_products, size),
+        self._config.optimizer.momentum,
       )
       if settings.drift:
         logs |= diagnostics.drift(self._loss, params, examples, h, pairs, size)

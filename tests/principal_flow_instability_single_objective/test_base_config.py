@@ -108,6 +108,10 @@ def test_the_word_none_is_none():
       {'net': {'kwargs': {'activation': 'relu'}}, 'eval': {'drift': True}},
       'has kinks',
     ),
+    (
+      {'optimizer': {'momentum': 0.9}, 'eval': {'drift': True}},
+      'drift is of gradient descent without optimizer.momentum',
+    ),
     ({'training': {'batch_size': 0}}, 'a whole number from 1 to'),
     (
       {'eval': {'num_eigenvalues': 40}},

@@ -238,11 +238,21 @@ def test_measured_curvature_is_that_of_the_dense_hessian(config_of):
     np.testing.assert_allclose(
       logs[f'stability_{i}'], np.log(abs(1 - z)) / z, rtol=1e-2
     )
-  np.testing.assert_allclose(logs['two_over_h'], 10, rtol=1e-6)
+  np.testing.assert_allclose(logs['edge_of_stability'], 10, rtol=1e-6)
   test = loss_on(made._test)(params)
   np.testing.assert_allclose(logs['test_loss'], test, rtol=1e-5)
   assert logs['test_accuracy'] * 8 == round(logs['test_accuracy'] * 8)
   assert 'lambda_0' not in made._run_chunk(21)
+
+
+def test_the_edge_of_stability_with_momentum(config_of):
+  """No coefficients of the principal flow, which is that of plain descent."""
+  made = make(config_of(optimizer={'lr': 0.2, 'momentum': 0.5}))
+  made.ensure_train_state()
+  metrics = made.evaluate(global_step=0, rng=None, writer=None)
+  np.testing.assert_allclose(metrics['edge_of_stability'], 15, rtol=1e-6)
+  assert 'lambda_1' in metrics
+  assert not {'stability_0', 'speed_0'} & metrics.keys()
 
 
 def test_measuring_does_not_change_training(config_of):
