@@ -85,6 +85,14 @@ def check(config: config_dict.ConfigDict) -> None:
 
 def _check_evaluation(experiment: config_dict.ConfigDict) -> None:
   evaluation = experiment.eval
+  defaults = base_config.get_base_config().experiment_kwargs.config.eval
+  if not evaluation.num_eigenvalues:
+    for name in ('num_products', 'num_examples'):
+      if evaluation[name] != defaults[name]:
+        raise errors.UserError(
+          f'{base_config.PREFIX}.eval.{name} has no effect with '
+          'eval.num_eigenvalues=0'
+        )
   if evaluation.drift and experiment.net.kwargs.get('activation') == 'relu':
     raise errors.UserError(
       f"{base_config.PREFIX}.net.kwargs.activation='relu' has kinks, through "

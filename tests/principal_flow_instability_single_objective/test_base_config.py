@@ -118,6 +118,14 @@ def test_the_word_none_is_none():
       'num_products=30 cannot find 40 eigenvalues',
     ),
     (
+      {'eval': {'num_eigenvalues': 0, 'num_products': 7}},
+      'eval.num_products has no effect with eval.num_eigenvalues=0',
+    ),
+    (
+      {'eval': {'num_eigenvalues': 0, 'num_examples': None}},
+      'eval.num_examples has no effect with eval.num_eigenvalues=0',
+    ),
+    (
       {'eval': {'num_eigenvalues': 0, 'drift': True}},
       'drift needs eval.num_eigenvalues above 0',
     ),

@@ -191,6 +191,34 @@ def test_ways_to_a_full_batch_agree(config_of, training, settings, rtol):
   assert_close(logs, expected, rtol=rtol)
 
 
+@pytest.mark.parametrize(
+  ('product', 'training', 'is_shared'),
+  [
+    ('exact', {}, True),
+    ('exact', {'batch_size': NUM_TRAIN}, True),
+    ('exact', {'batch_size': 16}, False),
+    ('finite_differences', {}, True),
+  ],
+)
+def test_the_gradient_of_a_full_batch_is_shared(
+  config_of, product, training, is_shared
+):
+  """A step with the full batch's Hessian takes no more matrix products."""
+
+  def number_of_products(batch):
+    settings = DAL | {'product': product, 'batch': batch}
+    made = make(config_of(training, dal=settings))
+    step = jax.vmap(
+      made.update, in_axes=None, axis_name='i', axis_size=jax.device_count()
+    )
+    program = jax.make_jaxpr(step)(
+      made.initial_train_state(), made.device_data()
+    )
+    return str(program).count('dot_general')
+
+  assert (number_of_products('full') == number_of_products('same')) == is_shared
+
+
 def test_hessian_of_the_full_batch_with_gradients_of_minibatches(config_of):
   """The first step's ‖H g‖, where g is of 16 examples and H of all 32."""
   config = config_of({'batch_size': 16}, dal=DAL | {'batch': 'full'})
