@@ -20,16 +20,19 @@ import functools
 import json
 
 import jax
+from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy import integrate
 
 from jaxline_harness import errors
 from jaxline_harness import run_directory
 from jaxline_harness import train_loop
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import dal
+from principal_flow_instability_single_objective import diagnostics
 from principal_flow_instability_single_objective import experiment
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import nets
@@ -99,16 +102,17 @@ def assert_close(tree1, tree2, rtol=2e-5, atol=1e-6):
 
 
 def loss_on(examples):
-  """The loss written out anew, from parameters."""
+  """The loss written out anew, from parameters, which may be complex."""
   images = examples['images'].reshape(len(examples['labels']), -1) / 127.5 - 1
 
   def loss(params):
     layers = [params['mlp/~/mlp/~/linear_0'], params['mlp/~/mlp/~/linear_1']]
     hidden = jnp.tanh(images @ layers[0]['w'] + layers[0]['b'])
     logits = hidden @ layers[1]['w'] + layers[1]['b']
-    return optax.softmax_cross_entropy_with_integer_labels(
-      logits, examples['labels']
-    ).mean()
+    rows = jnp.arange(len(logits))
+    return jnp.mean(
+      jnp.log(jnp.sum(jnp.exp(logits), -1)) - logits[rows, examples['labels']]
+    )
 
   return loss
 
@@ -271,6 +275,73 @@ def test_measured_curvature_is_that_of_the_dense_hessian(config_of):
   np.testing.assert_allclose(logs['test_loss'], test, rtol=1e-5)
   assert logs['test_accuracy'] * 8 == round(logs['test_accuracy'] * 8)
   assert 'lambda_0' not in made._run_chunk(21)
+
+
+def distances_after_a_step(loss, params, h, num_pairs):
+  """Of a step to the ends of flows by SciPy, from the dense Hessian.
+
+  Args:
+    loss: complex-differentiable.
+    params: a vector in float64.
+    h: the learning rate.
+    num_pairs: the principal flow's, the IGR flow along all others.
+  """
+  gradient = jax.jit(jax.grad(loss, holomorphic=True))
+  hessian_at = jax.jit(jax.hessian(loss, holomorphic=True))
+  start = params.astype(complex)
+  values, vectors = np.linalg.eigh(np.asarray(hessian_at(start)).real)
+  values, vectors = values[-num_pairs:], vectors[:, -num_pairs:]
+  factor = np.log(1 - h * values + 0j) / (h * values)
+
+  def gradient_flow(_, x):
+    return -np.asarray(gradient(x))
+
+  def igr_flow(_, x):
+    g = np.asarray(gradient(x))
+    return -g - h / 2 * hessian_at(x) @ g
+
+  def principal_flow(t, x):
+    along = vectors.T @ np.asarray(gradient(x))
+    beyond_igr = factor + 1 + h * values / 2
+    return igr_flow(t, x) + vectors @ (beyond_igr * along)
+
+  step = start - h * gradient(start)
+  return {
+    f'drift_{flow.__name__}': np.linalg.norm(
+      step
+      - integrate.solve_ivp(
+        flow, (0, h), start, 'DOP853', rtol=1e-8, atol=1e-10
+      ).y[:, -1]
+    )
+    for flow in (gradient_flow, igr_flow, principal_flow)
+  } | {'step_length': np.linalg.norm(step - start)}
+
+
+def test_drift_is_that_of_the_dense_hessian_in_float64(config_of):
+  """At hλ₀ = 2.4, where the principal flow is complex."""
+  h = 1.2
+  evaluation = {'num_eigenvalues': 2, 'num_products': 30, 'drift': True}
+  made = make(config_of(optimizer={'lr': h}, eval=evaluation))
+  made.ensure_train_state()
+  metrics = made.evaluate(global_step=0, rng=None, writer=None)
+  params = train_loop.unreplicate(made.train_state.params)
+  with jax.enable_x64(True):
+    flat, unravel = ravel_pytree(
+      jax.tree.map(lambda x: np.asarray(x, np.complex128), params)
+    )
+    loss = loss_on(made._train)
+    expected = distances_after_a_step(
+      lambda x: loss(unravel(x)), np.asarray(flat).real, h, 2
+    )
+  np.testing.assert_allclose(h * metrics['lambda_0'], 2.43, atol=0.01)
+  assert min(expected.values()) > 0.1 * expected['step_length']
+  for name, distance in expected.items():
+    np.testing.assert_allclose(
+      metrics[name],
+      distance,
+      rtol=0,
+      atol=diagnostics.RESOLUTION * expected['step_length'],
+    )
 
 
 def test_the_edge_of_stability_with_momentum(config_of):
