@@ -41,5 +41,4 @@ def get_config():
   experiment.training.batch_size = 128
   experiment.training.microbatch_size = 128
   experiment.eval.interval = 1000
-  experiment.eval.num_examples = 1024
   return config

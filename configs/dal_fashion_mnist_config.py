@@ -13,7 +13,7 @@
 # limitations under the License.
 """Fashion-MNIST, 1,000 images at once: gradient descent, or DAL.
 
-The default is gradient descent, which comes to the edge of stability. Overrides
+The default is gradient descent, here at the edge of stability. Overrides
 of `config.experiment_kwargs.config` for other cases: `dal.power=0.5`,
 `training.batch_size=64`; `net.name=ConvNet` for a small CNN, best with
 `eval.drift=False` and `eval.num_examples=250`, which is quicker.

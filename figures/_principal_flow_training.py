@@ -40,7 +40,7 @@ REDS = ('#7f0000', '#d1495b', '#f28e2b', '#edae49')
 
 def train(
   settings: dict[str, Any], num_steps: int, interval: int
-) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+) -> tuple[dict[str, float], dict[str, np.ndarray], dict[str, float]]:
   """Trains with these settings of the experiment.
 
   Args:
@@ -49,8 +49,8 @@ def train(
     interval: steps between two measurements.
 
   Returns:
-    Each log by its name, and 'step', one number a measurement; and what the
-    experiment's evaluation gives at the end.
+    What the experiment's evaluation gives at the start; each log by its name,
+    and 'step', one number a measurement; and the evaluation at the end.
   """
   config = base_config.get_base_config().unlock()
   config.training_steps = num_steps
@@ -65,9 +65,12 @@ def train(
     run_async=False,
   )
   model = experiment.Experiment('train', None, config.experiment_kwargs.config)
+  model.ensure_train_state()
+  start = model.evaluate(global_step=0, rng=None, writer=None)
   model.train_loop(config, types.SimpleNamespace(global_step=0), [record])
   history = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-  return history, model.evaluate(global_step=num_steps, rng=None, writer=None)
+  end = model.evaluate(global_step=num_steps, rng=None, writer=None)
+  return start, history, end
 
 
 # 3. The edge of stability.
@@ -85,24 +88,30 @@ def edge_of_stability(quick: bool) -> tuple[Figure, Any]:
       'optimizer': {'lr': h},
       'eval': {'num_eigenvalues': 1, 'num_products': 20},
     }
-    logs, final = train(settings, num_steps, interval)
+    start, logs, end = train(settings, num_steps, interval)
+    step = [0, *logs['step'].tolist()]
+    curves = {
+      name: [start[name], *logs[name].tolist()]
+      for name in ('lambda_0', 'train_loss')
+    }
     style = {'color': colours[h], 'label': f'h = {h}'}
-    left.semilogy(logs['step'], logs['lambda_0'], **style)
+    left.semilogy(step, curves['lambda_0'], **style)
     left.axhline(2 / h, color=colours[h], ls='--', lw=1)
-    right.semilogy(logs['step'], logs['train_loss'], **style)
+    right.semilogy(step, curves['train_loss'], **style)
     halves = np.array_split(h * logs['lambda_0'], 2)
     results.append(
       {
         'learning_rate': h,
         'two_over_h': 2 / h,
-        'first_lambda_0': float(logs['lambda_0'][0]),
-        'largest_h_lambda_0': float(h * logs['lambda_0'].max()),
+        'largest_h_lambda_0_after_the_start': float(h * logs['lambda_0'].max()),
         'median_h_lambda_0_of_both_halves': [
           float(np.median(half)) for half in halves
         ],
-        'last_lambda_0': final['lambda_0'],
-        'train_loss': final['train_loss'],
-        'test_accuracy': final['test_accuracy'],
+        'last_lambda_0': end['lambda_0'],
+        'last_train_loss': end['train_loss'],
+        'test_accuracy': end['test_accuracy'],
+        'step': step,
+        **curves,
       }
     )
   left.plot([], [], 'k--', lw=1, label='2/h')
@@ -151,7 +160,7 @@ def dal(quick: bool) -> tuple[Figure, Any]:
 def _draw_method(panels, name, colour, settings, num_steps, num_seeds):
   """Trains with some seeds and draws medians; returns a row of the table."""
   evaluation = {'num_eigenvalues': 1, 'num_products': 15, 'num_examples': 250}
-  histories, finals = zip(
+  _, histories, ends = zip(
     *(
       train(
         settings | {'random_seed': seed, 'eval': evaluation},
@@ -168,7 +177,7 @@ def _draw_method(panels, name, colour, settings, num_steps, num_seeds):
   losses.semilogy(step, loss, color=colour, label=name)
   rates.semilogy(step, rate, color=colour)
   spread = {
-    key: [final[key] for final in finals]
+    key: [end[key] for end in ends]
     for key in ('train_loss', 'test_loss', 'test_accuracy', 'lambda_0')
   }
   accuracies.plot(

@@ -55,7 +55,7 @@ def get_base_config() -> config_dict.ConfigDict:
         },
         'optimizer': {
           'lr': 0.05,
-          'momentum': 0.0,
+          'momentum': 0.0,  # Heavy-ball.
           # Name of an optax schedule that starts from `lr`, or None.
           'scheduler': None,
           'scheduler_kwargs': {},
@@ -91,7 +91,8 @@ def get_base_config() -> config_dict.ConfigDict:
           'num_eigenvalues': 4,
           'num_products': 30,
           # The distance of a step of gradient descent to the flows. As much
-          # work as hundreds of gradients; not for networks with ReLU.
+          # work as hundreds of gradients; not for networks with ReLU, nor with
+          # momentum.
           'drift': False,
         },
       }

@@ -85,10 +85,23 @@ def check(config: config_dict.ConfigDict) -> None:
 
 def _check_evaluation(experiment: config_dict.ConfigDict) -> None:
   evaluation = experiment.eval
+  defaults = base_config.get_base_config().experiment_kwargs.config.eval
+  if not evaluation.num_eigenvalues:
+    for name in ('num_products', 'num_examples'):
+      if evaluation[name] != defaults[name]:
+        raise errors.UserError(
+          f'{base_config.PREFIX}.eval.{name} has no effect with '
+          'eval.num_eigenvalues=0'
+        )
   if evaluation.drift and experiment.net.kwargs.get('activation') == 'relu':
     raise errors.UserError(
       f"{base_config.PREFIX}.net.kwargs.activation='relu' has kinks, through "
       'which no flow can be followed; set eval.drift=False'
+    )
+  if evaluation.drift and experiment.optimizer.momentum:
+    raise errors.UserError(
+      f'{base_config.PREFIX}.eval.drift is of gradient descent without '
+      'optimizer.momentum, to which the flows belong; set eval.drift=False'
     )
   if evaluation.drift and not evaluation.num_eigenvalues:
     raise errors.UserError(

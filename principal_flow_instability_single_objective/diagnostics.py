@@ -16,7 +16,9 @@ r"""Measurements of a point on the way: curvature, stability, drift.
 For a loss E with gradient g and Hessian eigenpairs :math:`\lambda_i, u_i`, and
 the learning rate h:
 
-- `lambda_i`, the largest first, and the edge of stability `two_over_h`;
+- `lambda_i`, the largest first, and the `edge_of_stability`, which is the
+  eigenvalue above which descent on a quadratic diverges: :math:`2/h`, and with
+  heavy-ball momentum :math:`\beta`, :math:`2(1 + \beta)/h`;
 - `stability_i`, the coefficient :math:`\log|1 - h\lambda_i| / (h\lambda_i)`,
   positive where the principal flow is driven from the minimum along
   :math:`u_i`; `speed_i`, that times :math:`g^\top u_i`, the eigenvector's sign
@@ -24,6 +26,9 @@ the learning rate h:
 - `drift_gradient_flow`, `drift_igr_flow`, `drift_principal_flow`: how far one
   step of gradient descent comes from where the flow is after time h, and
   `step_length`, :math:`\lVert h g \rVert`.
+
+The flows are those of gradient descent without momentum, and say nothing of
+descent with it: then there are no `stability_i` and `speed_i`.
 """
 
 import functools
@@ -52,6 +57,7 @@ def curvature(
   num_eigenvalues: int,
   num_products: int,
   microbatch_size: int | None = None,
+  momentum: float = 0.0,
 ) -> tuple[dict[str, jax.Array], hessian.Eigenpairs]:
   """The largest eigenvalues and what they mean for stability.
 
@@ -63,6 +69,7 @@ def curvature(
     num_eigenvalues: how many.
     num_products: of Lanczos' iteration.
     microbatch_size: see `batches`.
+    momentum: of the descent, heavy-ball.
 
   Returns:
     The measurements, and the eigenpairs.
@@ -73,11 +80,14 @@ def curvature(
   pairs = hessian.top_eigenpairs(
     product, params, num_eigenvalues, num_products, jax.random.key(0)
   )
-  along = jnp.abs(pairs.vectors @ ravel_pytree(grads)[0])
-  stability = principal_flow.stability_coefficient(h * pairs.values)
-  logs = {'two_over_h': jnp.asarray(2 / h)}
+  logs = {'edge_of_stability': jnp.asarray(2 * (1 + momentum) / h)}
   for i in range(num_eigenvalues):
     logs[f'lambda_{i}'] = pairs.values[i]
+  if momentum:
+    return logs, pairs
+  along = jnp.abs(pairs.vectors @ ravel_pytree(grads)[0])
+  stability = principal_flow.stability_coefficient(h * pairs.values)
+  for i in range(num_eigenvalues):
     logs[f'stability_{i}'] = stability[i]
     logs[f'speed_{i}'] = stability[i] * along[i]
   return logs, pairs

@@ -138,7 +138,10 @@ class Experiment(train_loop.ChunkedExperiment):
     size = self._config.training.microbatch_size
     settings = self._config.dal
     is_exact = settings.product == 'exact'
-    is_same = settings.batch == 'same'
+    is_same = settings.batch == 'same' or self._config.training.batch_size in (
+      None,
+      len(examples['labels']),
+    )
     if settings.power is not None and is_exact and is_same:
       return batches.gradient_and_product(self._loss, params, batch, size)
     value, grads = batches.gradient(self._loss, params, batch, size)
@@ -207,6 +210,7 @@ class Experiment(train_loop.ChunkedExperiment):
       logs, pairs = diagnostics.curvature(
         *(self._loss, params, examples, h),
         *(settings.num_eigenvalues, settings.num_products, size),
+        self._config.optimizer.momentum,
       )
       if settings.drift:
         logs |= diagnostics.drift(self._loss, params, examples, h, pairs, size)

@@ -26,6 +26,8 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from jaxline_harness import errors
+
 ACTIVATIONS = {'tanh': jnp.tanh, 'relu': jax.nn.relu}
 POOL = 'pool'
 
@@ -79,6 +81,14 @@ class ConvNet(hk.Module):
     self._perceptron = MLP(num_classes, hidden_sizes, activation)
 
   def __call__(self, images: jax.Array) -> jax.Array:
+    _, height, width, _ = images.shape
+    num_pools = self._layers.count(POOL)
+    if min(height, width) < 2**num_pools:
+      raise errors.UserError(
+        f'ConvNet pools {num_pools} times, which leaves nothing of images of '
+        f'{height} × {width} pixels; net.kwargs.layers may have {POOL!r} '
+        f'{min(height, width).bit_length() - 1} times'
+      )
     x = images
     for layer in self._layers:
       if layer == POOL:

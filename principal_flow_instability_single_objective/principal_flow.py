@@ -97,8 +97,7 @@ def principal_flow(loss: hessian.Loss, params: Params, h: Any) -> Params:
   .. math:: \sum_i \frac{\log(1 - h\lambda_i)}{h\lambda_i} (g^\top u_i) u_i
 
   At complex parameters the Hessian is symmetric but not Hermitian. There the
-  sum is the matrix function of H applied to g, by its eigendecomposition, for
-  which JAX needs the CPU.
+  sum is the matrix function of H applied to g, by its eigendecomposition.
 
   Args:
     loss: E.

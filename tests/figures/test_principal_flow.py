@@ -16,10 +16,18 @@
 import json
 
 import jax
+from jax.flatten_util import ravel_pytree
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from scipy.sparse import linalg
 
+from figures import _principal_flow_training as training
 from figures import principal_flow
+from jaxline_harness import data
+from principal_flow_instability_single_objective import base_config
+from principal_flow_instability_single_objective import experiment
 
 
 @pytest.mark.slow
@@ -47,6 +55,37 @@ def test_what_is_refused(arguments, message, capsys):
   assert message in capsys.readouterr().err
 
 
+def first_curvature_and_loss():
+  """Of the figure's network: λ₀ by ARPACK from the loss written out anew."""
+  config = base_config.get_base_config().unlock()
+  config.experiment_kwargs.config = training.FULL_BATCH
+  config = base_config.resolve(config).experiment_kwargs.config
+  params = experiment.Experiment('train', None, config).initial_train_state()
+  dataset = data.load('fashion_mnist_10k')
+  images = dataset.examples[:1000].reshape(1000, -1) / np.float32(127.5) - 1
+  labels = dataset.labels[:1000]
+  flat, unravel = ravel_pytree(params.params)
+
+  def loss(x):
+    layers = sorted(unravel(x).items())
+    hidden = images
+    for _, layer in layers[:-1]:
+      hidden = jnp.tanh(hidden @ layer['w'] + layer['b'])
+    logits = hidden @ layers[-1][1]['w'] + layers[-1][1]['b']
+    return optax.softmax_cross_entropy_with_integer_labels(
+      logits, labels
+    ).mean()
+
+  product = jax.jit(lambda v: jax.jvp(jax.grad(loss), (flat,), (v,))[1])
+  hessian = linalg.LinearOperator(
+    (flat.size, flat.size), lambda v: product(v.ravel()), dtype=np.float32
+  )
+  (largest,) = linalg.eigsh(
+    hessian, 1, which='LA', v0=np.ones(flat.size), return_eigenvectors=False
+  )
+  return largest, loss(flat)
+
+
 @pytest.mark.slow
 def test_figures(tmp_path):
   principal_flow.main(['--quick', f'--output={tmp_path}'])
@@ -64,7 +103,10 @@ def test_figures(tmp_path):
     apart = case['distance']
     assert apart['principal flow'][1] < 0.1 * apart['gradient flow'][1]
   (edge,) = results['edge_of_stability']
-  assert edge['learning_rate'] * edge['two_over_h'] == 2
+  assert edge['step'] == [0, 10, 20]
+  largest, loss = first_curvature_and_loss()
+  np.testing.assert_allclose(edge['lambda_0'][0], largest, rtol=1e-4)
+  np.testing.assert_allclose(edge['train_loss'][0], loss, rtol=1e-5)
   for methods in results['dal'].values():
     for row in methods.values():
       assert np.isfinite(row['train_loss'] + row['lambda_0']).all()

@@ -108,10 +108,22 @@ def test_the_word_none_is_none():
       {'net': {'kwargs': {'activation': 'relu'}}, 'eval': {'drift': True}},
       'has kinks',
     ),
+    (
+      {'optimizer': {'momentum': 0.9}, 'eval': {'drift': True}},
+      'drift is of gradient descent without optimizer.momentum',
+    ),
     ({'training': {'batch_size': 0}}, 'a whole number from 1 to'),
     (
       {'eval': {'num_eigenvalues': 40}},
       'num_products=30 cannot find 40 eigenvalues',
+    ),
+    (
+      {'eval': {'num_eigenvalues': 0, 'num_products': 7}},
+      'eval.num_products has no effect with eval.num_eigenvalues=0',
+    ),
+    (
+      {'eval': {'num_eigenvalues': 0, 'num_examples': None}},
+      'eval.num_examples has no effect with eval.num_eigenvalues=0',
     ),
     (
       {'eval': {'num_eigenvalues': 0, 'drift': True}},

@@ -18,6 +18,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from principal_flow_instability_single_objective import diagnostics
@@ -61,7 +62,7 @@ def measured(num_pairs, microbatch_size=None, h=H):
 def test_curvature_and_stability():
   logs = measured(3)
   near = functools.partial(np.testing.assert_allclose, rtol=1e-9)
-  near(logs['two_over_h'], 2 / 0.9)
+  near(logs['edge_of_stability'], 2 / 0.9)
   for i, curvature in enumerate(CURVATURES):
     z = H * curvature
     near(logs[f'lambda_{i}'], curvature)
@@ -72,6 +73,27 @@ def test_curvature_and_stability():
     )
   assert logs['stability_0'] > 0 > logs['stability_1']
   assert 'lambda_3' not in logs
+
+
+@pytest.mark.parametrize('momentum', [0.0, 0.5, 0.9])
+def test_descent_diverges_beyond_the_edge(momentum):
+  """On λ x² / 2, a hundredth below the edge and above it."""
+  logs, _ = diagnostics.curvature(
+    *(loss, PARAMS, CENTRES, H, 1, 3), momentum=momentum
+  )
+  assert ('stability_0' in logs) == ('speed_0' in logs) == (momentum == 0)
+  curvatures = logs['edge_of_stability'] * jnp.array([0.99, 1.01])
+  optimizer = optax.sgd(H, momentum=momentum)
+
+  def step(carry, _):
+    x, state = carry
+    updates, state = optimizer.update(curvatures * x, state)
+    return (optax.apply_updates(x, updates), state), None
+
+  x = jnp.ones(2)
+  (x, _), _ = jax.lax.scan(step, (x, optimizer.init(x)), length=3000)
+  assert abs(x[0]) < 1e-6
+  assert abs(x[1]) > 1e6
 
 
 @pytest.mark.parametrize('microbatch_size', [None, 2])

@@ -20,16 +20,19 @@ import functools
 import json
 
 import jax
+from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from scipy import integrate
 
 from jaxline_harness import errors
 from jaxline_harness import run_directory
 from jaxline_harness import train_loop
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import dal
+from principal_flow_instability_single_objective import diagnostics
 from principal_flow_instability_single_objective import experiment
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import nets
@@ -99,16 +102,17 @@ def assert_close(tree1, tree2, rtol=2e-5, atol=1e-6):
 
 
 def loss_on(examples):
-  """The loss written out anew, from parameters."""
+  """The loss written out anew, from parameters, which may be complex."""
   images = examples['images'].reshape(len(examples['labels']), -1) / 127.5 - 1
 
   def loss(params):
     layers = [params['mlp/~/mlp/~/linear_0'], params['mlp/~/mlp/~/linear_1']]
     hidden = jnp.tanh(images @ layers[0]['w'] + layers[0]['b'])
     logits = hidden @ layers[1]['w'] + layers[1]['b']
-    return optax.softmax_cross_entropy_with_integer_labels(
-      logits, examples['labels']
-    ).mean()
+    rows = jnp.arange(len(logits))
+    return jnp.mean(
+      jnp.log(jnp.sum(jnp.exp(logits), -1)) - logits[rows, examples['labels']]
+    )
 
   return loss
 
@@ -191,6 +195,34 @@ def test_ways_to_a_full_batch_agree(config_of, training, settings, rtol):
   assert_close(logs, expected, rtol=rtol)
 
 
+@pytest.mark.parametrize(
+  ('product', 'training', 'is_shared'),
+  [
+    ('exact', {}, True),
+    ('exact', {'batch_size': NUM_TRAIN}, True),
+    ('exact', {'batch_size': 16}, False),
+    ('finite_differences', {}, True),
+  ],
+)
+def test_the_gradient_of_a_full_batch_is_shared(
+  config_of, product, training, is_shared
+):
+  """A step with the full batch's Hessian takes no more matrix products."""
+
+  def number_of_products(batch):
+    settings = DAL | {'product': product, 'batch': batch}
+    made = make(config_of(training, dal=settings))
+    step = jax.vmap(
+      made.update, in_axes=None, axis_name='i', axis_size=jax.device_count()
+    )
+    program = jax.make_jaxpr(step)(
+      made.initial_train_state(), made.device_data()
+    )
+    return str(program).count('dot_general')
+
+  assert (number_of_products('full') == number_of_products('same')) == is_shared
+
+
 def test_hessian_of_the_full_batch_with_gradients_of_minibatches(config_of):
   """The first step's ‖H g‖, where g is of 16 examples and H of all 32."""
   config = config_of({'batch_size': 16}, dal=DAL | {'batch': 'full'})
@@ -238,11 +270,88 @@ def test_measured_curvature_is_that_of_the_dense_hessian(config_of):
     np.testing.assert_allclose(
       logs[f'stability_{i}'], np.log(abs(1 - z)) / z, rtol=1e-2
     )
-  np.testing.assert_allclose(logs['two_over_h'], 10, rtol=1e-6)
+  np.testing.assert_allclose(logs['edge_of_stability'], 10, rtol=1e-6)
   test = loss_on(made._test)(params)
   np.testing.assert_allclose(logs['test_loss'], test, rtol=1e-5)
   assert logs['test_accuracy'] * 8 == round(logs['test_accuracy'] * 8)
   assert 'lambda_0' not in made._run_chunk(21)
+
+
+def distances_after_a_step(loss, params, h, num_pairs):
+  """Of a step to the ends of flows by SciPy, from the dense Hessian.
+
+  Args:
+    loss: complex-differentiable.
+    params: a vector in float64.
+    h: the learning rate.
+    num_pairs: the principal flow's, the IGR flow along all others.
+  """
+  gradient = jax.jit(jax.grad(loss, holomorphic=True))
+  hessian_at = jax.jit(jax.hessian(loss, holomorphic=True))
+  start = params.astype(complex)
+  values, vectors = np.linalg.eigh(np.asarray(hessian_at(start)).real)
+  values, vectors = values[-num_pairs:], vectors[:, -num_pairs:]
+  factor = np.log(1 - h * values + 0j) / (h * values)
+
+  def gradient_flow(_, x):
+    return -np.asarray(gradient(x))
+
+  def igr_flow(_, x):
+    g = np.asarray(gradient(x))
+    return -g - h / 2 * hessian_at(x) @ g
+
+  def principal_flow(t, x):
+    along = vectors.T @ np.asarray(gradient(x))
+    beyond_igr = factor + 1 + h * values / 2
+    return igr_flow(t, x) + vectors @ (beyond_igr * along)
+
+  step = start - h * gradient(start)
+  return {
+    f'drift_{flow.__name__}': np.linalg.norm(
+      step
+      - integrate.solve_ivp(
+        flow, (0, h), start, 'DOP853', rtol=1e-8, atol=1e-10
+      ).y[:, -1]
+    )
+    for flow in (gradient_flow, igr_flow, principal_flow)
+  } | {'step_length': np.linalg.norm(step - start)}
+
+
+def test_drift_is_that_of_the_dense_hessian_in_float64(config_of):
+  """At hλ₀ = 2.4, where the principal flow is complex."""
+  h = 1.2
+  evaluation = {'num_eigenvalues': 2, 'num_products': 30, 'drift': True}
+  made = make(config_of(optimizer={'lr': h}, eval=evaluation))
+  made.ensure_train_state()
+  metrics = made.evaluate(global_step=0, rng=None, writer=None)
+  params = train_loop.unreplicate(made.train_state.params)
+  with jax.enable_x64(True):
+    flat, unravel = ravel_pytree(
+      jax.tree.map(lambda x: np.asarray(x, np.complex128), params)
+    )
+    loss = loss_on(made._train)
+    expected = distances_after_a_step(
+      lambda x: loss(unravel(x)), np.asarray(flat).real, h, 2
+    )
+  np.testing.assert_allclose(h * metrics['lambda_0'], 2.43, atol=0.01)
+  assert min(expected.values()) > 0.1 * expected['step_length']
+  for name, distance in expected.items():
+    np.testing.assert_allclose(
+      metrics[name],
+      distance,
+      rtol=0,
+      atol=diagnostics.RESOLUTION * expected['step_length'],
+    )
+
+
+def test_the_edge_of_stability_with_momentum(config_of):
+  """No coefficients of the principal flow, which is that of plain descent."""
+  made = make(config_of(optimizer={'lr': 0.2, 'momentum': 0.5}))
+  made.ensure_train_state()
+  metrics = made.evaluate(global_step=0, rng=None, writer=None)
+  np.testing.assert_allclose(metrics['edge_of_stability'], 15, rtol=1e-6)
+  assert 'lambda_1' in metrics
+  assert not {'stability_0', 'speed_0'} & metrics.keys()
 
 
 def test_measuring_does_not_change_training(config_of):
@@ -310,6 +419,14 @@ def test_cross_entropy_is_optax_and_analytic():
   np.testing.assert_allclose(
     loss(logits + step) - loss(logits), (gradient * step).sum(), atol=1e-4
   )
+
+
+def test_images_are_not_pooled_away(config_of):
+  layers = [2, 'pool', 'pool', 'pool']
+  made = make(config_of(net={'name': 'ConvNet', 'kwargs': {'layers': layers}}))
+  message = "nothing of images of 4 × 4 pixels; .* may have 'pool' 2 times"
+  with pytest.raises(errors.UserError, match=message):
+    made.ensure_train_state()
 
 
 def test_conv_net_is_trained(config_of):
