@@ -35,6 +35,8 @@ METRICS = {
   'residual': False,
   'utility': True,
 }
+# What it gives above `eval.exact_up_to_dim` too.
+WITHOUT_TRUTH = ('residual', 'utility')
 
 
 def _optax_functions_of(argument: str) -> list[str]:

@@ -648,6 +648,7 @@ def _train(
 
   folder = config.checkpoint_dir
   checkpointer = checkpointing.Checkpointer(config, 'train')
+  experiment_class = _checked(experiment_class, config)
   with contextlib.ExitStack() as stack:
     if jax.process_index() == 0:
       stack.enter_context(run_lock.locked(folder))
@@ -803,7 +804,7 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
       config.checkpoint_dir, 'eval', on_error=config.on_save_error
     )
   train.evaluate(
-    _with_initial_state(experiment_class, path is None),
+    _with_initial_state(_checked(experiment_class, config), path is None),
     config,
     checkpointer,
     writer,
@@ -812,6 +813,17 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
   if writer is not None:
     writer.close()
     _print_metrics(path, *writer.last_scalars)
+
+
+def _checked(experiment_class: Any, config: config_dict.ConfigDict) -> Any:
+  """Returns a maker of experiments that suit the whole config."""
+
+  def make(mode, init_rng, **kwargs):
+    experiment = experiment_class(mode, init_rng=init_rng, **kwargs)
+    experiment.check_config(config)
+    return experiment
+
+  return make
 
 
 def _with_initial_state(experiment_class: Any, needed: bool) -> Any:
