@@ -40,9 +40,31 @@ def resolved(top=None, **settings):
 def test_shipped_configs_resolve_and_name_their_experiment(path):
   module = runpy.run_path(str(path))
   assert module['EXPERIMENT'] == 'eigengame_unloaded.experiment'
-  config = base_config.resolve(module['get_config']().unlock())
-  decay = config.experiment_kwargs.config.optimizer.scheduler_kwargs
-  assert decay.decay_steps == config.training_steps
+  base_config.resolve(module['get_config']().unlock())
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('steps', [1000, 30_000])
+def test_shipped_rates_decay_until_training_ends(path, steps):
+  config = runpy.run_path(str(path))['get_config']().unlock()
+  config.training_steps = steps
+  settings = base_config.resolve(config).experiment_kwargs.config.optimizer
+  schedule = getattr(optax, settings.scheduler)(
+    settings.lr, **settings.scheduler_kwargs
+  )
+  # A cosine's: half of it is left in the middle, and nothing at the end.
+  np.testing.assert_allclose(schedule(steps // 2), settings.lr / 2, rtol=1e-6)
+  assert schedule(steps) == 0 < schedule(steps - steps // 100)
+
+
+def test_a_decay_of_given_length_stays():
+  given = {
+    'scheduler': 'cosine_decay_schedule',
+    'scheduler_kwargs': {'decay_steps': 300},
+  }
+  config = resolved({'training_steps': 1000}, optimizer=given)
+  settings = config.experiment_kwargs.config.optimizer
+  assert settings.scheduler_kwargs.decay_steps == 300
 
 
 def test_an_empty_config_gets_all_defaults():
