@@ -91,6 +91,7 @@ def check(config: config_dict.ConfigDict) -> None:
     field.check(f'{_PREFIX}.{name}', value)
   _check_optimizer(experiment.optimizer)
   _check_centring(experiment)
+  _check_effect(experiment)
   _check_best_metric(config)
   if config.random_seed != base_config.get_base_config().random_seed:
     raise errors.UserError(
@@ -123,6 +124,24 @@ def _check_centring(experiment: config_dict.ConfigDict) -> None:
       f'{_PREFIX}.centring={centring} does not suit {experiment.dataset}: of '
       'a centred edge list XᵀX is not the Laplacian; set none'
     )
+
+
+def _check_effect(experiment: config_dict.ConfigDict) -> None:
+  """Raises UserError for a field that was set and does nothing."""
+  default = base_config.get_base_config().experiment_kwargs.config
+  dataset = experiment.dataset
+  for made in (sources.SYNTHETIC, sources.BLOCK_MODEL):
+    if dataset == made and experiment.data_dir:
+      raise errors.UserError(
+        f'{_PREFIX}.data_dir={fields.show(experiment.data_dir)} has no effect: '
+        f'{made} is made, not read'
+      )
+    for name, value in experiment[made].items():
+      if dataset != made and value != default[made][name]:
+        raise errors.UserError(
+          f'{_PREFIX}.{made}.{name}={fields.show(value)} has no effect: '
+          f'{_PREFIX}.dataset is {fields.show(dataset)}'
+        )
 
 
 def _check_best_metric(config: config_dict.ConfigDict) -> None:

@@ -103,6 +103,26 @@ def test_published_optimiser_is_the_default():
     ({'centring': 'sometimes'}, 'streaming, data, none or an .npy vector'),
     ({'dataset': 'stochastic_block_model'}, 'set none'),
     ({'dataset': 'my.edges', 'centring': 'data'}, 'set none'),
+    (
+      {'synthetic': {'dim': 30}},
+      "synthetic.dim=30 has no effect: .*dataset is 'fashion_mnist_10k'",
+    ),
+    (
+      {'dataset': 'synthetic', 'stochastic_block_model': {'within': 0.4}},
+      'stochastic_block_model.within=0.4 has no effect',
+    ),
+    (
+      {'dataset': 'synthetic', 'data_dir': 'here'},
+      "data_dir='here' has no effect: synthetic is made",
+    ),
+    (
+      {
+        'dataset': 'stochastic_block_model',
+        'centring': 'none',
+        'data_dir': 'here',
+      },
+      "data_dir='here' has no effect: stochastic_block_model is made",
+    ),
   ],
 )
 def test_wrong_settings_are_one_line(settings, message):

@@ -43,9 +43,10 @@ SGD = {'lr': 0.1, 'kwargs': {}}
 def make(training=None, optimizer=None, mode='train', **settings):
   """An experiment, by default of a small Gaussian."""
   config = base_config.get_base_config().unlock()
+  if 'dataset' not in settings:
+    settings['dataset'] = 'synthetic'
+    settings['synthetic'] = {'dim': 8, 'smallest_eigenvalue': 0.01}
   config.experiment_kwargs.config = {
-    'dataset': 'synthetic',
-    'synthetic': {'dim': 8, 'smallest_eigenvalue': 0.01},
     'num_eigenvectors': 3,
     'optimizer': optimizer or SGD | {'kwargs': {'momentum': 0.5}},
     'training': {'batch_size': 16} | (training or {}),
