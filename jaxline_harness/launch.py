@@ -145,6 +145,30 @@ def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   return config
 
 
+def refuse_seeds(config: config_dict.ConfigDict, field: str) -> None:
+  """Refuses jaxline's own settings of keys, where none come from them.
+
+  Args:
+    config: a full config.
+    field: where all keys of the experiment come from.
+
+  Raises:
+    errors.UserError: if one of them is not at its default.
+  """
+  base = get_base_config()
+  for name in (
+    'random_seed',
+    'random_mode_train',
+    'random_mode_eval',
+    'legacy_random_seed_behavior',
+  ):
+    if config[name] != base[name]:
+      raise errors.UserError(
+        f'config.{name}={config[name]!r} has no effect: all keys come from '
+        f'{field}'
+      )
+
+
 def _suggestion(name: str, names: Iterable[str]) -> str:
   """Returns '; did you mean X?' for the nearest name, or ''."""
   names = list(names)
