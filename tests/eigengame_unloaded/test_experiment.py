@@ -474,11 +474,15 @@ def test_commands_without_the_truth(one_device_env, tmp_path):
 
 
 @pytest.mark.slow
-def test_synthetic_config_reaches_its_target(one_device_env, tmp_path):
-  run('eigengame_synthetic', tmp_path, one_device_env)
-  out = run(
-    'eigengame_synthetic', tmp_path, one_device_env, '--jaxline_mode=eval'
-  )
+@pytest.mark.parametrize(
+  ('config', 'num_eigenvectors'),
+  [('eigengame_synthetic', 10), ('eigengame_fashion_mnist', 16)],
+)
+def test_configs_reach_their_targets(
+  config, num_eigenvectors, one_device_env, tmp_path
+):
+  run(config, tmp_path, one_device_env)
+  out = run(config, tmp_path, one_device_env, '--jaxline_mode=eval')
   found = dict(line.split() for line in out.splitlines()[1:])
-  assert float(found['streak']) == 10
+  assert float(found['streak']) == num_eigenvectors
   assert float(found['largest_angle']) < 1
