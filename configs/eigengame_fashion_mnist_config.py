@@ -32,5 +32,5 @@ def get_config():
   experiment.training.batch_size = 256
   experiment.optimizer.lr = 5e-3
   experiment.optimizer.scheduler = 'cosine_decay_schedule'
-  experiment.optimizer.scheduler_kwargs = {'decay_steps': 20_000}
+  experiment.optimizer.scheduler_kwargs = {'decay_steps': None}
   return config

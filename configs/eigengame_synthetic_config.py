@@ -32,5 +32,5 @@ def get_config():
   experiment.training.batch_size = 1000
   experiment.optimizer.lr = 0.02
   experiment.optimizer.scheduler = 'cosine_decay_schedule'
-  experiment.optimizer.scheduler_kwargs = {'decay_steps': 5000}
+  experiment.optimizer.scheduler_kwargs = {'decay_steps': None}
   return config

@@ -21,19 +21,19 @@ import inspect
 from typing import Any
 
 from absl import logging
-import jax
 from ml_collections import config_dict
-import optax
 
 from dd_two_player_games import adjusted_grads
-from dd_two_player_games import argument_checks
 from dd_two_player_games import base_config
 from dd_two_player_games import config_fields
 from dd_two_player_games import data_utils
 from dd_two_player_games import nets
 from dd_two_player_games import optim
+from jaxline_harness import argument_checks
 from jaxline_harness import errors
 from jaxline_harness import fields
+from jaxline_harness import launch
+from jaxline_harness import optimizer_checks
 
 # Whether more is better, of each metric that `evaluate` gives.
 METRICS = {
@@ -64,11 +64,17 @@ def check(config: config_dict.ConfigDict) -> None:
     field.check(_full(name), _value(experiment, name))
   _check_discriminator_only(experiment)
   for player in config_fields.PLAYERS:
-    _check_optimizer(f'optimizers.{player}', experiment.optimizers[player])
+    optimizer_checks.check(
+      _full(f'optimizers.{player}'),
+      experiment.optimizers[player],
+      lambda **settings: optim.make_optimizer(**settings)[0],
+      {'momentum': optim.momentum},
+    )
     argument_checks.check(
       _full(f'nets.{config_fields.KWARGS[player]}'),
       getattr(nets, experiment.nets[player]),
       experiment.nets[config_fields.KWARGS[player]].to_dict(),
+      by_name=config_fields.NET_ARGUMENTS,
     )
   _check_update_rule(experiment.training)
   _check_adjustment(experiment)
@@ -112,45 +118,6 @@ def _check_discriminator_only(experiment: config_dict.ConfigDict) -> None:
   argument_checks.NOT_NEGATIVE.check(f'{path}[1]', penalty[1])
 
 
-def _check_optimizer(path: str, settings: config_dict.ConfigDict) -> None:
-  kwargs = settings.kwargs.to_dict() if settings.kwargs else {}
-  function = optim.momentum
-  if settings.name != 'momentum':
-    function = getattr(optax, settings.name)
-  argument_checks.check(
-    _full(f'{path}.kwargs'), function, kwargs, given=['learning_rate']
-  )
-  momentum = inspect.signature(function).parameters.get('momentum')
-  if momentum and kwargs.get('nesterov'):
-    if not kwargs.get('momentum', momentum.default):
-      raise errors.UserError(
-        f'{_full(path)}.kwargs.nesterov has no effect without momentum'
-      )
-  if settings.scheduler:
-    argument_checks.check(
-      _full(f'{path}.scheduler_kwargs'),
-      getattr(optax, settings.scheduler),
-      settings.scheduler_kwargs.to_dict() if settings.scheduler_kwargs else {},
-      given=['init_value'],
-    )
-  elif settings.scheduler_kwargs:
-    raise errors.UserError(
-      f'{_full(path)}.scheduler_kwargs has no effect without a scheduler'
-    )
-
-  def use(params):
-    optimizer, schedule = optim.make_optimizer(**settings)
-    return schedule(0), optimizer.update(params, optimizer.init(params), params)
-
-  try:  # Only shapes: no device is needed, nor awoken.
-    jax.eval_shape(use, {'w': jax.ShapeDtypeStruct((2, 2), 'float32')})
-  except Exception as error:  # Whatever optax makes of wrong arguments.
-    raise errors.UserError(
-      f'{_full(path)}: optax does not take these settings: '
-      f'{type(error).__name__}: {" ".join(str(error).split())}'
-    ) from error
-
-
 def _check_update_rule(training: config_dict.ConfigDict) -> None:
   chosen = [
     name
@@ -187,6 +154,7 @@ def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
     adjustment.function,
     kwargs.to_dict(),
     given=parameters[: 3 if adjustment.takes_rates else 2],
+    by_name=config_fields.ADJUSTMENT_ARGUMENTS,
   )
   path = _full('training.adjustment_kwargs')
   if 'max_iterations' in kwargs:
@@ -277,17 +245,7 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
   the settings of an evaluation that is not made.
   """
   default = base_config.get_base_config()
-  for name in (
-    'random_seed',
-    'random_mode_train',
-    'random_mode_eval',
-    'legacy_random_seed_behavior',
-  ):
-    if config[name] != default[name]:
-      raise errors.UserError(
-        f'config.{name}={config[name]!r} has no effect: all keys come from '
-        f'{_full("random_seed")}'
-      )
+  launch.refuse_seeds(config, _full('random_seed'))
   experiment = config.experiment_kwargs.config
   training = experiment.training
   is_made = experiment.dataset in data_utils.MADE

@@ -21,17 +21,17 @@ from types import ModuleType
 from typing import Any
 
 import haiku as hk
-import optax
 
 from dd_two_player_games import adjusted_grads
-from dd_two_player_games import argument_checks
 from dd_two_player_games import base_config
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import losses
 from dd_two_player_games import nets
 from differentiable_games import updates
+from jaxline_harness import argument_checks
 from jaxline_harness import fields
+from jaxline_harness import optimizer_checks
 
 ESTIMATORS = (
   'biased_estimate_grad_fn',
@@ -52,6 +52,13 @@ CLASSIFIERS = ('auto', 'inception', 'fashion_mnist')
 PLAYERS = ('discriminator', 'generator')
 # Where the arguments of each player's network lie.
 KWARGS = {'discriminator': 'disc_kwargs', 'generator': 'gen_kwargs'}
+NET_ARGUMENTS = {'depth': fields.whole(0, 100)}
+ADJUSTMENT_ARGUMENTS = {
+  'gamma': argument_checks.REAL,
+  'lam': argument_checks.REAL,
+  'leader': fields.whole(0, 1),
+  'tolerance': fields.real(above=0, below=1),
+}
 # Modules of nets.py that are no player.
 _OTHER_MODULES = ('NoOpTree', 'Conv2D', 'Conv2DTranspose')
 # Updates of a turn are compiled one after the other.
@@ -88,25 +95,6 @@ def _networks() -> list[str]:
     if inspect.isclass(value)
     and issubclass(value, hk.Module)
     and name not in _OTHER_MODULES
-  ]
-
-
-def _optax_aliases() -> list[str]:
-  """Optax's optimisers: they take a learning rate, and gradients alone."""
-  return [
-    name
-    for name in _optax_functions_of('learning_rate')
-    if not name.startswith(('scale_by_', '_')) and name != 'lbfgs'
-  ]
-
-
-def _optax_functions_of(argument: str) -> list[str]:
-  """Optax's functions with this first argument."""
-  return [
-    name
-    for name in _functions(optax)
-    if next(iter(inspect.signature(getattr(optax, name)).parameters), '')
-    == argument
   ]
 
 
@@ -179,8 +167,8 @@ def _fields() -> Iterator[tuple[str, fields.Field]]:
     'eval.num_eval_splits': argument_checks.SIZE,
     'eval.num_inception_images': fields.whole(2, argument_checks.MAX_SIZE),
   }.items()
-  schedules = fields.one_of(_optax_functions_of('init_value'))
-  optimizers = fields.one_of(['momentum', *_optax_aliases()])
+  schedules = fields.one_of(optimizer_checks.SCHEDULES)
+  optimizers = fields.one_of(['momentum', *optimizer_checks.OPTIMIZERS])
   for player in PLAYERS:
     yield f'optimizers.{player}.name', optimizers
     yield f'optimizers.{player}.lr', argument_checks.POSITIVE

@@ -18,6 +18,8 @@ says `EXPERIMENT = 'eigengame_unloaded.experiment'`, so that run.sh starts this
 experiment.
 """
 
+from typing import Any
+
 from ml_collections import config_dict
 
 from jaxline_harness import fields
@@ -72,6 +74,7 @@ def get_base_config() -> config_dict.ConfigDict:
           # Name of an optax schedule that starts from `lr`, or None. A constant
           # rate leaves noise of its own size.
           'scheduler': None,
+          # Of these `decay_steps` may be None: the decay ends with training.
           'scheduler_kwargs': {},
         },
         'training': {
@@ -113,6 +116,15 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
     given = config_dict.ConfigDict(config.experiment_kwargs).to_dict()
     defaults = get_base_config().experiment_kwargs.to_dict()
     full = fields.merge(defaults, given, 'config.experiment_kwargs')
+    _fill_in_decay(full['config']['optimizer'], config.training_steps)
     config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
   config_checks.check(config)
   return config
+
+
+def _fill_in_decay(optimizer: dict[str, Any], training_steps: int) -> None:
+  """Lets a decay of no given length take as many steps as training."""
+  arguments = optimizer['scheduler_kwargs']
+  if isinstance(arguments, dict) and 'decay_steps' in arguments:
+    if arguments['decay_steps'] is None:
+      arguments['decay_steps'] = max(1, training_steps)

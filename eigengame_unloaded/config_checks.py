@@ -13,17 +13,17 @@
 # limitations under the License.
 """Whether a full config makes sense: types, ranges, names, contradictions."""
 
-import inspect
-
 from ml_collections import config_dict
-import optax
 
 from eigengame_unloaded import base_config
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import optim
 from eigengame_unloaded import sources
+from jaxline_harness import argument_checks
 from jaxline_harness import errors
 from jaxline_harness import fields
+from jaxline_harness import launch
+from jaxline_harness import optimizer_checks
 
 _PREFIX = 'config.experiment_kwargs.config'
 # Whether more is better, of each metric that `evaluate` gives.
@@ -35,19 +35,8 @@ METRICS = {
   'residual': False,
   'utility': True,
 }
-
-
-def _optax_functions_of(argument: str) -> list[str]:
-  """Optax's functions with this first argument."""
-  return [
-    name
-    for name, value in vars(optax).items()
-    if inspect.isfunction(value)
-    and next(iter(inspect.signature(value).parameters), '') == argument
-    and not name.startswith(('_', 'scale_by_'))
-    and name != 'lbfgs'  # It takes more than gradients.
-  ]
-
+# What it gives above `eval.exact_up_to_dim` too.
+WITHOUT_TRUTH = ('residual', 'utility')
 
 _SIZE = fields.whole(1, fields.MAX_INT32)
 _PROBABILITY = fields.real(0, 1)
@@ -65,12 +54,10 @@ _FIELDS = {
   'centring': fields.text(empty=False),
   'num_eigenvectors': _SIZE,
   'method': fields.one_of(eigengame.METHODS),
-  'optimizer.name': fields.one_of(_optax_functions_of('learning_rate')),
-  'optimizer.lr': fields.real(above=0),
+  'optimizer.name': fields.one_of(optimizer_checks.OPTIMIZERS),
+  'optimizer.lr': argument_checks.POSITIVE,
   'optimizer.kwargs': fields.mapping(),
-  'optimizer.scheduler': fields.one_of(
-    _optax_functions_of('init_value')
-  ).or_none(),
+  'optimizer.scheduler': fields.one_of(optimizer_checks.SCHEDULES).or_none(),
   'optimizer.scheduler_kwargs': fields.mapping(),
   'training.batch_size': _SIZE,
   'training.average': fields.flag(),
@@ -87,40 +74,46 @@ def check(config: config_dict.ConfigDict) -> None:
     for part in name.split('.'):
       value = value[part]
     field.check(f'{_PREFIX}.{name}', value)
-  _check_optimizer(experiment.optimizer)
+  optimizer_checks.check(
+    f'{_PREFIX}.optimizer', experiment.optimizer, optim.make_optimizer
+  )
   _check_centring(experiment)
+  _check_effect(experiment)
   _check_best_metric(config)
-  if config.random_seed != base_config.get_base_config().random_seed:
-    raise errors.UserError(
-      f'config.random_seed has no effect; set {_PREFIX}.random_seed'
-    )
-
-
-def _check_optimizer(settings: config_dict.ConfigDict) -> None:
-  if settings.scheduler_kwargs and not settings.scheduler:
-    raise errors.UserError(
-      f'{_PREFIX}.optimizer.scheduler_kwargs has no effect without a scheduler'
-    )
-  try:
-    optim.make_optimizer(**settings).init({'w': 0.0})
-  except Exception as error:  # Whatever optax makes of wrong arguments.
-    raise errors.UserError(
-      f'{_PREFIX}.optimizer: optax does not take these settings: {error!r}'
-    ) from error
+  launch.refuse_seeds(config, f'{_PREFIX}.random_seed')
 
 
 def _check_centring(experiment: config_dict.ConfigDict) -> None:
   centring = experiment.centring
   if centring not in sources.CENTRINGS and not centring.endswith('.npy'):
+    hint = errors.did_you_mean(centring, sources.CENTRINGS)
     raise errors.UserError(
       f'{_PREFIX}.centring must be {", ".join(sources.CENTRINGS)} or an .npy '
-      f'vector, not {centring!r}'
+      f'vector, not {fields.show(centring)}{hint}'
     )
   if centring != 'none' and sources.is_graph(experiment.dataset):
     raise errors.UserError(
       f'{_PREFIX}.centring={centring} does not suit {experiment.dataset}: of '
       'a centred edge list XᵀX is not the Laplacian; set none'
     )
+
+
+def _check_effect(experiment: config_dict.ConfigDict) -> None:
+  """Raises UserError for a field that was set and does nothing."""
+  default = base_config.get_base_config().experiment_kwargs.config
+  dataset = experiment.dataset
+  for made in (sources.SYNTHETIC, sources.BLOCK_MODEL):
+    if dataset == made and experiment.data_dir:
+      raise errors.UserError(
+        f'{_PREFIX}.data_dir={fields.show(experiment.data_dir)} has no effect: '
+        f'{made} is made, not read'
+      )
+    for name, value in experiment[made].items():
+      if dataset != made and value != default[made][name]:
+        raise errors.UserError(
+          f'{_PREFIX}.{made}.{name}={fields.show(value)} has no effect: '
+          f'{_PREFIX}.dataset is {fields.show(dataset)}'
+        )
 
 
 def _check_best_metric(config: config_dict.ConfigDict) -> None:

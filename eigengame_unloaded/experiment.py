@@ -23,6 +23,7 @@ import numpy as np
 import optax
 
 from eigengame_unloaded import base_config
+from eigengame_unloaded import config_checks
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import graphs
 from eigengame_unloaded import layout
@@ -84,6 +85,18 @@ class Experiment(train_loop.ChunkedExperiment):
     _check_sizes(config, self._source)
     self._method = eigengame.METHODS[config.method]
     self._optimizer = optim.make_optimizer(**config.optimizer)
+
+  def check_config(self, config: config_dict.ConfigDict) -> None:
+    metric = config.best_model_eval_metric
+    if not metric or self._is_exact or metric in config_checks.WITHOUT_TRUTH:
+      return
+    raise errors.UserError(
+      f'config.best_model_eval_metric={metric} is not measured: d = '
+      f'{self._source.dim} is above {_PREFIX}.eval.exact_up_to_dim='
+      f'{self._config.eval.exact_up_to_dim}, so that there is no truth; set '
+      'config.best_model_eval_metric=residual and '
+      'config.best_model_eval_metric_higher_is_better=False'
+    )
 
   # Training.
 
@@ -153,10 +166,15 @@ class Experiment(train_loop.ChunkedExperiment):
       return self._source.mean()
     return sources.load_mean(centring, self._source.dim)
 
+  @property
+  def _is_exact(self) -> bool:
+    """Whether M is not too large to find the truth from."""
+    return self._source.dim <= self._config.eval.exact_up_to_dim
+
   @functools.cached_property
   def _exact_matrix(self) -> np.ndarray | None:
     """M, where it is not too large."""
-    if self._source.dim > self._config.eval.exact_up_to_dim:
+    if not self._is_exact:
       return None
     identity = np.eye(self._source.dim)
     return self._source.exact_images(identity, self._exact_mean)

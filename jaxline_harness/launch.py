@@ -145,6 +145,30 @@ def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   return config
 
 
+def refuse_seeds(config: config_dict.ConfigDict, field: str) -> None:
+  """Refuses jaxline's own settings of keys, where none come from them.
+
+  Args:
+    config: a full config.
+    field: where all keys of the experiment come from.
+
+  Raises:
+    errors.UserError: if one of them is not at its default.
+  """
+  base = get_base_config()
+  for name in (
+    'random_seed',
+    'random_mode_train',
+    'random_mode_eval',
+    'legacy_random_seed_behavior',
+  ):
+    if config[name] != base[name]:
+      raise errors.UserError(
+        f'config.{name}={config[name]!r} has no effect: all keys come from '
+        f'{field}'
+      )
+
+
 def _suggestion(name: str, names: Iterable[str]) -> str:
   """Returns '; did you mean X?' for the nearest name, or ''."""
   names = list(names)
@@ -648,6 +672,7 @@ def _train(
 
   folder = config.checkpoint_dir
   checkpointer = checkpointing.Checkpointer(config, 'train')
+  experiment_class = _checked(experiment_class, config)
   with contextlib.ExitStack() as stack:
     if jax.process_index() == 0:
       stack.enter_context(run_lock.locked(folder))
@@ -803,7 +828,7 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
       config.checkpoint_dir, 'eval', on_error=config.on_save_error
     )
   train.evaluate(
-    _with_initial_state(experiment_class, path is None),
+    _with_initial_state(_checked(experiment_class, config), path is None),
     config,
     checkpointer,
     writer,
@@ -812,6 +837,17 @@ def _evaluate(experiment_class: Any, config: config_dict.ConfigDict) -> None:
   if writer is not None:
     writer.close()
     _print_metrics(path, *writer.last_scalars)
+
+
+def _checked(experiment_class: Any, config: config_dict.ConfigDict) -> Any:
+  """Returns a maker of experiments that suit the whole config."""
+
+  def make(mode, init_rng, **kwargs):
+    experiment = experiment_class(mode, init_rng=init_rng, **kwargs)
+    experiment.check_config(config)
+    return experiment
+
+  return make
 
 
 def _with_initial_state(experiment_class: Any, needed: bool) -> Any:

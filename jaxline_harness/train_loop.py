@@ -221,6 +221,16 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     del train_state, data
     return {}
 
+  def check_config(self, config: config_dict.ConfigDict) -> None:
+    """Raises UserError where the data do not suit a field of the whole config.
+
+    Called in both modes once the experiment is made, before it computes
+    anything. By default all suits.
+
+    Args:
+      config: with the top-level fields, which the constructor is not given.
+    """
+
   def write_samples(self, writer: Any, global_step: int) -> None:
     """Writes samples of the model; called after each 'latest' checkpoint.
 

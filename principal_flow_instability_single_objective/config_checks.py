@@ -13,29 +13,20 @@
 # limitations under the License.
 """Whether a full config makes sense: types, ranges, names, contradictions."""
 
-import inspect
-
+import jax
 from ml_collections import config_dict
 import optax
 
+from jaxline_harness import argument_checks
 from jaxline_harness import errors
 from jaxline_harness import fields
+from jaxline_harness import launch
+from jaxline_harness import optimizer_checks
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import nets
 
 # Whether more is better, of the metrics to keep the best model by.
 METRICS = {'test_accuracy': True, 'test_loss': False}
-
-
-def _schedules() -> list[str]:
-  """Optax's functions whose first argument is `init_value`."""
-  return [
-    name
-    for name, value in vars(optax).items()
-    if inspect.isfunction(value)
-    and next(iter(inspect.signature(value).parameters), '') == 'init_value'
-  ]
-
 
 _SIZE = fields.whole(1, fields.MAX_INT32)
 _SIZE_OR_ZERO = fields.whole(0, fields.MAX_INT32)
@@ -47,12 +38,12 @@ _FIELDS = {
   'num_train_examples': _SIZE.or_none(),
   'net.name': fields.one_of(('MLP', 'ConvNet')),
   'net.kwargs': fields.mapping(),
-  'optimizer.lr': fields.real(above=0),
+  'optimizer.lr': argument_checks.POSITIVE,
   'optimizer.momentum': fields.real(0, below=1),
-  'optimizer.scheduler': fields.one_of(_schedules()).or_none(),
+  'optimizer.scheduler': fields.one_of(optimizer_checks.SCHEDULES).or_none(),
   'optimizer.scheduler_kwargs': fields.mapping(),
-  'dal.power': fields.real(0).or_none(),
-  'dal.max_learning_rate': fields.real(above=0),
+  'dal.power': argument_checks.NOT_NEGATIVE.or_none(),
+  'dal.max_learning_rate': argument_checks.POSITIVE,
   'dal.product': fields.one_of(('exact', 'finite_differences')),
   'dal.batch': fields.one_of(('same', 'full')),
   'dal.start': _SIZE_OR_ZERO,
@@ -127,25 +118,19 @@ def _check_top_level(config: config_dict.ConfigDict) -> None:
         f'{"more" if METRICS[metric] else "less"} is better: the worst '
         'checkpoint would be kept'
       )
-  if config.random_seed != base_config.get_base_config().random_seed:
-    raise errors.UserError(
-      f'config.random_seed has no effect; set {base_config.PREFIX}.random_seed'
-    )
+  launch.refuse_seeds(config, f'{base_config.PREFIX}.random_seed')
 
 
 def _check_scheduler(optimizer: config_dict.ConfigDict) -> None:
-  path = f'{base_config.PREFIX}.optimizer.scheduler_kwargs'
-  if not optimizer.scheduler:
-    if optimizer.scheduler_kwargs:
-      raise errors.UserError(f'{path} has no effect without a scheduler')
-    return
-  schedule = getattr(optax, optimizer.scheduler)
-  try:
-    schedule(optimizer.lr, **optimizer.scheduler_kwargs)(0)
-  except Exception as error:  # Whatever optax makes of wrong arguments.
-    raise errors.UserError(
-      f'{path}: {optimizer.scheduler} does not take these: {error!r}'
-    ) from error
+  path = f'{base_config.PREFIX}.optimizer'
+  optimizer_checks.check_schedule(path, optimizer)
+  if optimizer.scheduler:
+    schedule = getattr(optax, optimizer.scheduler)
+    optimizer_checks.try_out(
+      path,
+      lambda step: schedule(optimizer.lr, **optimizer.scheduler_kwargs)(step),
+      jax.ShapeDtypeStruct((), 'int32'),
+    )
 
 
 def _check_dal(dal: config_dict.ConfigDict, training_steps: int) -> None:
@@ -171,22 +156,18 @@ def _check_dal(dal: config_dict.ConfigDict, training_steps: int) -> None:
 
 
 def _check_net(net: config_dict.ConfigDict) -> None:
-  path = f'{base_config.PREFIX}.net.kwargs'
-  try:
-    inspect.signature(getattr(nets, net.name)).bind(10, **net.kwargs)
-  except TypeError as error:
-    raise errors.UserError(
-      f'{path}: {net.name} does not take these: {error}'
-    ) from error
-  for name, field in {
-    'activation': fields.one_of(nets.ACTIVATIONS),
-    'hidden_sizes': fields.list_of(_SIZE),
-    'layers': fields.list_of(
-      fields.Field(
-        f'{_SIZE.wanted}, or {nets.POOL!r}',
-        lambda value: _SIZE.accepts(value) or value == nets.POOL,
-      )
-    ),
-  }.items():
-    if name in net.kwargs:
-      field.check(f'{path}.{name}', net.kwargs[name])
+  item = fields.Field(
+    f'{_SIZE.wanted}, or {nets.POOL!r}',
+    lambda value: _SIZE.accepts(value) or value == nets.POOL,
+  )
+  argument_checks.check(
+    f'{base_config.PREFIX}.net.kwargs',
+    getattr(nets, net.name),
+    net.kwargs.to_dict(),
+    given=['num_classes'],
+    by_name={
+      'activation': fields.one_of(nets.ACTIVATIONS),
+      'hidden_sizes': fields.list_of(_SIZE),
+      'layers': fields.list_of(item),
+    },
+  )

@@ -40,9 +40,31 @@ def resolved(top=None, **settings):
 def test_shipped_configs_resolve_and_name_their_experiment(path):
   module = runpy.run_path(str(path))
   assert module['EXPERIMENT'] == 'eigengame_unloaded.experiment'
-  config = base_config.resolve(module['get_config']().unlock())
-  decay = config.experiment_kwargs.config.optimizer.scheduler_kwargs
-  assert decay.decay_steps == config.training_steps
+  base_config.resolve(module['get_config']().unlock())
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize('steps', [1000, 30_000])
+def test_shipped_rates_decay_until_training_ends(path, steps):
+  config = runpy.run_path(str(path))['get_config']().unlock()
+  config.training_steps = steps
+  settings = base_config.resolve(config).experiment_kwargs.config.optimizer
+  schedule = getattr(optax, settings.scheduler)(
+    settings.lr, **settings.scheduler_kwargs
+  )
+  # A cosine's: half of it is left in the middle, and nothing at the end.
+  np.testing.assert_allclose(schedule(steps // 2), settings.lr / 2, rtol=1e-6)
+  assert schedule(steps) == 0 < schedule(steps - steps // 100)
+
+
+def test_a_decay_of_given_length_stays():
+  given = {
+    'scheduler': 'cosine_decay_schedule',
+    'scheduler_kwargs': {'decay_steps': 300},
+  }
+  config = resolved({'training_steps': 1000}, optimizer=given)
+  settings = config.experiment_kwargs.config.optimizer
+  assert settings.scheduler_kwargs.decay_steps == 300
 
 
 def test_an_empty_config_gets_all_defaults():
@@ -72,7 +94,7 @@ def test_published_optimiser_is_the_default():
     ({'stochastic_block_model': {'within': 2}}, 'up to 1'),
     ({'optimizer': {'lr': -1.0}}, 'lr must be a finite number above 0'),
     ({'optimizer': {'name': 'lbfgs'}}, 'there is no'),
-    ({'optimizer': {'kwargs': {'speed': 1}}}, 'optax does not take these'),
+    ({'optimizer': {'kwargs': {'speed': 1}}}, 'speed does not exist'),
     ({'optimizer': {'scheduler': 'cosine'}}, 'cosine_decay_schedule'),
     (
       {'optimizer': {'scheduler_kwargs': {'decay_steps': 3}}},
@@ -81,6 +103,26 @@ def test_published_optimiser_is_the_default():
     ({'centring': 'sometimes'}, 'streaming, data, none or an .npy vector'),
     ({'dataset': 'stochastic_block_model'}, 'set none'),
     ({'dataset': 'my.edges', 'centring': 'data'}, 'set none'),
+    (
+      {'synthetic': {'dim': 30}},
+      "synthetic.dim=30 has no effect: .*dataset is 'fashion_mnist_10k'",
+    ),
+    (
+      {'dataset': 'synthetic', 'stochastic_block_model': {'within': 0.4}},
+      'stochastic_block_model.within=0.4 has no effect',
+    ),
+    (
+      {'dataset': 'synthetic', 'data_dir': 'here'},
+      "data_dir='here' has no effect: synthetic is made",
+    ),
+    (
+      {
+        'dataset': 'stochastic_block_model',
+        'centring': 'none',
+        'data_dir': 'here',
+      },
+      "data_dir='here' has no effect: stochastic_block_model is made",
+    ),
   ],
 )
 def test_wrong_settings_are_one_line(settings, message):
@@ -92,7 +134,7 @@ def test_wrong_settings_are_one_line(settings, message):
 @pytest.mark.parametrize(
   ('top', 'message'),
   [
-    ({'random_seed': 3}, r'set config\.experiment_kwargs\.config\.random_seed'),
+    ({'random_seed': 3}, 'no effect: all keys come from .*config.random_seed'),
     ({'best_model_eval_metric': 'FID'}, 'there is streak'),
     (
       {'best_model_eval_metric': 'subspace_distance'},

@@ -28,6 +28,7 @@ from PIL import Image
 import pytest
 
 from eigengame_unloaded import base_config
+from eigengame_unloaded import config_checks
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import experiment
 from eigengame_unloaded import metrics
@@ -42,9 +43,10 @@ SGD = {'lr': 0.1, 'kwargs': {}}
 def make(training=None, optimizer=None, mode='train', **settings):
   """An experiment, by default of a small Gaussian."""
   config = base_config.get_base_config().unlock()
+  if 'dataset' not in settings:
+    settings['dataset'] = 'synthetic'
+    settings['synthetic'] = {'dim': 8, 'smallest_eigenvalue': 0.01}
   config.experiment_kwargs.config = {
-    'dataset': 'synthetic',
-    'synthetic': {'dim': 8, 'smallest_eigenvalue': 0.01},
     'num_eigenvectors': 3,
     'optimizer': optimizer or SGD | {'kwargs': {'momentum': 0.5}},
     'training': {'batch_size': 16} | (training or {}),
@@ -324,6 +326,25 @@ def test_evaluation_without_the_truth_is_the_same_but_for_errors(npy, tmp_path):
   assert full['residual'] > 1e-3
 
 
+@pytest.mark.parametrize('mode', ['train', 'eval'])
+def test_the_best_checkpoint_is_chosen_by_what_is_measured(mode):
+  config = base_config.get_base_config().unlock()
+  exact, not_exact = (
+    make(mode=mode, eval={'exact_up_to_dim': dim}) for dim in (8, 7)
+  )
+  for metric in config_checks.METRICS:
+    config.best_model_eval_metric = metric
+    exact.check_config(config)
+    if metric in ('residual', 'utility'):
+      not_exact.check_config(config)
+      continue
+    with pytest.raises(errors.UserError, match=f'={metric} is not measured'):
+      not_exact.check_config(config)
+  assert not_exact.train_state is None  # Nothing was computed for it.
+  config.best_model_eval_metric = ''
+  not_exact.check_config(config)
+
+
 def test_evaluation_writes_what_it_found(npy, tmp_path):
   made = make(dataset=npy)
   train(made, 4)
@@ -404,7 +425,7 @@ def test_divergence_is_an_error_of_one_line():
 # The commands.
 
 
-def run(config, folder, env, *arguments):
+def start(config, folder, env, *arguments):
   return subprocess.run(
     [
       sys.executable,
@@ -415,19 +436,53 @@ def run(config, folder, env, *arguments):
       *arguments,
     ],
     env=env,
-    check=True,
+    check=False,
     capture_output=True,
     text=True,
     timeout=500,
-  ).stdout
+  )
+
+
+def run(*arguments):
+  result = start(*arguments)
+  assert result.returncode == 0, result.stderr
+  return result.stdout
 
 
 @pytest.mark.slow
-def test_synthetic_config_reaches_its_target(one_device_env, tmp_path):
-  run('eigengame_synthetic', tmp_path, one_device_env)
-  out = run(
-    'eigengame_synthetic', tmp_path, one_device_env, '--jaxline_mode=eval'
+def test_commands_without_the_truth(one_device_env, tmp_path):
+  command = [
+    'eigengame_synthetic',
+    tmp_path,
+    one_device_env,
+    '--config.training_steps=20',
+    '--config.experiment_kwargs.config.eval.exact_up_to_dim=0',
+  ]
+  run(*command, '--config.best_model_eval_metric=')
+  refused = start(*command, '--jaxline_mode=eval')
+  assert refused.returncode == 2
+  assert refused.stderr.startswith(
+    'error: config.best_model_eval_metric=subspace_distance is not measured'
   )
+  assert refused.stderr.count('\n') == 1
+  advice = refused.stderr.strip().split('; set ')[1].split(' and ')
+  settings = [f'--{setting}' for setting in advice]
+  out = run(*command, *settings, '--jaxline_mode=eval')
   found = dict(line.split() for line in out.splitlines()[1:])
-  assert float(found['streak']) == 10
+  assert set(found) == {'residual', 'utility'}
+  assert (tmp_path / 'checkpoints' / 'best' / '20').is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('config', 'num_eigenvectors'),
+  [('eigengame_synthetic', 10), ('eigengame_fashion_mnist', 16)],
+)
+def test_configs_reach_their_targets(
+  config, num_eigenvectors, one_device_env, tmp_path
+):
+  run(config, tmp_path, one_device_env)
+  out = run(config, tmp_path, one_device_env, '--jaxline_mode=eval')
+  found = dict(line.split() for line in out.splitlines()[1:])
+  assert float(found['streak']) == num_eigenvectors
   assert float(found['largest_angle']) < 1

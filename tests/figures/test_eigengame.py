@@ -32,7 +32,8 @@ def test_only_alpha_keeps_an_error_at_a_small_minibatch(curves):
   assert alpha > 3 * max(ends.values())
   # Of the full batch, alpha's direction is the utility's own gradient.
   full = {name: curve.distances[-1] for name, curve in curves[None].items()}
-  assert full['alpha_eigengame'] < 1.1 * max(full.values())
+  alpha = full.pop('alpha_eigengame')
+  assert alpha < 3 * max(full.values())
 
 
 @pytest.mark.slow

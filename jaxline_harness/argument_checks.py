@@ -14,8 +14,8 @@
 """Whether arguments in a config suit the function that they go to.
 
 A config holds arguments of networks, optimisers and schedules by name. What a
-value may be is told by its name where the name is known here, else by the
-argument's default.
+value may be is told by its name where that is one of optax's or of those that
+the caller knows, else by the argument's default.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -84,13 +84,6 @@ _BY_NAME = {
   'transition_begin': _STEPS_OR_NONE_YET,
   'transition_steps': _STEPS,
   'warmup_steps': _STEPS_OR_NONE_YET,
-  # Adjustments.
-  'gamma': REAL,
-  'lam': REAL,
-  'leader': fields.whole(0, 1),
-  'tolerance': fields.real(above=0, below=1),
-  # Networks.
-  'depth': fields.whole(0, 100),
 }
 
 
@@ -99,6 +92,7 @@ def check(
   function: Callable[..., Any],
   arguments: Mapping[str, Any],
   given: Iterable[str] = (),
+  by_name: Mapping[str, fields.Field] | None = None,
 ) -> None:
   """Checks names, types and ranges.
 
@@ -107,6 +101,7 @@ def check(
     function: a function or class.
     arguments: by name.
     given: those that it is given otherwise.
+    by_name: what arguments of these names may be, beside optax's.
 
   Raises:
     UserError: for an argument that does not exist, is missing, or cannot be
@@ -122,7 +117,8 @@ def check(
       hint = errors.did_you_mean(str(name), parameters)
       hint = hint or f'; there is {", ".join(parameters)}'
       raise errors.UserError(f'{path}.{name} does not exist{hint}')
-    _field(parameters[name]).check(f'{path}.{name}', value)
+    field = _field(parameters[name], _BY_NAME | dict(by_name or {}))
+    field.check(f'{path}.{name}', value)
   for name, parameter in parameters.items():
     if parameter.default is parameter.empty and name not in arguments:
       raise errors.UserError(
@@ -130,9 +126,11 @@ def check(
       )
 
 
-def _field(parameter: inspect.Parameter) -> fields.Field:
+def _field(
+  parameter: inspect.Parameter, by_name: Mapping[str, fields.Field]
+) -> fields.Field:
   """What an argument may be."""
-  field = _BY_NAME.get(parameter.name) or _field_like(parameter.default)
+  field = by_name.get(parameter.name) or _field_like(parameter.default)
   return field.or_none() if parameter.default is None else field
 
 
@@ -146,7 +144,7 @@ def _field_like(default: Any) -> fields.Field:
     return REAL
   if isinstance(default, str):
     return fields.text(empty=False)
-  if isinstance(default, tuple):  # Of sizes; see nets.py.
+  if isinstance(default, tuple):  # Of sizes, as networks have them.
     return fields.list_of(SIZE)
   if callable(default) and not inspect.isclass(default):
     return _FUNCTION

@@ -1,0 +1,171 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""That every field is checked, and how wrong configs are refused."""
+
+import math
+import pathlib
+import runpy
+import subprocess
+import sys
+
+import pytest
+
+from dd_two_player_games import base_config
+from dd_two_player_games import config_fields
+from dd_two_player_games import experiment
+from jaxline_harness import errors
+
+CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
+
+
+def leaves_of(fields, prefix=''):
+  """The dotted names of fields that hold no others, or arguments."""
+  for name, value in fields.items():
+    if isinstance(value, dict) and not name.endswith('kwargs'):
+      yield from leaves_of(value, f'{prefix}{name}.')
+    else:
+      yield prefix + name
+
+
+def test_every_field_is_checked():
+  config = base_config.get_base_config().experiment_kwargs.config.to_dict()
+  leaves = set(leaves_of(config))
+  # These hold a list, or what only the discriminator can have.
+  others = {f'penalties.{player}' for player in config_fields.PLAYERS}
+  others.add('param_transformers.generator')
+  assert set(config_fields.FIELDS) == leaves - others
+
+
+# As a user meets it.
+
+
+def write_config(path, *lines):
+  path.write_text(
+    '\n'.join(
+      [
+        'from dd_two_player_games import base_config',
+        'def get_config():',
+        '  config = base_config.get_base_config()',
+        '  experiment = config.experiment_kwargs.config',
+        *(f'  {line}' for line in lines),
+        '  return config',
+      ]
+    )
+  )
+
+
+def test_command_lines_and_files(tmp_path, one_device_env):
+  """Status 2 and one line, where JAX would fail if it looked for a device."""
+  env = one_device_env | {'JAX_PLATFORMS': 'nowhere'}
+  shipped = f'--config={CONFIGS / "sgd_fashion_mnist_config.py"}'
+  inner = '--config.experiment_kwargs.config'
+  field = inner.removeprefix('--')
+  write_config(tmp_path / 'typed.py', 'experiment.random_seed = "seven"')
+  write_config(
+    tmp_path / 'new.py',
+    'experiment.training.grad_regularizes = base_config.consensus(1e30)',
+  )
+  commands = {
+    (shipped, f'{inner}.training.batch_size=-1'): (
+      f'{field}.training.batch_size must be a whole number from 1 to 1048576, '
+      'not -1'
+    ),
+    (shipped, f'{inner}.optimizers.generator.lr=nan'): (
+      f'{field}.optimizers.generator.lr must be a finite number above 0 up to '
+      '1000000, not nan'
+    ),
+    (shipped, f'{inner}.nets.generator=DCGANGenerater'): (
+      f"{field}.nets.generator: there is no 'DCGANGenerater'; did you mean "
+      'DCGANGenerator?'
+    ),
+    (shipped, f'{inner}.nets.gen_kwargs.chanels=3'): (
+      f'{field}.nets.gen_kwargs.chanels does not exist; did you mean channels?'
+    ),
+    (shipped, '--config.trainig_steps=3'): (
+      'config.trainig_steps does not exist; did you mean config.training_steps?'
+    ),
+    ('--config=typed.py',): (
+      "--config: typed.py:5: TypeError: Could not override field 'random_seed'"
+    ),
+    ('--config=new.py',): (
+      f'{field}.training.grad_regularizes.explicit_non_dd_coeffs.disc.'
+      'self_norm must be a finite number from -1000000 up to 1000000, not 1e+30'
+    ),
+  }
+  processes = {
+    arguments: subprocess.Popen(
+      [sys.executable, '-m', 'dd_two_player_games.experiment', *arguments],
+      cwd=tmp_path,
+      env=env,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.PIPE,
+      text=True,
+    )
+    for arguments in commands
+  }
+  for arguments, process in processes.items():
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 2, (arguments, err)
+    assert out == ''
+    assert err.startswith(f'error: {commands[arguments]}'), err
+    assert err.count('\n') == 1, err
+  assert not (tmp_path / 'runs').exists()
+
+
+# What only the networks themselves can tell.
+
+
+@pytest.mark.parametrize(
+  ('settings', 'reason'),
+  [
+    ({'nets.gen_kwargs.out_dim': 3}, 'samples have shape (3,)'),
+    ({'nets.disc_kwargs.out_dim': 2}, 'the discriminator gives (2,) an exam'),
+    ({'nets.disc_kwargs': {}, 'nets.discriminator': 'DCGANDiscriminator'}, ''),
+    (
+      {
+        'nets.discriminator': 'ConvNet2D',
+        'nets.disc_kwargs': {
+          'output_channels': [1],
+          'strides': [0],
+          'kernel_shapes': [[3, 3]],
+          'activation': math.sin,
+        },
+      },
+      '',
+    ),
+    ({'nets.gen_kwargs.name': 'no name'}, 'no name'),
+    (
+      {'training.num_latents': 2**20, 'nets.gen_kwargs.hidden_size': 2**20},
+      'GiB a device, but there are',
+    ),
+  ],
+)
+def test_networks_that_cannot_be(settings, reason):
+  config = runpy.run_path(str(CONFIGS / 'mixture_of_gaussians_config.py'))[
+    'get_config'
+  ]()
+  for name, value in settings.items():
+    *parents, last = name.split('.')
+    node = config.experiment_kwargs.config
+    for parent in parents:
+      node = node[parent]
+    with node.ignore_type():
+      node[last] = value
+  base_config.resolve(config)
+  with pytest.raises(errors.UserError) as caught:
+    experiment.Experiment('train', None, config.experiment_kwargs.config)
+  line = str(caught.value)
+  assert line.startswith('config.experiment_kwargs.config.nets')
+  assert reason in line
+  assert line.isprintable()
