@@ -468,7 +468,7 @@ def make_optimizer(
   """
   schedule = make_schedule(lr, scheduler, scheduler_kwargs or {})
   # A constant stays a number: no step count is kept for it.
-  rate = lr
+  rate: float | optax.Schedule = lr
   if scheduler:
     rate = lambda count: schedule(count // updates_a_turn)
   kwargs = dict(kwargs or {})

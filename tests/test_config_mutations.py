@@ -109,7 +109,8 @@ LEGAL = (
     "jaxline's way to save at the end only.",
   ),
   (
-    '*.lr *.clip *.b1 *.b2 *.penalties.discriminator[[]1] *.alpha',
+    '*.lr *.clip *.b1 *.b2 *.penalties.discriminator[[]1] *.alpha '
+    '*.back_off_factor',
     'fraction',
     'A number like others.',
   ),
