@@ -23,7 +23,6 @@ import sys
 
 import jax
 import numpy as np
-from orbax import checkpoint as ocp
 import pytest
 
 from dd_two_player_games import data_utils
@@ -70,60 +69,12 @@ IMAGES = [
 ]
 
 
-def state(folder, step):
-  """A checkpoint's arrays by name."""
-  path = folder / 'run' / 'checkpoints' / 'latest' / str(step) / 'state'
-  tree = ocp.StandardCheckpointHandler().restore(path)
-  return {
-    jax.tree_util.keystr(key, simple=True, separator='/'): np.asarray(leaf)
-    for key, leaf in jax.tree_util.tree_leaves_with_path(tree)
-  }
-
-
-def train(folder, command, num_processes, devices_each, steps):
-  """Trains in a folder, which a run may already be in."""
-  folder.mkdir(exist_ok=True)
-  command = [
-    *command,
-    f'--config.training_steps={steps}',
-    '--config.save_initial_train_checkpoint=True',
-  ]
-  with processes.Processes(
-    folder, command, num_processes, devices_each
-  ) as group:
-    statuses = group.wait(600)
-    assert statuses == [0] * num_processes, group.stderr(0)
-  return state(folder, steps)
-
-
-def assert_equal_but_for_rounding(actual, wanted, start):
-  """Compares what training changed.
-
-  A sum over devices may go in any order. Each addition then errs by at most
-  half an ulp, 6e-8, of the largest partial sum; steps and networks amplify it,
-  so that 1e-5 of a leaf's largest entry is allowed. What training itself has
-  changed is more than a thousand times as much.
-  """
-  assert actual.keys() == wanted.keys()
-  for name, leaf in wanted.items():
-    size = np.abs(leaf).max(initial=0)
-    np.testing.assert_allclose(
-      actual[name], leaf, rtol=0, atol=1e-5 * size, err_msg=name
-    )
-  moved = max(
-    np.abs(leaf - start[name]).max(initial=0) / np.abs(leaf).max(initial=1e-9)
-    for name, leaf in wanted.items()
-    if leaf.dtype == np.float32
-  )
-  assert moved > 1e-2
-
-
 @pytest.fixture(scope='module')
 def one_process(tmp_path_factory):
   """Four devices of one process: its folder, its states at start and end."""
   folder = tmp_path_factory.mktemp('one_process')
-  end = train(folder, POINTS, 1, 4, 20)
-  return folder, state(folder, 0), end
+  end = processes.train(folder, POINTS, 1, 4, 20)
+  return folder, processes.state(folder, 0), end
 
 
 @pytest.mark.slow
@@ -132,16 +83,20 @@ def test_processes_change_no_parameter(
   num_processes, devices_each, one_process, tmp_path
 ):
   _, start, wanted = one_process
-  actual = train(tmp_path / 'run', POINTS, num_processes, devices_each, 20)
-  assert_equal_but_for_rounding(actual, wanted, start)
+  actual = processes.train(
+    tmp_path / 'run', POINTS, num_processes, devices_each, 20
+  )
+  processes.assert_equal_but_for_rounding(actual, wanted, start)
 
 
 @pytest.mark.slow
 def test_batch_statistics_are_those_of_all_processes(tmp_path):
-  wanted = train(tmp_path / 'one', IMAGES, 1, 2, 3)
-  actual = train(tmp_path / 'two', IMAGES, 2, 1, 3)
+  wanted = processes.train(tmp_path / 'one', IMAGES, 1, 2, 3)
+  actual = processes.train(tmp_path / 'two', IMAGES, 2, 1, 3)
   assert any('batch_norm' in name for name in wanted)
-  assert_equal_but_for_rounding(actual, wanted, state(tmp_path / 'one', 0))
+  processes.assert_equal_but_for_rounding(
+    actual, wanted, processes.state(tmp_path / 'one', 0)
+  )
 
 
 # An experiment that notes what it has restored, and the next step's batch.
@@ -195,7 +150,7 @@ def test_a_checkpoint_restores_on_any_number_of_devices(one_process, tmp_path):
   command = [sys.executable, str(program), *POINTS[len(PROGRAM) :]]
   for devices in (1, 4, 2, 8, 4):
     step += 1
-    next_end = train(tmp_path, command, 1, devices, step)
+    next_end = processes.train(tmp_path, command, 1, devices, step)
     num_devices, batch, arrays = restored(tmp_path)
     assert num_devices == devices
     assert arrays.keys() == end.keys()

@@ -19,6 +19,10 @@ import socket
 import subprocess
 import time
 
+import jax
+import numpy as np
+from orbax import checkpoint as ocp
+
 
 def free_port() -> int:
   with socket.create_server(('', 0)) as server:
@@ -109,3 +113,50 @@ class Processes:
       if process.poll() is None:
         process.kill()
         process.wait()
+
+
+def state(folder, step):
+  """A checkpoint's arrays by name."""
+  path = folder / 'run' / 'checkpoints' / 'latest' / str(step) / 'state'
+  tree = ocp.StandardCheckpointHandler().restore(path)
+  return {
+    jax.tree_util.keystr(key, simple=True, separator='/'): np.asarray(leaf)
+    for key, leaf in jax.tree_util.tree_leaves_with_path(tree)
+  }
+
+
+def train(folder, command, num_processes, devices_each, steps):
+  """Trains in a folder, which a run may already be in."""
+  folder.mkdir(exist_ok=True)
+  command = [
+    *command,
+    f'--config.training_steps={steps}',
+    '--config.save_initial_train_checkpoint=True',
+  ]
+  with Processes(folder, command, num_processes, devices_each) as group:
+    statuses = group.wait(600)
+    assert statuses == [0] * num_processes, group.stderr(0)
+  return state(folder, steps)
+
+
+def assert_equal_but_for_rounding(actual, wanted, start):
+  """Compares what training changed.
+
+  A sum over devices may go in any order. Each addition then errs by at most
+  half an ulp, 6e-8, of the largest partial sum; steps and networks amplify it,
+  so that 1e-5 of a leaf's largest entry is allowed. What training itself has
+  changed is more than a thousand times as much. A bias before a batch
+  normalisation has no gradient but such errors: it counts as one of 1e-3.
+  """
+  assert actual.keys() == wanted.keys()
+  for name, leaf in wanted.items():
+    size = np.abs(leaf).max(initial=1e-3)
+    np.testing.assert_allclose(
+      actual[name], leaf, rtol=0, atol=1e-5 * size, err_msg=name
+    )
+  moved = max(
+    np.abs(leaf - start[name]).max(initial=0) / np.abs(leaf).max(initial=1e-9)
+    for name, leaf in wanted.items()
+    if leaf.dtype == np.float32
+  )
+  assert moved > 1e-2
