@@ -60,7 +60,7 @@ class FashionSize(NamedTuple):
 
 FASHION_SIZES = {
   'full': FashionSize((32, 16), 64, 2000, 8000),
-  'small': FashionSize((16, 8), 32, 2000, 500),
+  'small': FashionSize((16, 8), 32, 2000, 4000),
   'quick': FashionSize((2, 2), 4, 40, 2),
 }
 
