@@ -22,6 +22,7 @@ import optax
 import pytest
 
 from eigengame_unloaded import base_config
+from eigengame_unloaded import config_checks
 from eigengame_unloaded import optim
 from jaxline_harness import errors
 
@@ -71,6 +72,19 @@ def test_an_empty_config_gets_all_defaults():
   config = base_config.resolve(config_dict.ConfigDict())
   default = base_config.get_base_config().experiment_kwargs
   assert config.experiment_kwargs.to_dict() == default.to_dict()
+
+
+def test_every_field_is_checked():
+
+  def names(fields, prefix=''):
+    for name, value in fields.items():
+      if isinstance(value, dict) and not name.endswith('kwargs'):
+        yield from names(value, f'{prefix}{name}.')
+      else:
+        yield prefix + name
+
+  fields = base_config.get_base_config().experiment_kwargs.config.to_dict()
+  assert set(names(fields)) == set(config_checks._FIELDS)
 
 
 def test_published_optimiser_is_the_default():
