@@ -87,7 +87,7 @@ def draw(results: dict[str, dict[float, dict[str, Any]]]) -> Figure:
       axes.axhline(equilibrium[key], color='#555', ls=':', lw=1)
     axes.set(title=label, xlabel='learning rate')
     axes.spines[['top', 'right']].set_visible(False)
-  panels[0].legend(frameon=False, fontsize=8)
+  panels[2].legend(frameon=False, fontsize=8, loc='center right')
   return figure
 
 
