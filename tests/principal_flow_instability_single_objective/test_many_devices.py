@@ -18,7 +18,7 @@ import sys
 
 import pytest
 
-from tests.dd_two_player_games import test_many_devices as many_devices
+from tests.jaxline_harness import processes
 
 ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = '--config.experiment_kwargs.config.'
@@ -44,9 +44,9 @@ COMMAND = [
 def test_processes_change_no_parameter(batch, tmp_path):
   """Nor DAL's norms, of gradients and products averaged over devices."""
   command = [*COMMAND, f'{SETTINGS}dal.batch={batch}']
-  wanted = many_devices.train(tmp_path / 'one', command, 1, 1, 3)
-  actual = many_devices.train(tmp_path / 'two', command, 2, 1, 3)
+  wanted = processes.train(tmp_path / 'one', command, 1, 1, 3)
+  actual = processes.train(tmp_path / 'two', command, 2, 1, 3)
   assert any('product_norm' in name for name in wanted)
-  many_devices.assert_equal_but_for_rounding(
-    actual, wanted, many_devices.state(tmp_path / 'one', 0)
+  processes.assert_equal_but_for_rounding(
+    actual, wanted, processes.state(tmp_path / 'one', 0)
   )
