@@ -58,7 +58,6 @@ from ml_collections import config_flags
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import fields
-from jaxline_harness import memory
 
 ResolveConfig = Callable[[config_dict.ConfigDict], config_dict.ConfigDict]
 
@@ -299,7 +298,6 @@ def main(
   if {'--help', '-help', '-h'} & set(argv):
     print(_HELP.format(program=os.path.basename(argv[0])))
     sys.exit(0)
-  memory.limit_holes()
   try:
     status = _run(experiment_class, resolve_config, argv)
   except errors.UserError as error:
