@@ -110,7 +110,7 @@ def write(
     if is_step_folder(path):
       os.rename(path, path + _REPLACED)
     os.rename(temporary, path)
-    files.sync_folder(os.path.dirname(path))
+    files.sync(os.path.dirname(path))
   except BaseException:
     shutil.rmtree(temporary, ignore_errors=True)  # Makes room on a full disk.
     _take_back(path)

@@ -57,7 +57,8 @@ class Checkpointer:
   """Saves and restores `train_loop.ChunkedExperiment`s for jaxline.
 
   Attributes:
-    writer: handed to `write_samples` with each checkpoint of 'latest'; None for
+    writer: synced before each checkpoint of 'latest' and handed to
+      `write_samples` after it; None for
       none.
     save_error: why the last save failed, None if it did not.
   """
@@ -116,6 +117,8 @@ class Checkpointer:
       return
     snapshot = state.experiment_module.snapshot_state()
     metrics = self._metrics(state) if ckpt_series == 'best' else None
+    if ckpt_series == 'latest' and self.writer is not None:
+      self.writer.sync()  # No checkpoint outlasts the rows before it.
     try:
       self._write(ckpt_series, path, snapshot['train_state'], metrics)
     # What a full disk makes Orbax and TensorStore raise is not documented.

@@ -37,7 +37,7 @@ def write_atomically(path: str, content: str | bytes) -> None:
       os.fsync(f.fileno())
     os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets only the owner read.
     os.replace(temporary, path)
-    sync_folder(folder)
+    sync(folder)
   except BaseException:
     with contextlib.suppress(OSError):
       os.unlink(temporary)
@@ -51,15 +51,14 @@ def append(path: str, data: bytes) -> None:
     try:
       while data:
         data = data[f.write(data) :]
-      os.fsync(f.fileno())
     except OSError:
       with contextlib.suppress(OSError):
         os.truncate(path, size)
       raise
 
 
-def sync_folder(path: str) -> None:
-  """Makes what was renamed in a folder outlast a loss of power, if it can."""
+def sync(path: str) -> None:
+  """Makes a file, or renames in a folder, outlast a loss of power."""
   handle = os.open(path, os.O_RDONLY)
   try:
     with contextlib.suppress(OSError):  # Not every file system offers it.

@@ -328,6 +328,11 @@ class Writer:
           step, {k: float(v) for k, v in values.items()}
         )
 
+  def sync(self) -> None:
+    """Makes the rows so far outlast a loss of power."""
+    if os.path.exists(self._table_path):
+      files.sync(self._table_path)
+
   def write_images(
     self, global_step: int, images: Mapping[str, np.ndarray]
   ) -> None:

@@ -33,6 +33,10 @@ from tests.jaxline_harness import toy_experiment
 class SampleWriter:
   def __init__(self):
     self.pictures = []
+    self.syncs = 0
+
+  def sync(self):
+    self.syncs += 1
 
   def write_png(self, path, image):
     self.pictures.append((path, image.shape))
@@ -95,6 +99,7 @@ def test_keeps_the_newest_and_skips_what_is_saved(config):
   assert [path for path, _ in writer.pictures] == [
     f'samples/step_{step:08d}.png' for step in (1, 2, 3)
   ]
+  assert writer.syncs == 3
 
 
 def test_nothing_saved(config):
