@@ -25,7 +25,6 @@ from absl import logging
 from ml_collections import config_dict
 
 from jaxline_harness import errors
-from jaxline_harness import fields
 from jaxline_harness import launch
 
 TERMS = ('self_norm', 'other_norm', 'other_dot_prod')
@@ -252,13 +251,11 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   """
   from dd_two_player_games import config_checks
 
-  launch.fill_top_level(config)
-  with config.unlocked():
-    defaults = get_base_config().experiment_kwargs.to_dict()
-    given = config.experiment_kwargs.to_dict()
-    _translate_published(_fields(given, 'config'))
-    full = fields.merge(defaults, given, 'config.experiment_kwargs')
-    config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
+  launch.fill_in(
+    config,
+    get_base_config(),
+    lambda given: _translate_published(_fields(given, 'config')),
+  )
   config_checks.check(config)
   return config
 

@@ -18,7 +18,6 @@ All this needs no device; what the data and the devices decide,
 """
 
 import inspect
-from typing import Any
 
 from absl import logging
 from ml_collections import config_dict
@@ -35,6 +34,7 @@ from jaxline_harness import fields
 from jaxline_harness import launch
 from jaxline_harness import optimizer_checks
 
+_PREFIX = 'config.experiment_kwargs.config'
 # Whether more is better, of each metric that `evaluate` gives.
 METRICS = {
   'IS_mean': True,
@@ -53,15 +53,12 @@ _ZERO_SUM = (
   ('discriminator_goodfellow_loss', 'generator_saturating_loss'),
   ('wasserstein_discriminator_loss', 'wasserstein_generator_loss'),
 )
-# GMRES keeps a vector of all parameters an iteration.
-_MAX_ITERATIONS = 1000
 
 
 def check(config: config_dict.ConfigDict) -> None:
   """Raises UserError, with one line, for the first thing that is wrong."""
   experiment = config.experiment_kwargs.config
-  for name, field in config_fields.FIELDS.items():
-    field.check(_full(name), _value(experiment, name))
+  fields.check_all(config_fields.FIELDS, experiment, _PREFIX)
   _check_discriminator_only(experiment)
   for player in config_fields.PLAYERS:
     optimizer_checks.check(
@@ -87,15 +84,7 @@ def check(config: config_dict.ConfigDict) -> None:
 
 
 def _full(field: str) -> str:
-  return f'config.experiment_kwargs.config.{field}'
-
-
-def _value(config: config_dict.ConfigDict, name: str) -> Any:
-  """The value of a field by its dotted name."""
-  value = config
-  for part in name.split('.'):
-    value = value[part]
-  return value
+  return f'{_PREFIX}.{field}'
 
 
 def _check_discriminator_only(experiment: config_dict.ConfigDict) -> None:
@@ -149,18 +138,14 @@ def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
   name, kwargs = training.adjustment, training.adjustment_kwargs
   adjustment = adjusted_grads.ADJUSTMENTS[name]
   parameters = list(inspect.signature(adjustment.function).parameters)
+  path = _full('training.adjustment_kwargs')
   argument_checks.check(
-    _full('training.adjustment_kwargs'),
+    path,
     adjustment.function,
     kwargs.to_dict(),
     given=parameters[: 3 if adjustment.takes_rates else 2],
     by_name=config_fields.ADJUSTMENT_ARGUMENTS,
   )
-  path = _full('training.adjustment_kwargs')
-  if 'max_iterations' in kwargs:
-    fields.whole(1, _MAX_ITERATIONS).check(
-      f'{path}.max_iterations', kwargs.max_iterations
-    )
   if kwargs.get('zero_sum'):
     pair = tuple(experiment.losses[p] for p in config_fields.PLAYERS)
     if (
@@ -208,15 +193,8 @@ def _check_number_of_draws(
 def _check_best_metric(
   config: config_dict.ConfigDict, experiment: config_dict.ConfigDict
 ) -> None:
+  launch.check_best_metric(config, METRICS)
   metric = config.best_model_eval_metric
-  fields.one_of(METRICS).check('config.best_model_eval_metric', metric)
-  higher = config.best_model_eval_metric_higher_is_better
-  if higher != METRICS[metric]:
-    raise errors.UserError(
-      f'config.best_model_eval_metric_higher_is_better is {higher}, but of '
-      f'{metric} {"more" if METRICS[metric] else "less"} is better: the '
-      'worst checkpoint would be kept'
-    )
   measured = _METRICS_OF_POINTS.get(experiment.dataset, ['IS_mean', 'FID'])
   if metric not in measured:
     is_made = experiment.dataset in data_utils.MADE
@@ -301,14 +279,14 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
       'training.latent_optimisation.alpha is 0',
     ),
   ):
-    value = _value(experiment, name)
-    unset = _value(default.experiment_kwargs.config, name)
+    value = fields.value(experiment, name)
+    unset = fields.value(default.experiment_kwargs.config, name)
     if not has_effect and value != unset:
       raise errors.UserError(
         f'{_full(name)}={fields.show(value)} has no effect: {why}'
       )
   kind = 'training.grad_regularizes.rk_after_explicit_coeffs'
-  for player, terms in _value(experiment, kind).items():
+  for player, terms in fields.value(experiment, kind).items():
     for term, value in terms.items():
       if value and rule != 'runge_kutta':
         raise errors.UserError(

@@ -57,6 +57,8 @@ ADJUSTMENT_ARGUMENTS = {
   'gamma': argument_checks.REAL,
   'lam': argument_checks.REAL,
   'leader': fields.whole(0, 1),
+  # GMRES keeps a vector of all parameters an iteration.
+  'max_iterations': fields.whole(1, 1000),
   'tolerance': fields.real(above=0, below=1),
 }
 # Modules of nets.py that are no player.

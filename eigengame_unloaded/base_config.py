@@ -18,11 +18,8 @@ says `EXPERIMENT = 'eigengame_unloaded.experiment'`, so that run.sh starts this
 experiment.
 """
 
-from typing import Any
-
 from ml_collections import config_dict
 
-from jaxline_harness import fields
 from jaxline_harness import launch
 
 
@@ -111,20 +108,10 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   # It imports JAX, which a config file need not.
   from eigengame_unloaded import config_checks
 
-  launch.fill_top_level(config)
-  with config.unlocked():
-    given = config_dict.ConfigDict(config.experiment_kwargs).to_dict()
-    defaults = get_base_config().experiment_kwargs.to_dict()
-    full = fields.merge(defaults, given, 'config.experiment_kwargs')
-    _fill_in_decay(full['config']['optimizer'], config.training_steps)
-    config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
+  launch.fill_in(config, get_base_config())
+  arguments = config.experiment_kwargs.config.optimizer.scheduler_kwargs
+  if hasattr(arguments, 'get') and arguments.get('decay_steps', 1) is None:
+    with config.unlocked():
+      arguments.decay_steps = max(1, config.training_steps)
   config_checks.check(config)
   return config
-
-
-def _fill_in_decay(optimizer: dict[str, Any], training_steps: int) -> None:
-  """Lets a decay of no given length take as many steps as training."""
-  arguments = optimizer['scheduler_kwargs']
-  if isinstance(arguments, dict) and 'decay_steps' in arguments:
-    if arguments['decay_steps'] is None:
-      arguments['decay_steps'] = max(1, training_steps)

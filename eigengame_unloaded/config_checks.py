@@ -69,11 +69,7 @@ _FIELDS = {
 def check(config: config_dict.ConfigDict) -> None:
   """Raises UserError, with one line, for the first thing that is wrong."""
   experiment = config.experiment_kwargs.config
-  for name, field in _FIELDS.items():
-    value = experiment
-    for part in name.split('.'):
-      value = value[part]
-    field.check(f'{_PREFIX}.{name}', value)
+  fields.check_all(_FIELDS, experiment, _PREFIX)
   optimizer_checks.check(
     f'{_PREFIX}.optimizer', experiment.optimizer, optim.make_optimizer
   )

@@ -21,7 +21,7 @@ for name, field in {'steps': whole(0), 'rate': real(above=0)}.items():
 ```
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 import copy
 import dataclasses
 import math
@@ -178,6 +178,19 @@ SEED = whole(0, 2**32 - 1)
 
 
 # Whole configs.
+
+
+def value(config: Any, name: str) -> Any:
+  """What a config holds under a dotted name."""
+  for part in name.split('.'):
+    config = config[part]
+  return config
+
+
+def check_all(table: Mapping[str, Field], config: Any, path: str) -> None:
+  """Checks each field of a table, by its dotted name; raises UserError."""
+  for name, field in table.items():
+    field.check(f'{path}.{name}', value(config, name))
 
 
 def merge(defaults: Any, given: Any, path: str) -> Any:

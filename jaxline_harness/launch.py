@@ -36,7 +36,7 @@ only when flags and config have been read, so that `--help` is quick.
 """
 
 import ast
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
 import difflib
 import hashlib
@@ -167,6 +167,56 @@ def refuse_seeds(config: config_dict.ConfigDict, field: str) -> None:
         f'config.{name}={config[name]!r} has no effect: all keys come from '
         f'{field}'
       )
+
+
+def check_best_metric(
+  config: config_dict.ConfigDict, metrics: Mapping[str, bool]
+) -> None:
+  """Checks what the best checkpoint is chosen by, if one is.
+
+  Args:
+    config: a full config.
+    metrics: whether more is better, of each metric that `evaluate` gives.
+
+  Raises:
+    errors.UserError: if it is none of these, or the worst would be kept.
+  """
+  metric = config.best_model_eval_metric
+  if not metric:
+    return
+  fields.one_of(metrics).check('config.best_model_eval_metric', metric)
+  higher = config.best_model_eval_metric_higher_is_better
+  if higher != metrics[metric]:
+    raise errors.UserError(
+      f'config.best_model_eval_metric_higher_is_better is {higher}, but of '
+      f'{metric} {"more" if metrics[metric] else "less"} is better: the '
+      'worst checkpoint would be kept'
+    )
+
+
+def fill_in(
+  config: config_dict.ConfigDict,
+  defaults: config_dict.ConfigDict,
+  prepare: Callable[[dict[str, Any]], None] = lambda given: None,
+) -> None:
+  """Fills in the top level as `fill_top_level` does, and `experiment_kwargs`.
+
+  Args:
+    config: a config; it is changed.
+    defaults: a full one.
+    prepare: changes what was given of `experiment_kwargs`, before.
+
+  Raises:
+    errors.UserError: for an unknown field, or a value in the place of fields.
+  """
+  fill_top_level(config)
+  with config.unlocked():
+    given = config_dict.ConfigDict(config.experiment_kwargs).to_dict()
+    prepare(given)
+    full = fields.merge(
+      defaults.experiment_kwargs.to_dict(), given, 'config.experiment_kwargs'
+    )
+    config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
 
 
 def _suggestion(name: str, names: Iterable[str]) -> str:

@@ -19,7 +19,6 @@ A file in `configs/` starts from `get_base_config()` and changes what it needs.
 
 from ml_collections import config_dict
 
-from jaxline_harness import fields
 from jaxline_harness import launch
 
 PREFIX = 'config.experiment_kwargs.config'
@@ -115,11 +114,6 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   """
   from principal_flow_instability_single_objective import config_checks
 
-  launch.fill_top_level(config)
-  with config.unlocked():
-    defaults = get_base_config().experiment_kwargs.to_dict()
-    given = config.experiment_kwargs.to_dict()
-    full = fields.merge(defaults, given, 'config.experiment_kwargs')
-    config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
+  launch.fill_in(config, get_base_config())
   config_checks.check(config)
   return config

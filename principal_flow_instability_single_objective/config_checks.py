@@ -62,12 +62,9 @@ _FIELDS = {
 def check(config: config_dict.ConfigDict) -> None:
   """Raises UserError, with one line, for the first thing that is wrong."""
   experiment = config.experiment_kwargs.config
-  for name, field in _FIELDS.items():
-    value = experiment
-    for part in name.split('.'):
-      value = value[part]
-    field.check(f'{base_config.PREFIX}.{name}', value)
-  _check_top_level(config)
+  fields.check_all(_FIELDS, experiment, base_config.PREFIX)
+  launch.check_best_metric(config, METRICS)
+  launch.refuse_seeds(config, f'{base_config.PREFIX}.random_seed')
   _check_scheduler(experiment.optimizer)
   _check_dal(experiment.dal, config.training_steps)
   _check_net(experiment.net)
@@ -107,20 +104,6 @@ def _check_evaluation(experiment: config_dict.ConfigDict) -> None:
     )
 
 
-def _check_top_level(config: config_dict.ConfigDict) -> None:
-  metric = config.best_model_eval_metric
-  if metric:
-    fields.one_of(METRICS).check('config.best_model_eval_metric', metric)
-    if config.best_model_eval_metric_higher_is_better != METRICS[metric]:
-      raise errors.UserError(
-        'config.best_model_eval_metric_higher_is_better is '
-        f'{config.best_model_eval_metric_higher_is_better}, but of {metric} '
-        f'{"more" if METRICS[metric] else "less"} is better: the worst '
-        'checkpoint would be kept'
-      )
-  launch.refuse_seeds(config, f'{base_config.PREFIX}.random_seed')
-
-
 def _check_scheduler(optimizer: config_dict.ConfigDict) -> None:
   path = f'{base_config.PREFIX}.optimizer'
   optimizer_checks.check_schedule(path, optimizer)
@@ -148,7 +131,7 @@ def _check_dal(dal: config_dict.ConfigDict, training_steps: int) -> None:
       f'{base_config.PREFIX}.dal.stop={dal.stop} is not after '
       f'dal.start={dal.start}'
     )
-  if dal.start >= training_steps:
+  if dal.start and dal.start >= training_steps:
     raise errors.UserError(
       f'{base_config.PREFIX}.dal.start={dal.start} has no effect: training '
       f'ends after config.training_steps={training_steps}'

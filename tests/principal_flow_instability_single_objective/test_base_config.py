@@ -66,6 +66,12 @@ def test_every_field_is_checked():
   assert set(names(fields)) == set(config_checks._FIELDS)
 
 
+def test_no_step_needs_no_dal():
+  config = base_config.get_base_config().unlock()
+  config.training_steps = 0
+  assert base_config.resolve(config).training_steps == 0
+
+
 def test_the_word_none_is_none():
   assert resolve(dal={'power': 'None'}).dal.power is None
 
