@@ -28,7 +28,9 @@ matrix products of overlapping tiles of the image:
 Cutting tiles is a linear operation whose transpose adds overlapping tiles.
 Both are primitives here, each the other's transpose, so that derivatives of
 any order are as fast as the convolution; what JAX would derive is a
-scatter-add. Everything else is differentiated as usual.
+scatter-add. So is the product with a constant matrix, whose derivative would
+else be a product with a transposed operand, which XLA computes more slowly.
+Everything else is differentiated as usual.
 
 References:
   Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016.
@@ -47,13 +49,14 @@ import jax.numpy as jnp
 import numpy as np
 
 _DIMENSIONS = ('NHWC', 'HWIO', 'NHWC')
-# Outputs of a Winograd tile along a dimension, by its taps. With more taps it
-# loses digits: enough to turn activations near the kink of a ReLU.
-_WINOGRAD_OUTPUTS = {2: 4, 3: 4}
+# Outputs of a Winograd tile along a dimension, by its taps. Larger tiles lose
+# digits.
+_WINOGRAD_OUTPUTS = {2: 4, 3: 4, 4: 3, 5: 2}
 # The fewest channels for which it pays.
 _WINOGRAD_CHANNELS = 8
-# Interpolation points of Winograd's matrices; the last one is infinity.
-_POINTS = (0.0, 1.0, -1.0, 2.0, -2.0)
+# Interpolation points of Winograd's matrices, of which few digits are lost; the
+# last one is infinity.
+_POINTS = (0.0, 1.0, -1.0, 2.0, -0.5)
 
 
 def conv(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
@@ -102,9 +105,18 @@ def conv_as_matmul(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
     and x.dtype != jnp.bfloat16  # Which has no digits to lose.
   ):
     return _winograd(x, w, stride)
-  tiles = _tiles(x, w.shape[:2], stride, w.shape[:2], stride)
-  patches = tiles.reshape(*tiles.shape[:3], -1)
-  return patches @ w.reshape(-1, w.shape[3])
+  x = _padded(x, w.shape[:2], stride, w.shape[:2], stride)
+  cut = functools.partial(cut_tiles, size=w.shape[:2], step=stride)
+  if w.shape[2] >= _WINOGRAD_CHANNELS:
+    return jnp.einsum('ijnxyc,ijco->nxyo', cut(x), w)
+  # Channels first: rows of pixels are longer runs than the channels of one.
+  x = jnp.moveaxis(x, 3, 0)
+  tiles = cut(x.reshape(-1, *x.shape[2:], 1))
+  patches = tiles.reshape(math.prod(w.shape[:3]), -1)
+  y = lax.dot_general(
+    patches, w.reshape(-1, w.shape[3]), (((0,), (0,)), ((), ()))
+  )
+  return y.reshape(x.shape[1], *tiles.shape[3:5], w.shape[3])
 
 
 def conv_transpose_as_matmul(
@@ -127,36 +139,35 @@ def conv_transpose_as_matmul(
 def _winograd(x: jax.Array, w: jax.Array, stride: int) -> jax.Array:
   """`conv` by minimal filtering; see the module."""
   s = stride
-  channels, out_channels = w.shape[2:]
+  num, channels, out_channels = x.shape[0], *w.shape[2:]
   outputs = _outputs(x, s)
   taps = tuple(math.ceil(size / s) for size in w.shape[:2])
   m = min(_WINOGRAD_OUTPUTS[r] for r in taps)
   grid = tuple(math.ceil(size / m) for size in outputs)
-  a, g, b = (
-    jnp.asarray(np.kron(rows, columns), x.dtype)
-    for rows, columns in zip(
-      *(_winograd_matrices(m, r) for r in taps), strict=True
-    )
-  )
+  a, g, b = map(np.kron, *(_winograd_matrices(m, r) for r in taps))
   tile = tuple(m + r - 1 for r in taps)
 
-  tiles = _tiles(x, w.shape[:2], s, tuple(t * s for t in tile), m * s)
-  tiles = tiles.reshape(-1, tile[0], s, tile[1], s, channels)
-  tiles = tiles.transpose(1, 3, 0, 2, 4, 5).reshape(math.prod(tile), -1)
-  tiles = (b @ tiles).reshape(math.prod(tile), -1, s * s * channels)
+  x = _padded(x, w.shape[:2], s, tuple(t * s for t in tile), m * s)
+  if s > 1:  # s × s pixels become one.
+    x = x.reshape(num, x.shape[1] // s, s, x.shape[2] // s, s, channels)
+    x = x.swapaxes(2, 3).reshape(num, x.shape[1], x.shape[3], -1)
+  tiles = cut_tiles(x, size=tile, step=m).reshape(math.prod(tile), -1)
+  tiles = _transformed(b, tiles).reshape(math.prod(tile), -1, s * s * channels)
 
   extra = [(0, r * s - k) for r, k in zip(taps, w.shape[:2], strict=True)]
   w = jnp.pad(w, (*extra, (0, 0), (0, 0)))
   w = w.reshape(taps[0], s, taps[1], s, channels, out_channels)
   w = w.transpose(0, 2, 1, 3, 4, 5).reshape(math.prod(taps), -1)
-  w = (g @ w).reshape(math.prod(tile), s * s * channels, out_channels)
+  w = _transformed(g, w).reshape(
+    math.prod(tile), s * s * channels, out_channels
+  )
 
   products = jnp.einsum('tnc,tco->tno', tiles, w)
-  y = (a @ products.reshape(math.prod(tile), -1)).reshape(
-    m, m, x.shape[0], *grid, out_channels
+  y = _transformed(a, products.reshape(math.prod(tile), -1)).reshape(
+    m, m, num, *grid, out_channels
   )
   y = y.transpose(2, 3, 0, 4, 1, 5).reshape(
-    x.shape[0], m * grid[0], m * grid[1], out_channels
+    num, m * grid[0], m * grid[1], out_channels
   )
   return y[:, : outputs[0], : outputs[1]]
 
@@ -187,8 +198,8 @@ def _outputs(x: jax.Array, stride: int) -> tuple[int, int]:
   return math.ceil(x.shape[1] / stride), math.ceil(x.shape[2] / stride)
 
 
-def _tiles(x, kernel, stride, size, step):
-  """Tiles that begin where a convolution's padding SAME does; to its end."""
+def _padded(x, kernel, stride, size, step):
+  """Images from where a convolution's padding SAME begins to the last tile."""
   low = [
     pads[0]
     for pads in lax.padtype_to_pads(
@@ -203,11 +214,10 @@ def _tiles(x, kernel, stride, size, step):
     for before, whole, given in zip(low, extent, x.shape[1:3], strict=True)
   ]
   keep = (0, 0, 0)
-  x = lax.pad(x, jnp.zeros((), x.dtype), (keep, *pads, keep))
-  return cut_tiles(x, size=size, step=step)
+  return lax.pad(x, jnp.zeros((), x.dtype), (keep, *pads, keep))
 
 
-# The two primitives. A tile of `size` begins at each `step` pixels, and the
+# The primitives. A tile of `size` begins at each `step` pixels, and the
 # image ends where the last tile does.
 
 
@@ -222,7 +232,7 @@ def cut_tiles(
     step: between two tiles' first pixels.
 
   Returns:
-    Tiles, (N, rows, columns, height, width, C).
+    Tiles, (height, width, N, rows, columns, C).
   """
   return _cut_p.bind(images, size=size, step=step)
 
@@ -231,49 +241,55 @@ def add_tiles(tiles: jax.Array, *, step: int) -> jax.Array:
   """Adds tiles, where they overlap, to images: the transpose of `cut_tiles`.
 
   Args:
-    tiles: (N, rows, columns, height, width, C).
+    tiles: (height, width, N, rows, columns, C).
     step: between two tiles' first pixels.
 
   Returns:
     Images, (N, (rows - 1) * step + height, (columns - 1) * step + width, C).
   """
-  return _add_p.bind(tiles, size=tiles.shape[3:5], step=step)
+  return _add_p.bind(tiles, size=tiles.shape[:2], step=step)
 
 
 def _cut(images, *, size, step):
-  num_tiles = [
-    (whole - z) // step + 1
-    for whole, z in zip(images.shape[1:3], size, strict=True)
-  ]
+  """A loop over the places in a tile: what it reads is not computed anew.
+
+  XLA would else compute each pixel, its activation and padding too, once for
+  each tile that it is in.
+  """
+  num, height, width, channels = images.shape
   rows, columns = (
-    np.arange(n)[:, None] * step + np.arange(z)
-    for n, z in zip(num_tiles, size, strict=True)
+    (whole - z) // step + 1
+    for whole, z in zip((height, width), size, strict=True)
   )
-  # One axis after the other: XLA copies longer runs than for both at once.
-  strips = images.at[:, rows].get(mode='promise_in_bounds')
-  return (
-    strips.at[:, :, :, columns].get(mode='promise_in_bounds').swapaxes(2, 3)
-  )
+  extent = num, (rows - 1) * step + 1, (columns - 1) * step + 1, channels
+
+  def at(place):
+    row, column = place // size[1], place % size[1]
+    part = lax.dynamic_slice(images, (0, row, column, 0), extent)
+    return part[:, ::step, ::step]
+
+  tiles = lax.map(at, jnp.arange(size[0] * size[1]))
+  return tiles.reshape(*size, *tiles.shape[1:])
 
 
 def _add(tiles, *, size, step):
   """Parts of step × step of all tiles do not overlap: they make an image."""
-  num, rows, columns, _, _, channels = tiles.shape
+  num, rows, columns, channels = tiles.shape[2:]
   parts = [math.ceil(z / step) for z in size]
   zero = jnp.zeros((), tiles.dtype)
 
   def shifted(i, j):
-    part = tiles[:, :, :, i * step : (i + 1) * step, j * step : (j + 1) * step]
-    missing = [step - z for z in part.shape[3:5]]
+    part = tiles[i * step : (i + 1) * step, j * step : (j + 1) * step]
+    missing = [step - z for z in part.shape[:2]]
     return lax.pad(
       part,
       zero,
       [
+        (0, missing[0], 0),
+        (0, missing[1], 0),
         (0, 0, 0),
         (i, parts[0] - 1 - i, 0),
         (j, parts[1] - 1 - j, 0),
-        (0, missing[0], 0),
-        (0, missing[1], 0),
         (0, 0, 0),
       ],
     )
@@ -281,7 +297,7 @@ def _add(tiles, *, size, step):
   shifted_parts = [
     shifted(i, j) for i in range(parts[0]) for j in range(parts[1])
   ]
-  images = functools.reduce(jnp.add, shifted_parts).swapaxes(2, 3)
+  images = functools.reduce(jnp.add, shifted_parts).transpose(2, 3, 0, 4, 1, 5)
   images = images.reshape(
     num, images.shape[1] * step, images.shape[3] * step, channels
   )
@@ -290,33 +306,61 @@ def _add(tiles, *, size, step):
   ]
 
 
+def _transform(x, *, matrix):
+  return jnp.asarray(matrix, x.dtype) @ x
+
+
+def _transformed(matrix: np.ndarray, x: jax.Array) -> jax.Array:
+  """A constant matrix times columns."""
+  return _transform_p.bind(x, matrix=tuple(map(tuple, matrix.tolist())))
+
+
 _cut_p = core.Primitive('cut_tiles')
 _add_p = core.Primitive('add_tiles')
+_transform_p = core.Primitive('transform')
 
 
-def _define(primitive, function, transpose):
-  """Makes a primitive linear in its one argument, whose first axis is free."""
+def _define(primitive, function, parameters, transpose, axes):
+  """Makes a primitive linear in its argument.
+
+  Args:
+    primitive: the primitive.
+    function: what it computes.
+    parameters: names of its keyword arguments.
+    transpose: of a cotangent and the parameters.
+    axes: those of argument and result over which it is a map.
+  """
 
   def abstract_eval(x, **kwargs):
     out = jax.eval_shape(functools.partial(function, **kwargs), x)
     return jax.core.ShapedArray(out.shape, out.dtype)
 
-  def batch(args, axes, **kwargs):
-    x = jnp.moveaxis(args[0], axes[0], 0)
-    merged = x.reshape(-1, *x.shape[2:])
+  def batch(args, batch_axes, **kwargs):
+    given, made = axes
+    x = jnp.moveaxis(args[0], batch_axes[0], given)
+    sizes = x.shape[given : given + 2]
+    merged = x.reshape(*x.shape[:given], -1, *x.shape[given + 2 :])
     out = primitive.bind(merged, **kwargs)
-    return out.reshape(*x.shape[:2], *out.shape[1:]), 0
+    out = out.reshape(*out.shape[:made], *sizes, *out.shape[made + 1 :])
+    return out, made
 
-  primitive.def_impl(jax.jit(function, static_argnames=('size', 'step')))
+  primitive.def_impl(jax.jit(function, static_argnames=parameters))
   primitive.def_abstract_eval(abstract_eval)
   lowering = mlir.lower_fun(function, multiple_results=False)
   mlir.register_lowering(primitive, lowering)
   batching.primitive_batchers[primitive] = batch
   ad.deflinear2(
     primitive,
-    lambda cotangent, x, **kwargs: [transpose.bind(cotangent, **kwargs)],
+    lambda cotangent, x, **kwargs: [transpose(cotangent, **kwargs)],
   )
 
 
-_define(_cut_p, _cut, transpose=_add_p)
-_define(_add_p, _add, transpose=_cut_p)
+_define(_cut_p, _cut, ('size', 'step'), transpose=_add_p.bind, axes=(0, 2))
+_define(_add_p, _add, ('size', 'step'), transpose=_cut_p.bind, axes=(2, 0))
+_define(
+  _transform_p,
+  _transform,
+  ('matrix',),
+  transpose=lambda x, matrix: _transformed(np.transpose(matrix), x),
+  axes=(1, 1),
+)

@@ -194,18 +194,21 @@ def test_vmap(name, channels):
     ((3, 3), 1, (7, 8), False),
     ((3, 3), 1, (8, 7), False),
     ((3, 2), 1, (8, 8), True),
-    ((4, 3), 1, (8, 8), False),
+    ((4, 3), 1, (8, 8), True),
+    ((5, 5), 1, (8, 8), True),
+    ((6, 5), 1, (8, 8), False),
     ((3, 1), 1, (8, 8), False),
     ((4, 4), 2, (8, 8), True),
     ((4, 2), 2, (8, 8), False),
     ((6, 5), 2, (8, 8), True),
-    ((7, 6), 2, (8, 8), False),
+    ((7, 6), 2, (8, 8), True),
+    ((11, 10), 2, (8, 8), False),
   ],
 )
 def test_when_minimal_filtering_is_used(
   monkeypatch, kernel, stride, channels, expected
 ):
-  """2 or 3 taps a dimension, and no fewer than 8 channels."""
+  """2 to 5 taps a dimension, and no fewer than 8 channels."""
   used = []
   winograd = convolutions._winograd
   monkeypatch.setattr(
@@ -252,7 +255,7 @@ def _extent(grid, size, step):
 @pytest.mark.parametrize(('grid', 'size', 'step'), TILES)
 def test_tiles(grid, size, step):
   images = _normal(0, 2, *_extent(grid, size, step), 3).astype(np.float32)
-  given = _normal(1, 2, *grid, *size, 3).astype(np.float32)
+  given = _normal(1, *size, 2, *grid, 3).astype(np.float32)
   tiles = np.zeros_like(given)
   added = np.zeros_like(images)
   for row in range(grid[0]):
@@ -262,8 +265,8 @@ def test_tiles(grid, size, step):
         slice(row * step, row * step + size[0]),
         slice(column * step, column * step + size[1]),
       )
-      tiles[:, row, column] = images[place]
-      added[place] += given[:, row, column]
+      tiles[:, :, :, row, column] = np.moveaxis(images[place], 0, 2)
+      added[place] += np.moveaxis(given[:, :, :, row, column], 2, 0)
   cut = functools.partial(convolutions.cut_tiles, size=size, step=step)
   add = functools.partial(convolutions.add_tiles, step=step)
   np.testing.assert_array_equal(cut(images), tiles)
