@@ -276,30 +276,23 @@ def _add(tiles, *, size, step):
   """Parts of step × step of all tiles do not overlap: they make an image."""
   num, rows, columns, channels = tiles.shape[2:]
   parts = [math.ceil(z / step) for z in size]
-  zero = jnp.zeros((), tiles.dtype)
-
-  def shifted(i, j):
-    part = tiles[i * step : (i + 1) * step, j * step : (j + 1) * step]
-    missing = [step - z for z in part.shape[:2]]
-    return lax.pad(
-      part,
-      zero,
-      [
-        (0, missing[0], 0),
-        (0, missing[1], 0),
-        (0, 0, 0),
-        (i, parts[0] - 1 - i, 0),
-        (j, parts[1] - 1 - j, 0),
-        (0, 0, 0),
-      ],
-    )
-
-  shifted_parts = [
-    shifted(i, j) for i in range(parts[0]) for j in range(parts[1])
-  ]
-  images = functools.reduce(jnp.add, shifted_parts).transpose(2, 3, 0, 4, 1, 5)
-  images = images.reshape(
-    num, images.shape[1] * step, images.shape[3] * step, channels
+  shape = (
+    step,
+    step,
+    num,
+    rows + parts[0] - 1,
+    columns + parts[1] - 1,
+    channels,
+  )
+  images = jnp.zeros(shape, tiles.dtype)
+  for i in range(parts[0]):
+    for j in range(parts[1]):
+      part = tiles[i * step : (i + 1) * step, j * step : (j + 1) * step]
+      start = (0, 0, 0, i, j, 0)
+      part += lax.dynamic_slice(images, start, part.shape)
+      images = lax.dynamic_update_slice(images, part, start)
+  images = images.transpose(2, 3, 0, 4, 1, 5).reshape(
+    num, shape[3] * step, shape[4] * step, channels
   )
   return images[
     :, : (rows - 1) * step + size[0], : (columns - 1) * step + size[1]
