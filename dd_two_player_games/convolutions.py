@@ -222,7 +222,7 @@ def _padded(x, kernel, stride, size, step):
 
 
 def cut_tiles(
-  images: jax.Array, *, size: tuple[int, int], step: int
+  images: jax.Array, *, size: tuple[int, ...], step: int
 ) -> jax.Array:
   """Cuts images into tiles, which may overlap.
 
