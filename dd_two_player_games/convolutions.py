@@ -323,6 +323,8 @@ def _define(primitive, function, parameters, transpose, axes):
     transpose: of a cotangent and the parameters.
     axes: those of argument and result over which it is a map.
   """
+  # Networks have the same shapes many times: each is traced and lowered once.
+  function = jax.jit(function, static_argnames=parameters)
 
   def abstract_eval(x, **kwargs):
     out = jax.eval_shape(functools.partial(function, **kwargs), x)
@@ -337,7 +339,7 @@ def _define(primitive, function, parameters, transpose, axes):
     out = out.reshape(*out.shape[:made], *sizes, *out.shape[made + 1 :])
     return out, made
 
-  primitive.def_impl(jax.jit(function, static_argnames=parameters))
+  primitive.def_impl(function)
   primitive.def_abstract_eval(abstract_eval)
   lowering = mlir.lower_fun(function, multiple_results=False)
   mlir.register_lowering(primitive, lowering)
