@@ -226,7 +226,8 @@ def test_when_minimal_filtering_is_used(
 
 
 @pytest.mark.parametrize(
-  ('outputs', 'taps'), [(4, 2), (4, 3), (2, 2), (2, 3), (3, 4), (4, 5)]
+  ('outputs', 'taps'),
+  [(4, 2), (4, 3), (2, 2), (2, 3), (3, 4), (2, 5), (4, 5)],
 )
 def test_winograds_matrices(outputs, taps):
   """The outputs of a filter are A^T [(G w) * (B^T x)], and exactly so."""
