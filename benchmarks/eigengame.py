@@ -46,7 +46,8 @@ sys.path.insert(0, str(ROOT))
 from eigengame_unloaded import eigengame  # noqa: E402
 from eigengame_unloaded import metrics  # noqa: E402
 from eigengame_unloaded import optim  # noqa: E402
-from jaxline_harness import data  # noqa: E402
+from jaxline_harness import datasets  # noqa: E402
+from jaxline_harness import draws  # noqa: E402
 
 NUM_EIGENVECTORS = 64
 TARGET = 1e-2
@@ -78,7 +79,7 @@ class Stopwatch:
 
 def fashion_mnist() -> np.ndarray:
   """The embedded images' pixels, (10,000, 784)."""
-  images = data.load('fashion_mnist_10k').examples
+  images = datasets.load('fashion_mnist_10k').examples
   return _centred(images.reshape(len(images), -1).astype(np.float32) / 255)
 
 
@@ -220,7 +221,7 @@ def _eigengame_step(dim, rate, batch_size, num_players=NUM_EIGENVECTORS):
 
   def step(state, examples):
     eigenvectors, opt_state, number = state
-    batch = data.draw_batch(examples, 0, number, batch_size)
+    batch = draws.draw_batch(examples, 0, number, batch_size)
     images = eigenvectors @ batch.T @ batch / batch_size
     direction = method.direction(eigenvectors, images, weights)
     update, opt_state = optimizer.update(direction, opt_state)

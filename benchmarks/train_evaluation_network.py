@@ -19,7 +19,7 @@
 from the root of the repository writes
 `dd_two_player_games/evaluation_network_weights.npz` and prints the accuracy on
 the test images after each epoch and of the float16 weights written. About ten
-minutes on two cores. The data are read as `jaxline_harness.data.load` does;
+minutes on two cores. The data are read as `jaxline_harness.datasets.load` does;
 Debian's package dataset-fashion-mnist installs them where `--data_dir` looks by
 default.
 """
@@ -36,7 +36,7 @@ import numpy as np
 import optax
 
 from dd_two_player_games import evaluation_network
-from jaxline_harness import data
+from jaxline_harness import datasets
 from jaxline_harness import errors
 
 _DATA_DIR = flags.DEFINE_string(
@@ -134,7 +134,7 @@ def make_update(
 
 
 def epoch_batches(
-  dataset: data.Dataset, seed: int, epoch: int
+  dataset: datasets.Dataset, seed: int, epoch: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
   """Images and labels in a random order, without the odd last ones."""
   images, labels = dataset.examples, dataset.labels
@@ -151,7 +151,7 @@ def _predict(params: Params, images: jax.Array) -> jax.Array:
   return evaluation_network.classify(params, features)[0].argmax(axis=-1)
 
 
-def accuracy(params: Params, dataset: data.Dataset) -> float:
+def accuracy(params: Params, dataset: datasets.Dataset) -> float:
   """Share of the images that the network classifies correctly."""
   size = 1000
   correct = 0
@@ -161,7 +161,7 @@ def accuracy(params: Params, dataset: data.Dataset) -> float:
   return correct / len(dataset.labels)
 
 
-def train(train_data: data.Dataset, test_data: data.Dataset) -> Params:
+def train(train_data: datasets.Dataset, test_data: datasets.Dataset) -> Params:
   """Trains a network; the test images serve the printed accuracies only."""
   num_steps = _EPOCHS.value * (len(train_data.labels) // _BATCH_SIZE)
   schedule = optax.warmup_cosine_decay_schedule(
@@ -193,8 +193,8 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
   try:
-    train_data = data.load('fashion_mnist', 'train', _DATA_DIR.value)
-    test_data = data.load('fashion_mnist', 'test', _DATA_DIR.value)
+    train_data = datasets.load('fashion_mnist', 'train', _DATA_DIR.value)
+    test_data = datasets.load('fashion_mnist', 'test', _DATA_DIR.value)
   except errors.UserError as error:
     print(error, file=sys.stderr)
     sys.exit(2)

@@ -24,8 +24,8 @@ from typing import Any
 from absl import logging
 from ml_collections import config_dict
 
+from jaxline_harness import configs
 from jaxline_harness import errors
-from jaxline_harness import launch
 
 TERMS = ('self_norm', 'other_norm', 'other_dot_prod')
 COEFFICIENTS = (
@@ -47,7 +47,7 @@ _FLAT_TERMS = {
 
 def get_base_config() -> config_dict.ConfigDict:
   """Returns all settings with their defaults: the published ones."""
-  config = launch.get_base_config()
+  config = configs.get_base_config()
   config.interval_type = 'steps'
   config.training_steps = 100_000
   config.log_tensors_interval = 100
@@ -251,7 +251,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   """
   from dd_two_player_games import config_checks
 
-  launch.fill_in(
+  configs.fill_in(
     config,
     get_base_config(),
     lambda given: _translate_published(_fields(given, 'config')),

@@ -29,9 +29,9 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import nets
 from dd_two_player_games import optim
 from jaxline_harness import argument_checks
+from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import fields
-from jaxline_harness import launch
 from jaxline_harness import optimizer_checks
 
 _PREFIX = 'config.experiment_kwargs.config'
@@ -193,7 +193,7 @@ def _check_number_of_draws(
 def _check_best_metric(
   config: config_dict.ConfigDict, experiment: config_dict.ConfigDict
 ) -> None:
-  launch.check_best_metric(config, METRICS)
+  configs.check_best_metric(config, METRICS)
   metric = config.best_model_eval_metric
   measured = _METRICS_OF_POINTS.get(experiment.dataset, ['IS_mean', 'FID'])
   if metric not in measured:
@@ -223,7 +223,7 @@ def _check_effect(config: config_dict.ConfigDict) -> None:
   the settings of an evaluation that is not made.
   """
   default = base_config.get_base_config()
-  launch.refuse_seeds(config, _full('random_seed'))
+  configs.refuse_seeds(config, _full('random_seed'))
   experiment = config.experiment_kwargs.config
   training = experiment.training
   is_made = experiment.dataset in data_utils.MADE

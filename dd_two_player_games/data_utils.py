@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxline_harness import data
+from jaxline_harness import datasets
 from jaxline_harness import errors
 
 MIXTURE_NAME = 'mixture_of_gaussians'
@@ -88,14 +88,14 @@ def load_dataset(
   dataset_name: str,
   split: str = 'train',
   data_dir: str | os.PathLike[str] | None = None,
-) -> data.Dataset:
+) -> datasets.Dataset:
   """Loads a data set for a GAN.
 
   Args:
-    dataset_name: `mixture_of_gaussians`, `gaussian_75`, or any that `data.load`
-      takes.
+    dataset_name: `mixture_of_gaussians`, `gaussian_75`, or any that
+      `datasets.load` takes.
     split: which split of it.
-    data_dir: where data sets lie; see `data.load`.
+    data_dir: where data sets lie; see `datasets.load`.
 
   Returns:
     The split: images or points.
@@ -104,7 +104,7 @@ def load_dataset(
     UserError: the data set does not exist, cannot be had, or is damaged.
   """
   if dataset_name not in MADE:
-    return data.load(dataset_name, split, data_dir, other_names=list(MADE))
+    return datasets.load(dataset_name, split, data_dir, other_names=list(MADE))
   if split not in _SEEDS_OF_MADE:
     raise errors.UserError(
       f'{dataset_name}: no split {split!r}; there is '
@@ -120,7 +120,7 @@ def mixture_means() -> np.ndarray:
   return np.stack(np.meshgrid(places, places, indexing='ij'), -1).reshape(-1, 2)
 
 
-def mixture_of_gaussians(num_examples: int, seed: int) -> data.Dataset:
+def mixture_of_gaussians(num_examples: int, seed: int) -> datasets.Dataset:
   """Draws from 16 equally likely Gaussians on a grid in the plane.
 
   Args:
@@ -135,10 +135,12 @@ def mixture_of_gaussians(num_examples: int, seed: int) -> data.Dataset:
   labels = random.integers(len(means), size=num_examples, dtype=np.int32)
   noise = random.standard_normal((num_examples, 2), np.float32)
   points = means[labels] + np.float32(MIXTURE_STD) * noise
-  return data.Dataset(points, labels, MIXTURE_NAME, f'made with seed {seed}')
+  return datasets.Dataset(
+    points, labels, MIXTURE_NAME, f'made with seed {seed}'
+  )
 
 
-def standard_gaussian(num_examples: int, seed: int) -> data.Dataset:
+def standard_gaussian(num_examples: int, seed: int) -> datasets.Dataset:
   """Draws from a Gaussian of mean zero and unit covariance, in 75 dimensions.
 
   Args:
@@ -150,11 +152,11 @@ def standard_gaussian(num_examples: int, seed: int) -> data.Dataset:
   """
   random = np.random.default_rng(seed)
   points = random.standard_normal((num_examples, _GAUSSIAN_DIMS), np.float32)
-  return data.Dataset(points, None, GAUSSIAN_NAME, f'made with seed {seed}')
+  return datasets.Dataset(points, None, GAUSSIAN_NAME, f'made with seed {seed}')
 
 
 # Data sets that are made, not read: how, and how many examples.
-MADE: dict[str, tuple[Callable[[int, int], data.Dataset], int]] = {
+MADE: dict[str, tuple[Callable[[int, int], datasets.Dataset], int]] = {
   MIXTURE_NAME: (mixture_of_gaussians, 50_000),
   GAUSSIAN_NAME: (standard_gaussian, 100_000),
 }
@@ -234,7 +236,7 @@ def get_image_dataset(
       with `image` and, if there are labels, `label`.
     shard_args: the number of shards and the index of the one to read.
     seed: for the permutations.
-    data_dir: where data sets lie; see `data.load`.
+    data_dir: where data sets lie; see `datasets.load`.
 
   Returns:
     An iterator of NumPy arrays of shape `batch_dims` + an example's shape.
@@ -256,7 +258,7 @@ def get_image_dataset(
 
 
 def _batches(
-  dataset: data.Dataset,
+  dataset: datasets.Dataset,
   members: np.ndarray,
   dims: tuple[int, ...],
   processor: DataProcessor,
@@ -275,7 +277,7 @@ def _batches(
       yield np.stack(examples).reshape(dims + examples[0].shape)
 
 
-def _example(dataset: data.Dataset, index: int) -> dict[str, Any]:
+def _example(dataset: datasets.Dataset, index: int) -> dict[str, Any]:
   example = {'image': dataset.examples[index]}
   if dataset.labels is not None:
     example['label'] = dataset.labels[index]

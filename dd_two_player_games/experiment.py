@@ -47,8 +47,9 @@ from dd_two_player_games import tfgan_inception_utils
 from differentiable_games import adjustments
 from differentiable_games import rules
 from differentiable_games import updates
-from jaxline_harness import data
+from jaxline_harness import draws
 from jaxline_harness import errors
+from jaxline_harness import files
 from jaxline_harness import launch
 from jaxline_harness import prng
 from jaxline_harness import train_loop
@@ -183,7 +184,7 @@ class Experiment(train_loop.ChunkedExperiment):
     """The k-th draw of a step: this device's examples, and its own key."""
     number = global_step * self._rule.num_draws + k
     device = lax.axis_index('i')
-    batch = data.draw_batch(
+    batch = draws.draw_batch(
       device_data['examples'],
       device_data['data_key'],
       number,
@@ -240,7 +241,7 @@ class Experiment(train_loop.ChunkedExperiment):
       num_splits=evaluation.num_eval_splits,
       images_per_split=evaluation.num_inception_images,
       data_name=self._dataset.name,
-      cache_dir=os.path.join(launch.cache_folder(), 'image_statistics'),
+      cache_dir=os.path.join(files.cache_folder(), 'image_statistics'),
     )
 
   def _point_metrics(self) -> dict[str, float]:

@@ -25,11 +25,13 @@ from ml_collections import config_dict
 from dd_two_player_games import config_checks
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import utils
-from jaxline_harness import data
+from jaxline_harness import datasets
 from jaxline_harness import errors
 
 
-def check_data(config: config_dict.ConfigDict, dataset: data.Dataset) -> None:
+def check_data(
+  config: config_dict.ConfigDict, dataset: datasets.Dataset
+) -> None:
   """Raises UserError where the config does not suit devices or data."""
   size, devices = config.training.batch_size, jax.device_count()
   field = f'config.experiment_kwargs.config.training.batch_size={size}'
@@ -61,7 +63,7 @@ def check_data(config: config_dict.ConfigDict, dataset: data.Dataset) -> None:
 
 
 def _check_classifier(
-  config: config_dict.ConfigDict, dataset: data.Dataset
+  config: config_dict.ConfigDict, dataset: datasets.Dataset
 ) -> None:
   shape = dataset.examples.shape[1:]
   wanted = evaluation_network.IMAGE_SHAPE

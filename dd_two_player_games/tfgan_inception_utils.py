@@ -36,7 +36,7 @@ import numpy as np
 from numpy import typing as npt
 
 from dd_two_player_games import metric_utils
-from jaxline_harness import data
+from jaxline_harness import datasets
 from jaxline_harness import errors
 
 # A 299 x 299 float image is 1 MB, Inception's activations of it about 30 MB.
@@ -63,7 +63,7 @@ def import_tfgan_eval() -> types.ModuleType:
   Raises:
     UserError: TF-GAN is not installed.
   """
-  data.import_tensorflow()
+  datasets.import_tensorflow()
   package = 'tensorflow_gan'
   spec = importlib.util.find_spec(package)
   if spec is None or not spec.submodule_search_locations:
@@ -109,7 +109,7 @@ class InceptionClassifier:
       raise errors.UserError(
         f'eval.inception_path: {path} is no folder. {_HOW_TO_GET}'
       )
-    tf = data.import_tensorflow()
+    tf = datasets.import_tensorflow()
     self._tfgan = import_tfgan_eval()
     handle = path or self._tfgan.INCEPTION_TFHUB
     self._model = _load(handle)
@@ -149,7 +149,7 @@ class InceptionClassifier:
     )
 
   def _preprocess_and_run(self, images: Any) -> tuple[Any, Any]:
-    tf = data.import_tensorflow()
+    tf = datasets.import_tensorflow()
     size = self._tfgan.INCEPTION_DEFAULT_IMAGE_SIZE
     scaled = tf.cast(images, tf.float32) / 127.5 - 1.0
     outputs = self._model(tf.image.resize(scaled, [size, size]))

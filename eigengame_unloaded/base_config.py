@@ -20,12 +20,12 @@ experiment.
 
 from ml_collections import config_dict
 
-from jaxline_harness import launch
+from jaxline_harness import configs
 
 
 def get_base_config() -> config_dict.ConfigDict:
   """Returns all settings with their defaults."""
-  config = launch.get_base_config()
+  config = configs.get_base_config()
   config.interval_type = 'steps'
   config.training_steps = 10_000
   config.log_tensors_interval = 100
@@ -108,7 +108,7 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   # It imports JAX, which a config file need not.
   from eigengame_unloaded import config_checks
 
-  launch.fill_in(config, get_base_config())
+  configs.fill_in(config, get_base_config())
   arguments = config.experiment_kwargs.config.optimizer.scheduler_kwargs
   if hasattr(arguments, 'get') and arguments.get('decay_steps', 1) is None:
     with config.unlocked():

@@ -20,9 +20,9 @@ from eigengame_unloaded import eigengame
 from eigengame_unloaded import optim
 from eigengame_unloaded import sources
 from jaxline_harness import argument_checks
+from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import fields
-from jaxline_harness import launch
 from jaxline_harness import optimizer_checks
 
 _PREFIX = 'config.experiment_kwargs.config'
@@ -76,7 +76,7 @@ def check(config: config_dict.ConfigDict) -> None:
   _check_centring(experiment)
   _check_effect(experiment)
   _check_best_metric(config)
-  launch.refuse_seeds(config, f'{_PREFIX}.random_seed')
+  configs.refuse_seeds(config, f'{_PREFIX}.random_seed')
 
 
 def _check_centring(experiment: config_dict.ConfigDict) -> None:

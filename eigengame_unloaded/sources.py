@@ -28,7 +28,8 @@ from ml_collections import config_dict
 import numpy as np
 
 from eigengame_unloaded import graphs
-from jaxline_harness import data
+from jaxline_harness import datasets
+from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import prng
 
@@ -135,7 +136,7 @@ class GaussianSource(Source):
     # Each example has a key of its own: shares need not be the same for all
     # numbers of devices.
     key = prng.step_key(jax.random.fold_in(arrays['key'], draw))
-    rows = data.device_rows(jnp.arange(batch_size), shard, num_shards)
+    rows = draws.device_rows(jnp.arange(batch_size), shard, num_shards)
     normal = jax.vmap(
       lambda row: jax.random.normal(jax.random.fold_in(key, row), (self.dim,))
     )
@@ -198,7 +199,7 @@ class ArraySource(_FiniteSource):
     return {'key': self._key, 'examples': self._examples}
 
   def draw(self, arrays, draw, batch_size, shard, num_shards):
-    batch = data.draw_batch(
+    batch = draws.draw_batch(
       arrays['examples'], arrays['key'], draw, batch_size, shard, num_shards
     )
     return batch.astype(jnp.float32) * self._scale
@@ -247,8 +248,8 @@ class StreamedSource(_FiniteSource):
     return {'key': self._key}
 
   def draw(self, arrays, draw, batch_size, shard, num_shards):
-    indices = data.device_rows(
-      data.draw_indices(arrays['key'], draw, batch_size, self.num_examples),
+    indices = draws.device_rows(
+      draws.draw_indices(arrays['key'], draw, batch_size, self.num_examples),
       shard,
       num_shards,
     )
@@ -293,7 +294,7 @@ class GraphSource(Source):
     }
 
   def draw(self, arrays, draw, batch_size, shard, num_shards):
-    return data.draw_batch(
+    return draws.draw_batch(
       (arrays['edges'], arrays['weights']),
       arrays['key'],
       draw,
@@ -352,7 +353,7 @@ def load(config: config_dict.ConfigDict, key: jax.Array) -> Source:
     return GraphSource(graphs.read_edge_list(_find(name, config)), key)
   if name.endswith('.npy'):
     return StreamedSource(_find(name, config), key)
-  dataset = data.load(
+  dataset = datasets.load(
     name, 'train', config.data_dir or None, [SYNTHETIC, BLOCK_MODEL]
   )
   return ArraySource(dataset.examples, key)

@@ -36,7 +36,8 @@ import numpy as np
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import metrics
 from eigengame_unloaded import optim
-from jaxline_harness import data
+from jaxline_harness import datasets
+from jaxline_harness import draws
 
 OUTPUT = pathlib.Path(__file__).with_suffix('.png')
 LEARNING_RATE = 1e-2
@@ -88,7 +89,7 @@ class Curve(NamedTuple):
 
 def centred_images() -> np.ndarray:
   """Fashion-MNIST's pixels in [0, 1] minus their mean, float32 (N, d)."""
-  images = data.load('fashion_mnist_10k').examples
+  images = datasets.load('fashion_mnist_10k').examples
   examples = images.reshape(len(images), -1) / 255
   return (examples - examples.mean(axis=0)).astype(np.float32)
 
@@ -117,7 +118,7 @@ def trajectory(
   def images_of(eigenvectors, step, arrays):
     if batch_size is None:
       return eigenvectors @ arrays
-    batch = data.draw_batch(arrays, 0, step, batch_size)
+    batch = draws.draw_batch(arrays, 0, step, batch_size)
     return eigenvectors @ batch.T @ batch / batch_size
 
   @jax.jit

@@ -35,7 +35,7 @@ import numpy as np
 import optax
 
 from figures import _principal_flow_training
-from jaxline_harness import data
+from jaxline_harness import datasets
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import principal_flow
 
@@ -178,7 +178,7 @@ def small_network(seed: int = 0) -> tuple[hessian.Loss, dict[str, jax.Array]]:
   It tells apart the first three classes of Fashion-MNIST's embedded images, of
   which it sees 200, in 4 × 4 pixels.
   """
-  dataset = data.load('fashion_mnist_10k')
+  dataset = datasets.load('fashion_mnist_10k')
   chosen = np.flatnonzero(dataset.labels < 3)[:200]
   pixels = dataset.examples[chosen].reshape(-1, 4, 7, 4, 7).mean(axis=(2, 4))
   images = jnp.asarray(pixels.reshape(-1, 16) / 127.5 - 1)

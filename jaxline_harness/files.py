@@ -96,3 +96,9 @@ def _umask() -> int:
   mask = os.umask(0)
   os.umask(mask)
   return mask
+
+
+def cache_folder() -> str:
+  """Returns where to keep what can be computed again; it may not exist."""
+  home = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+  return os.path.join(home, 'jaxline_harness')

@@ -19,14 +19,14 @@ A file in `configs/` starts from `get_base_config()` and changes what it needs.
 
 from ml_collections import config_dict
 
-from jaxline_harness import launch
+from jaxline_harness import configs
 
 PREFIX = 'config.experiment_kwargs.config'
 
 
 def get_base_config() -> config_dict.ConfigDict:
   """Returns all settings with their defaults."""
-  config = launch.get_base_config()
+  config = configs.get_base_config()
   config.interval_type = 'steps'
   config.training_steps = 1000
   config.log_tensors_interval = 20
@@ -114,6 +114,6 @@ def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
   """
   from principal_flow_instability_single_objective import config_checks
 
-  launch.fill_in(config, get_base_config())
+  configs.fill_in(config, get_base_config())
   config_checks.check(config)
   return config

@@ -18,9 +18,9 @@ from ml_collections import config_dict
 import optax
 
 from jaxline_harness import argument_checks
+from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import fields
-from jaxline_harness import launch
 from jaxline_harness import optimizer_checks
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import nets
@@ -63,8 +63,8 @@ def check(config: config_dict.ConfigDict) -> None:
   """Raises UserError, with one line, for the first thing that is wrong."""
   experiment = config.experiment_kwargs.config
   fields.check_all(_FIELDS, experiment, base_config.PREFIX)
-  launch.check_best_metric(config, METRICS)
-  launch.refuse_seeds(config, f'{base_config.PREFIX}.random_seed')
+  configs.check_best_metric(config, METRICS)
+  configs.refuse_seeds(config, f'{base_config.PREFIX}.random_seed')
   _check_scheduler(experiment.optimizer)
   _check_dal(experiment.dal, config.training_steps)
   _check_net(experiment.net)

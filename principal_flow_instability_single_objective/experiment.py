@@ -25,7 +25,8 @@ from ml_collections import config_dict
 import numpy as np
 import optax
 
-from jaxline_harness import data
+from jaxline_harness import datasets
+from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import launch
 from jaxline_harness import train_loop
@@ -123,9 +124,10 @@ class Experiment(train_loop.ChunkedExperiment):
     size = self._config.training.batch_size
     if size is None:
       return jax.tree.map(
-        lambda x: data.device_rows(x, device, num_devices), device_data['train']
+        lambda x: draws.device_rows(x, device, num_devices),
+        device_data['train'],
       )
-    return data.draw_batch(
+    return draws.draw_batch(
       *(device_data['train'], device_data['key'], step, size),
       *(device, num_devices),
     )
@@ -147,7 +149,7 @@ class Experiment(train_loop.ChunkedExperiment):
     value, grads = batches.gradient(self._loss, params, batch, size)
     if not is_same:
       batch = jax.tree.map(
-        lambda x: data.device_rows(x, lax.axis_index('i'), jax.device_count()),
+        lambda x: draws.device_rows(x, lax.axis_index('i'), jax.device_count()),
         examples,
       )
     if is_exact:
@@ -266,7 +268,7 @@ def load_examples(config: config_dict.ConfigDict) -> tuple[Batch, Batch]:
   Raises:
     UserError: if there are no labels, or too few examples.
   """
-  dataset = data.load(config.dataset, 'train', config.data_dir or None)
+  dataset = datasets.load(config.dataset, 'train', config.data_dir or None)
   held_out = config.num_test_examples
   num_left = len(dataset.examples) - (held_out or 0)
   num_train = config.num_train_examples or num_left
@@ -281,11 +283,11 @@ def load_examples(config: config_dict.ConfigDict) -> tuple[Batch, Batch]:
   if held_out is not None:
     return train, jax.tree.map(lambda x: x[-held_out:], examples)
   return train, _labelled(
-    data.load(config.dataset, 'test', config.data_dir or None)
+    datasets.load(config.dataset, 'test', config.data_dir or None)
   )
 
 
-def _labelled(dataset: data.Dataset) -> Batch:
+def _labelled(dataset: datasets.Dataset) -> Batch:
   if dataset.labels is None:
     raise errors.UserError(
       f'{dataset.name} ({dataset.source}) has no labels to learn'

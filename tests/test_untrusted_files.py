@@ -30,7 +30,7 @@ import pytest
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import metric_utils
 from jaxline_harness import checkpoint_files
-from jaxline_harness import data
+from jaxline_harness import datasets
 from jaxline_harness import errors
 from jaxline_harness import files
 from tests.jaxline_harness import test_checkpointing
@@ -181,7 +181,7 @@ def test_npz(tmp_path, mischief, content):
   with pytest.raises(ValueError, match='it is no whole .npz of arrays'):
     files.read_npz(path)
   with pytest.raises(errors.UserError, match='file.npz: cannot be read'):
-    data.load(str(path))
+    datasets.load(str(path))
 
 
 @pytest.mark.parametrize('content', CONTENTS)
@@ -233,7 +233,7 @@ def test_idx(tmp_path, mischief, suffix):
   path = tmp_path / f'images-idx3-ubyte{suffix}'
   path.write_bytes(pickle.dumps(mischief))
   with pytest.raises(errors.UserError, match='not a whole idx file'):
-    data.read_idx(path, 3)
+    datasets.read_idx(path, 3)
 
 
 def restores(checkpointer):

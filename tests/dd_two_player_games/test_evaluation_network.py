@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from dd_two_player_games import evaluation_network
-from jaxline_harness import data
+from jaxline_harness import datasets
 from jaxline_harness import errors
 
 
@@ -36,7 +36,7 @@ def network():
 
 @pytest.fixture(scope='module')
 def test_images():
-  dataset = data.load('fashion_mnist_10k')
+  dataset = datasets.load('fashion_mnist_10k')
   return dataset.examples, dataset.labels
 
 

@@ -33,7 +33,7 @@ from dd_two_player_games import drift_utils
 from dd_two_player_games import experiment
 from dd_two_player_games import gan
 from dd_two_player_games import optim
-from jaxline_harness import data
+from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import run_directory
 from jaxline_harness import train_loop
@@ -551,7 +551,7 @@ def test_devices_share_the_batch_of_one(config, step, k):
     lambda a: made._draw(a, jnp.asarray(step, jnp.int32), k), axis_name='i'
   )(replicated)
   number = 2 * step + k  # Two draws a step.
-  rows = data.draw_indices(
+  rows = draws.draw_indices(
     arrays['data_key'],
     number,
     config.training.batch_size,

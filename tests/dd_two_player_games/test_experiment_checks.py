@@ -19,7 +19,7 @@ import pytest
 
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment_checks
-from jaxline_harness import data
+from jaxline_harness import datasets
 from jaxline_harness import errors
 
 
@@ -31,7 +31,9 @@ def make_config(**evaluation):
 
 
 def images(*shape):
-  return data.Dataset(np.zeros((16, *shape), np.uint8), None, 'some', 'made')
+  return datasets.Dataset(
+    np.zeros((16, *shape), np.uint8), None, 'some', 'made'
+  )
 
 
 def test_classifier_of_other_images():

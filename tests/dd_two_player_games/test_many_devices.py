@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 from dd_two_player_games import data_utils
-from jaxline_harness import data
+from jaxline_harness import draws
 from tests.jaxline_harness import processes
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -159,7 +159,7 @@ def test_a_checkpoint_restores_on_any_number_of_devices(one_process, tmp_path):
     examples = data_utils.load_dataset('mixture_of_gaussians', 'train').examples
     # Two draws a step, and the key that the experiment takes for the data.
     key = jax.random.split(jax.random.PRNGKey(0), 4)[1]
-    indices = data.draw_indices(key, 2 * (step - 1), 16, len(examples))
+    indices = draws.draw_indices(key, 2 * (step - 1), 16, len(examples))
     np.testing.assert_array_equal(batch, examples[np.asarray(indices)])
     assert not np.array_equal(next_end['global_step'], end['global_step'])
     end = next_end

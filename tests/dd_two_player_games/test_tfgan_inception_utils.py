@@ -24,7 +24,7 @@ import pytest
 
 from dd_two_player_games import metric_utils
 from dd_two_player_games import tfgan_inception_utils
-from jaxline_harness import data
+from jaxline_harness import datasets
 from jaxline_harness import errors
 
 
@@ -147,7 +147,7 @@ def _save_model(path, outputs):
   Returns:
     The path as a string.
   """
-  tf = data.import_tensorflow()
+  tf = datasets.import_tensorflow()
   module = tf.Module()
   module.__call__ = tf.function(
     outputs,
@@ -159,7 +159,7 @@ def _save_model(path, outputs):
 
 def _corners(x):
   """Logits: corner pixels; pool_3: those of the other side, (N, 1, 1, 6)."""
-  tf = data.import_tensorflow()
+  tf = datasets.import_tensorflow()
   right = tf.concat([x[:, 0, -1], x[:, -1, -1]], axis=-1)
   return {
     'logits': tf.concat([x[:, 0, 0], x[:, -1, 0]], axis=-1),

@@ -25,7 +25,7 @@ from scipy.sparse import linalg
 
 from figures import _principal_flow_training as training
 from figures import principal_flow
-from jaxline_harness import data
+from jaxline_harness import datasets
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import experiment
 
@@ -61,7 +61,7 @@ def first_curvature_and_loss():
   config.experiment_kwargs.config = training.FULL_BATCH
   config = base_config.resolve(config).experiment_kwargs.config
   params = experiment.Experiment('train', None, config).initial_train_state()
-  dataset = data.load('fashion_mnist_10k')
+  dataset = datasets.load('fashion_mnist_10k')
   images = dataset.examples[:1000].reshape(1000, -1) / np.float32(127.5) - 1
   labels = dataset.labels[:1000]
   flat, unravel = ravel_pytree(params.params)

@@ -29,6 +29,7 @@ import pytest
 
 from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
+from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import launch
 from tests.jaxline_harness import toy_experiment
@@ -417,9 +418,9 @@ def test_error_lines(toy, arguments, expected):
       'config.a.b is a required placeholder',
     ),
     (
-      'from jaxline_harness import launch\n'
+      'from jaxline_harness import configs\n'
       'def get_config():\n'
-      '  config = launch.get_base_config()\n'
+      '  config = configs.get_base_config()\n'
       '  config.save_checkpoints_interval = 3\n'
       '  return config',
       'did you mean config.save_checkpoint_interval?',
@@ -483,16 +484,16 @@ def test_none_and_lists_can_be_overridden(toy):
 
 
 def test_fill_top_level():
-  config = launch.fill_top_level(config_dict.ConfigDict({'training_steps': 3}))
+  config = configs.fill_top_level(config_dict.ConfigDict({'training_steps': 3}))
   assert config.training_steps == 3
   assert config.max_chunk_steps == 1000
-  assert set(config) == set(launch.get_base_config())
+  assert set(config) == set(configs.get_base_config())
   with pytest.raises(errors.UserError, match='did you mean config.interval_t'):
-    launch.fill_top_level(config_dict.ConfigDict({'intervaltype': 'secs'}))
+    configs.fill_top_level(config_dict.ConfigDict({'intervaltype': 'secs'}))
 
 
 def test_every_top_level_field_is_checked():
-  assert set(launch._fields()) == set(launch.get_base_config())
+  assert set(configs._fields()) == set(configs.get_base_config())
 
 
 @pytest.mark.parametrize(
@@ -514,7 +515,7 @@ def test_every_top_level_field_is_checked():
 )
 def test_intervals(settings, line):
   with pytest.raises(errors.UserError) as caught:
-    launch.fill_top_level(config_dict.ConfigDict(settings))
+    configs.fill_top_level(config_dict.ConfigDict(settings))
   assert str(caught.value) == line
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from ml_collections import config_dict
 import numpy as np
 
+from jaxline_harness import configs
 from jaxline_harness import launch
 from jaxline_harness import train_loop
 
@@ -96,7 +97,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
 
 def get_config():
-  config = launch.get_base_config()
+  config = configs.get_base_config()
   config.training_steps = 20
   config.interval_type = 'steps'
   config.log_tensors_interval = 5
@@ -124,7 +125,7 @@ def get_config():
 
 
 def resolve(config):
-  launch.fill_top_level(config)
+  configs.fill_top_level(config)
   defaults = get_config().experiment_kwargs.config
   with config.unlocked():
     if 'config' not in config.experiment_kwargs:

@@ -231,7 +231,7 @@ def test_hessian_of_the_full_batch_with_gradients_of_minibatches(config_of):
   logs = made._run_chunk(1)
   params = made.initial_train_state().params
   batches = {
-    name: experiment.data.draw_batch(x, made._data_key, 0, 16)
+    name: experiment.draws.draw_batch(x, made._data_key, 0, 16)
     for name, x in made._train.items()
   }
   grads = jax.grad(loss_on(batches))(params)

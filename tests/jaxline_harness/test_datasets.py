@@ -30,7 +30,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from jaxline_harness import data
+from jaxline_harness import datasets
+from jaxline_harness import draws
 from jaxline_harness import errors
 
 # Counts of n cells are taken as uniform if χ² lies within so many standard
@@ -46,10 +47,10 @@ def _chi_square_z(counts, dof, scale=1.0):
 
 def _epochs(num_epochs, batch_size, num_examples, seed=0):
   """All draws of the first epochs: (num_epochs, draws an epoch * batch)."""
-  draws = jnp.arange(num_epochs * (num_examples // batch_size))
+  numbers = jnp.arange(num_epochs * (num_examples // batch_size))
   indices = jax.jit(
-    jax.vmap(lambda d: data.draw_indices(seed, d, batch_size, num_examples))
-  )(draws)
+    jax.vmap(lambda d: draws.draw_indices(seed, d, batch_size, num_examples))
+  )(numbers)
   return np.asarray(indices).reshape(num_epochs, -1)
 
 
@@ -120,8 +121,8 @@ def test_seeds_and_epochs_give_unrelated_permutations(other):
 
 
 def test_draws_are_functions_of_their_number():
-  one = data.draw_indices(3, 17, 64, 1000)
-  jitted = jax.jit(data.draw_indices, static_argnums=(2, 3))
+  one = draws.draw_indices(3, 17, 64, 1000)
+  jitted = jax.jit(draws.draw_indices, static_argnums=(2, 3))
   assert one.dtype == jnp.int32
   np.testing.assert_array_equal(one, jitted(3, 17, 64, 1000))
   np.testing.assert_array_equal(one, jitted(np.int32(3), 17, 64, 1000))
@@ -134,16 +135,16 @@ def test_draws_are_functions_of_their_number():
 def test_draws_stay_what_they_are():
   # A run that goes on after an update of this package draws the same batches.
   np.testing.assert_array_equal(
-    data.draw_indices(0, 1000, 6, 10_000), [6127, 9397, 6856, 1840, 2480, 3466]
+    draws.draw_indices(0, 1000, 6, 10_000), [6127, 9397, 6856, 1840, 2480, 3466]
   )
 
 
 @pytest.mark.parametrize('draw', [10**9, 2**31 - 1])
 def test_late_draws_do_not_overflow(draw):
-  indices = np.asarray(data.draw_indices(0, draw, 3, 10))
+  indices = np.asarray(draws.draw_indices(0, draw, 3, 10))
   assert len(set(indices.tolist())) == 3
   assert 0 <= indices.min() <= indices.max() < 10
-  again = np.asarray(data.draw_indices(0, draw - 3, 3, 10))
+  again = np.asarray(draws.draw_indices(0, draw - 3, 3, 10))
   assert not np.array_equal(indices, again)
 
 
@@ -154,7 +155,7 @@ def test_devices_share_the_same_batch(num_devices):
 
   def run(last):
     def step(i, batches):
-      batch = data.draw_batch(
+      batch = draws.draw_batch(
         (examples, labels), 5, i, 8, lax.axis_index('i'), num_devices
       )
       return jax.tree.map(lambda x, b: x.at[i].set(b), batches, batch)
@@ -169,42 +170,42 @@ def test_devices_share_the_same_batch(num_devices):
   )
   assert drawn.dtype == jnp.uint8
   for i in range(20):
-    indices = np.asarray(data.draw_indices(5, i, 8, 100))
+    indices = np.asarray(draws.draw_indices(5, i, 8, 100))
     joined = np.concatenate(np.asarray(drawn[:, i]))
     np.testing.assert_array_equal(joined, examples[indices])
     np.testing.assert_array_equal(np.ravel(drawn_labels[:, i]), indices)
     for k in range(num_devices):
-      rows = data.device_rows(jnp.asarray(indices), k, num_devices)
+      rows = draws.device_rows(jnp.asarray(indices), k, num_devices)
       np.testing.assert_array_equal(rows, drawn_labels[k, i])
 
 
 def test_bad_batch_sizes_are_user_errors():
   with pytest.raises(errors.UserError, match='batch of 11 .* 10 examples'):
-    data.draw_indices(0, 0, 11, 10)
+    draws.draw_indices(0, 0, 11, 10)
   with pytest.raises(errors.UserError, match='batch of 0'):
-    data.draw_indices(0, 0, 0, 10)
+    draws.draw_indices(0, 0, 0, 10)
   with pytest.raises(errors.UserError, match='6 does not divide .* 4 devices'):
-    data.device_rows(jnp.arange(6), 0, 4)
+    draws.device_rows(jnp.arange(6), 0, 4)
   with pytest.raises(errors.UserError, match='6 does not divide .* 4 devices'):
-    data.draw_batch(np.zeros((10, 1)), 0, 0, 6, 0, 4)
+    draws.draw_batch(np.zeros((10, 1)), 0, 0, 6, 0, 4)
 
 
 # The embedded data set.
 
 
 def test_embedded_fashion_mnist():
-  dataset = data.load('fashion_mnist_10k')
+  dataset = datasets.load('fashion_mnist_10k')
   assert dataset.examples.shape == (10_000, 28, 28, 1)
   assert dataset.examples.dtype == np.uint8
   assert dataset.labels.dtype == np.int32
   np.testing.assert_array_equal(np.bincount(dataset.labels), [1000] * 10)
   assert 'Fashion-MNIST' in dataset.source
-  licence = pathlib.Path(data.__file__).parent / 'embedded/fashion_mnist'
+  licence = pathlib.Path(datasets.__file__).parent / 'embedded/fashion_mnist'
   assert 'MIT License' in (licence / 'LICENSE').read_text()
-  test = data.load('fashion_mnist', 'test')
+  test = datasets.load('fashion_mnist', 'test')
   np.testing.assert_array_equal(test.examples, dataset.examples)
   with pytest.raises(errors.UserError, match="no split 'test'"):
-    data.load('fashion_mnist_10k', 'test')
+    datasets.load('fashion_mnist_10k', 'test')
 
 
 # Original files.
@@ -237,7 +238,7 @@ def _write_idx_files(folder, zipped=True, prefix='train', labels=None):
 @pytest.mark.parametrize('below', ['', 'mnist'])
 def test_idx_files(tmp_path, zipped, below):
   images, labels, paths = _write_idx_files(tmp_path / below, zipped)
-  dataset = data.load('mnist', 'train', tmp_path)
+  dataset = datasets.load('mnist', 'train', tmp_path)
   np.testing.assert_array_equal(dataset.examples, images[..., None])
   np.testing.assert_array_equal(dataset.labels, labels)
   assert dataset.source == str(paths[0])
@@ -246,18 +247,18 @@ def test_idx_files(tmp_path, zipped, below):
 
 def test_idx_test_split_and_unknown_split(tmp_path):
   images, _, _ = _write_idx_files(tmp_path, prefix='t10k')
-  dataset = data.load('fashion_mnist', 'test', tmp_path)
+  dataset = datasets.load('fashion_mnist', 'test', tmp_path)
   np.testing.assert_array_equal(dataset.examples, images[..., None])
   with pytest.raises(errors.UserError, match="no split 'valid'"):
-    data.load('fashion_mnist', 'valid', tmp_path)
+    datasets.load('fashion_mnist', 'valid', tmp_path)
 
 
 def test_the_two_mnists_are_not_mistaken(tmp_path):
-  first = data.load('fashion_mnist_10k').labels[:20]
+  first = datasets.load('fashion_mnist_10k').labels[:20]
   _write_idx_files(tmp_path, prefix='t10k', labels=first)
-  assert len(data.load('fashion_mnist', 'test', tmp_path).examples) == 20
+  assert len(datasets.load('fashion_mnist', 'test', tmp_path).examples) == 20
   with pytest.raises(errors.UserError, match="of fashion_mnist's test split"):
-    data.load('mnist', 'test', tmp_path)
+    datasets.load('mnist', 'test', tmp_path)
 
 
 def _damaged(content):
@@ -281,7 +282,7 @@ def test_damaged_idx_is_named(tmp_path, damage, zipped):
   content = _damaged(_idx(_made_up((3, 4, 4))))[damage]
   path.write_bytes(gzip.compress(content) if zipped else content)
   with pytest.raises(errors.UserError, match='not a whole idx file') as caught:
-    data.read_idx(path, 3)
+    datasets.read_idx(path, 3)
   assert str(path) in str(caught.value)
   assert '\n' not in str(caught.value)
 
@@ -298,13 +299,13 @@ def test_damaged_gzip_is_named(tmp_path, content):
   path = tmp_path / 'x.gz'
   path.write_bytes(packed)
   with pytest.raises(errors.UserError, match='x.gz: not a whole idx file'):
-    data.read_idx(path, 3)
+    datasets.read_idx(path, 3)
 
 
 def test_labels_of_another_number_are_refused(tmp_path):
   _write_idx_files(tmp_path, labels=np.arange(19) % 10)
   with pytest.raises(errors.UserError, match='19 labels for 20 images'):
-    data.load('mnist', 'train', tmp_path)
+    datasets.load('mnist', 'train', tmp_path)
 
 
 def _write_cifar10(folder):
@@ -322,7 +323,7 @@ def _write_cifar10(folder):
 @pytest.mark.parametrize('below', ['.', 'cifar10', 'cifar-10-batches-bin'])
 def test_cifar10_binary_files(tmp_path, below):
   images, labels = _write_cifar10(tmp_path / below)
-  dataset = data.load('cifar10', 'train', tmp_path)
+  dataset = datasets.load('cifar10', 'train', tmp_path)
   np.testing.assert_array_equal(dataset.examples, images)
   np.testing.assert_array_equal(dataset.labels, labels)
   assert dataset.examples.flags.c_contiguous
@@ -334,15 +335,15 @@ def test_damaged_cifar10_is_named(tmp_path):
   content = path.read_bytes()
   path.write_bytes(content[:-1])
   with pytest.raises(errors.UserError, match='data_batch_3.bin: 6145 bytes'):
-    data.load('cifar10', 'train', tmp_path)
+    datasets.load('cifar10', 'train', tmp_path)
   path.write_bytes(b'\x0a' + content[1:])
   with pytest.raises(errors.UserError, match='data_batch_3.bin: a label'):
-    data.load('cifar10', 'train', tmp_path)
+    datasets.load('cifar10', 'train', tmp_path)
   path.unlink()
   with pytest.raises(errors.UserError, match='data_batch_3.bin: No such file'):
-    data.load('cifar10', 'train', tmp_path)
+    datasets.load('cifar10', 'train', tmp_path)
   with pytest.raises(errors.UserError, match='test_batch.bin: No such file'):
-    data.load('cifar10', 'test', tmp_path)
+    datasets.load('cifar10', 'test', tmp_path)
 
 
 # A user's own images.
@@ -354,9 +355,9 @@ def test_npz(tmp_path, key, shape):
   images = _made_up(shape)
   path = tmp_path / 'mine.npz'
   np.savez_compressed(path, labels=np.arange(6), **{key: images})
-  by_name = data.load(str(path))
-  by_folder = data.load('mine.npz', data_dir=tmp_path)
-  by_data_dir = data.load('mine', data_dir=path)
+  by_name = datasets.load(str(path))
+  by_folder = datasets.load('mine.npz', data_dir=tmp_path)
+  by_data_dir = datasets.load('mine', data_dir=path)
   for dataset in (by_name, by_folder, by_data_dir):
     assert dataset.examples.shape == (6, 5, 4, shape[3] if shape[3:] else 1)
     np.testing.assert_array_equal(dataset.examples.ravel(), images.ravel())
@@ -365,12 +366,12 @@ def test_npz(tmp_path, key, shape):
     assert dataset.source == str(path)
   assert by_data_dir.name == 'mine'
   with pytest.raises(errors.UserError, match="no split 'test'"):
-    data.load(str(path), 'test')
+    datasets.load(str(path), 'test')
 
 
 def test_npz_without_labels(tmp_path):
   np.savez(tmp_path / 'a.npz', images=_made_up((2, 3, 3)), masks=np.zeros(2))
-  assert data.load(str(tmp_path / 'a.npz')).labels is None
+  assert datasets.load(str(tmp_path / 'a.npz')).labels is None
 
 
 class _Mischief:
@@ -391,7 +392,7 @@ def test_npz_runs_no_pickle(tmp_path, key):
   np.savez(tmp_path / 'bad.npz', **arrays)
   assert not (tmp_path / 'made').exists()
   with pytest.raises(errors.UserError, match='bad.npz: cannot be read'):
-    data.load(str(tmp_path / 'bad.npz'))
+    datasets.load(str(tmp_path / 'bad.npz'))
   assert not (tmp_path / 'made').exists()
 
 
@@ -436,7 +437,7 @@ def test_bad_npz_is_one_line(tmp_path, content, message):
   path = tmp_path / 'bad.npz'
   path.write_bytes(content)
   with pytest.raises(errors.UserError, match=message) as caught:
-    data.load(str(path))
+    datasets.load(str(path))
   assert str(path) in str(caught.value)
   assert '\n' not in str(caught.value)
   assert not (tmp_path.parent / 'images').exists()
@@ -453,8 +454,8 @@ def test_folder_of_images(tmp_path):
     _save(tmp_path / name, pixels)
   (tmp_path / '.DS_Store').write_bytes(b'x')
   for dataset in (
-    data.load(str(tmp_path)),
-    data.load('anything', data_dir=tmp_path),
+    datasets.load(str(tmp_path)),
+    datasets.load('anything', data_dir=tmp_path),
   ):
     np.testing.assert_array_equal(dataset.examples, images[[1, 0, 2]])
     assert dataset.labels is None
@@ -465,11 +466,11 @@ def test_folder_is_grey_if_all_images_are(tmp_path):
   grey = _made_up((2, 6, 5))
   for i, pixels in enumerate(grey):
     _save(tmp_path / f'{i}.png', pixels)
-  dataset = data.load(str(tmp_path))
+  dataset = datasets.load(str(tmp_path))
   np.testing.assert_array_equal(dataset.examples, grey[..., None])
   colour = _made_up((6, 5, 3))
   _save(tmp_path / '2.png', colour)
-  dataset = data.load(str(tmp_path))
+  dataset = datasets.load(str(tmp_path))
   assert dataset.examples.shape == (3, 6, 5, 3)
   np.testing.assert_array_equal(
     dataset.examples[:2], np.stack([grey] * 3, axis=-1)
@@ -482,7 +483,7 @@ def test_folder_with_splits(tmp_path):
   _save(tmp_path / 'train' / 'x.png', images[0])
   _save(tmp_path / 'test' / 'x.png', images[1])
   for i, split in enumerate(('train', 'test')):
-    dataset = data.load('mine', split, tmp_path)
+    dataset = datasets.load('mine', split, tmp_path)
     np.testing.assert_array_equal(dataset.examples[0, ..., 0], images[i])
 
 
@@ -531,10 +532,10 @@ def _spoil_frames(folder):
 )
 def test_folder_skips_nothing(tmp_path, spoil, message):
   _save(tmp_path / 'a.png', _made_up((4, 4)))
-  assert len(data.load(str(tmp_path)).examples) == 1
+  assert len(datasets.load(str(tmp_path)).examples) == 1
   spoil(tmp_path)
   with pytest.raises(errors.UserError, match=message):
-    data.load(str(tmp_path))
+    datasets.load(str(tmp_path))
 
 
 def test_missing_paths(tmp_path):
@@ -545,10 +546,10 @@ def test_missing_paths(tmp_path):
     ('mine', tmp_path / 'none.npz'),
   ):
     with pytest.raises(errors.UserError, match='none.*no such file or folder'):
-      data.load(name, data_dir=data_dir)
+      datasets.load(name, data_dir=data_dir)
   (tmp_path / 'text').write_text('x')
   with pytest.raises(errors.UserError, match='an .npz file or a folder'):
-    data.load(str(tmp_path / 'text'))
+    datasets.load(str(tmp_path / 'text'))
 
 
 # tensorflow_datasets.
@@ -573,11 +574,11 @@ def no_network(monkeypatch):
   ],
 )
 def test_missing_data_is_one_line(tmp_path, no_network, name, advice, capfd):
-  data.import_tensorflow()
+  datasets.import_tensorflow()
   capfd.readouterr()
   start = time.monotonic()
   with pytest.raises(errors.UserError) as caught:
-    data.load(name, 'train', tmp_path)
+    datasets.load(name, 'train', tmp_path)
   # Retries of the download alone would take minutes.
   assert time.monotonic() - start < 20
   message = str(caught.value)
@@ -590,24 +591,24 @@ def test_missing_data_is_one_line(tmp_path, no_network, name, advice, capfd):
 
 def test_wrong_names_get_the_nearest():
   with pytest.raises(errors.UserError, match='did you mean fashion_mnist'):
-    data.load('fasion_mnist')
+    datasets.load('fasion_mnist')
   with pytest.raises(errors.UserError, match='did you mean spirals'):
-    data.load('spirls', other_names=['spirals'])
+    datasets.load('spirls', other_names=['spirals'])
   with pytest.raises(errors.UserError) as caught:
-    data.load('qqqqqq')
-  assert all(name in str(caught.value) for name in data.NAMES)
+    datasets.load('qqqqqq')
+  assert all(name in str(caught.value) for name in datasets.NAMES)
   # A namespace would fetch code.
   with pytest.raises(errors.UserError, match='no known data set'):
-    data.load('somewhere:mnist')
+    datasets.load('somewhere:mnist')
 
 
 def test_data_sets_without_images_are_refused(tmp_path):
   with pytest.raises(errors.UserError, match='not a data set of images'):
-    data.load('imdb_reviews', data_dir=tmp_path)
+    datasets.load('imdb_reviews', data_dir=tmp_path)
 
 
 def test_prepared_tfds_data_are_read(tmp_path):
-  data.import_tensorflow()
+  datasets.import_tensorflow()
   import tensorflow_datasets as tfds
 
   images, labels = _made_up((12, 8, 8, 3)), np.arange(12) % 3
@@ -636,8 +637,8 @@ def test_prepared_tfds_data_are_read(tmp_path):
       for i in range(12):
         yield i, {'image': images[i], 'label': labels[i], 'id': str(i)}
 
-  dataset = data.load('harness_test_images', data_dir=tmp_path)
-  again = data.load('harness_test_images', data_dir=tmp_path)
+  dataset = datasets.load('harness_test_images', data_dir=tmp_path)
+  again = datasets.load('harness_test_images', data_dir=tmp_path)
   np.testing.assert_array_equal(dataset.examples, again.examples)
   # tfds keeps its own order: compare as sets.
   order = [
@@ -647,17 +648,17 @@ def test_prepared_tfds_data_are_read(tmp_path):
   assert sorted(order) == list(range(12))
   np.testing.assert_array_equal(dataset.labels, labels[order])
   assert dataset.labels.dtype == np.int32
-  part = data.load('harness_test_images', 'train[:5]', tmp_path)
+  part = datasets.load('harness_test_images', 'train[:5]', tmp_path)
   np.testing.assert_array_equal(part.examples, dataset.examples[:5])
   with pytest.raises(errors.UserError, match="split 'valid' cannot be read"):
-    data.load('harness_test_images', 'valid', tmp_path)
+    datasets.load('harness_test_images', 'valid', tmp_path)
 
 
 @pytest.mark.slow
 def test_tensorflow_is_quiet(tmp_path):
   program = (
-    'from jaxline_harness import data\n'
-    'tf = data.import_tensorflow()\n'
+    'from jaxline_harness import datasets\n'
+    'tf = datasets.import_tensorflow()\n'
     'tf.constant(1) + 1\n'
     "print(tf.config.get_visible_devices('GPU'))\n"
   )
@@ -675,8 +676,8 @@ def test_tensorflow_is_quiet(tmp_path):
 def test_importing_the_module_leaves_tensorflow_alone():
   program = (
     'import sys\n'
-    'from jaxline_harness import data\n'
-    "data.load('fashion_mnist_10k')\n"
+    'from jaxline_harness import datasets\n'
+    "datasets.load('fashion_mnist_10k')\n"
     "sys.exit('tensorflow' in sys.modules)\n"
   )
   done = subprocess.run([sys.executable, '-c', program], timeout=120)
