@@ -216,7 +216,7 @@ def _eigengame_step(dim, rate, batch_size, num_players=NUM_EIGENVECTORS):
   method = eigengame.METHODS['mu_eigengame']
   weights = eigengame.player_weights(num_players)
   optimizer = optim.make_optimizer(
-    'sgd', rate, {'momentum': MOMENTUM, 'nesterov': True}, None, {}
+    name='sgd', lr=rate, kwargs={'momentum': MOMENTUM, 'nesterov': True}
   )
 
   def step(state, examples):

@@ -159,7 +159,7 @@ def get_base_config() -> config_dict.ConfigDict:
 
 def _optimizer() -> dict[str, Any]:
   return {
-    # `momentum`, or any optax alias. See optim.py.
+    # `momentum`, or any optax alias. See jaxline_harness/optimizers.py.
     'name': 'sgd',
     'lr': 1e-2,
     # Bound on the size of each element of an update, or None.

@@ -27,12 +27,11 @@ from dd_two_player_games import base_config
 from dd_two_player_games import config_fields
 from dd_two_player_games import data_utils
 from dd_two_player_games import nets
-from dd_two_player_games import optim
 from jaxline_harness import argument_checks
 from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import fields
-from jaxline_harness import optimizer_checks
+from jaxline_harness import optimizers
 
 _PREFIX = 'config.experiment_kwargs.config'
 # Whether more is better, of each metric that `evaluate` gives.
@@ -61,11 +60,8 @@ def check(config: config_dict.ConfigDict) -> None:
   fields.check_all(config_fields.FIELDS, experiment, _PREFIX)
   _check_discriminator_only(experiment)
   for player in config_fields.PLAYERS:
-    optimizer_checks.check(
-      _full(f'optimizers.{player}'),
-      experiment.optimizers[player],
-      lambda **settings: optim.make_optimizer(**settings)[0],
-      {'momentum': optim.momentum},
+    optimizers.check(
+      _full(f'optimizers.{player}'), experiment.optimizers[player]
     )
     argument_checks.check(
       _full(f'nets.{config_fields.KWARGS[player]}'),

@@ -31,7 +31,7 @@ from dd_two_player_games import nets
 from differentiable_games import updates
 from jaxline_harness import argument_checks
 from jaxline_harness import fields
-from jaxline_harness import optimizer_checks
+from jaxline_harness import optimizers
 
 ESTIMATORS = (
   'biased_estimate_grad_fn',
@@ -169,10 +169,10 @@ def _fields() -> Iterator[tuple[str, fields.Field]]:
     'eval.num_eval_splits': argument_checks.SIZE,
     'eval.num_inception_images': fields.whole(2, argument_checks.MAX_SIZE),
   }.items()
-  schedules = fields.one_of(optimizer_checks.SCHEDULES)
-  optimizers = fields.one_of(['momentum', *optimizer_checks.OPTIMIZERS])
+  schedules = fields.one_of(optimizers.SCHEDULES)
+  names = fields.one_of(optimizers.OPTIMIZERS)
   for player in PLAYERS:
-    yield f'optimizers.{player}.name', optimizers
+    yield f'optimizers.{player}.name', names
     yield f'optimizers.{player}.lr', argument_checks.POSITIVE
     yield f'optimizers.{player}.clip', argument_checks.POSITIVE.or_none()
     yield f'optimizers.{player}.kwargs', fields.mapping().or_none()

@@ -51,6 +51,7 @@ from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import launch
+from jaxline_harness import optimizers
 from jaxline_harness import prng
 from jaxline_harness import train_loop
 
@@ -327,9 +328,9 @@ def build_players(
 ) -> optim.Players:
   """The players' gradients, optimisers and regularisers."""
   training = config.training
-  optimizers, schedules = zip(
+  player_optimizers, schedules = zip(
     *(
-      optim.make_optimizer(
+      optimizers.make_optimizer(
         **config.optimizers[player],
         updates_a_turn=config_fields.UPDATE_RULES[
           base_config.update_rule(training)
@@ -345,7 +346,7 @@ def build_players(
       gan_grads_calculator.GANGradsCalculator(
         model, getattr(regularizer_estimates, training.estimator_fn)
       ),
-      gan.GANTuple(*optimizers),
+      gan.GANTuple(*player_optimizers),
       regularizer_coefficients(config, schedules),
     )
   else:
@@ -356,7 +357,7 @@ def build_players(
         training.adjustment_kwargs.to_dict(),
         training.unrolled_steps,
       ),
-      gan.GANTuple(*optimizers),
+      gan.GANTuple(*player_optimizers),
       functools.partial(_rates, schedules, _num_updates(training)),
     )
   # Also with 'stop': a run that backed off may go on with it.
@@ -387,7 +388,7 @@ def _base_rule(config, players) -> optim.UpdateRule:
     return optim.simultaneous(players)
   if name == 'runge_kutta':
     settings = config.optimizers.discriminator
-    step_size = optim.make_schedule(
+    step_size = optimizers.make_schedule(
       settings.lr, settings.scheduler, settings.scheduler_kwargs
     )
     after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)

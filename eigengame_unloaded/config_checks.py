@@ -17,13 +17,12 @@ from ml_collections import config_dict
 
 from eigengame_unloaded import base_config
 from eigengame_unloaded import eigengame
-from eigengame_unloaded import optim
 from eigengame_unloaded import sources
 from jaxline_harness import argument_checks
 from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import fields
-from jaxline_harness import optimizer_checks
+from jaxline_harness import optimizers
 
 _PREFIX = 'config.experiment_kwargs.config'
 # Whether more is better, of each metric that `evaluate` gives.
@@ -54,10 +53,10 @@ _FIELDS = {
   'centring': fields.text(empty=False),
   'num_eigenvectors': _SIZE,
   'method': fields.one_of(eigengame.METHODS),
-  'optimizer.name': fields.one_of(optimizer_checks.OPTIMIZERS),
+  'optimizer.name': fields.one_of(optimizers.OPTIMIZERS),
   'optimizer.lr': argument_checks.POSITIVE,
   'optimizer.kwargs': fields.mapping(),
-  'optimizer.scheduler': fields.one_of(optimizer_checks.SCHEDULES).or_none(),
+  'optimizer.scheduler': fields.one_of(optimizers.SCHEDULES).or_none(),
   'optimizer.scheduler_kwargs': fields.mapping(),
   'training.batch_size': _SIZE,
   'training.average': fields.flag(),
@@ -70,9 +69,7 @@ def check(config: config_dict.ConfigDict) -> None:
   """Raises UserError, with one line, for the first thing that is wrong."""
   experiment = config.experiment_kwargs.config
   fields.check_all(_FIELDS, experiment, _PREFIX)
-  optimizer_checks.check(
-    f'{_PREFIX}.optimizer', experiment.optimizer, optim.make_optimizer
-  )
+  optimizers.check(f'{_PREFIX}.optimizer', experiment.optimizer)
   _check_centring(experiment)
   _check_effect(experiment)
   _check_best_metric(config)

@@ -13,33 +13,21 @@
 # limitations under the License.
 """The optimiser that players climb with."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import optax
 
+from jaxline_harness import optimizers
 
-def make_optimizer(
-  name: str,
-  lr: float,
-  kwargs: Mapping[str, Any],
-  scheduler: str | None,
-  scheduler_kwargs: Mapping[str, Any],
-) -> optax.GradientTransformation:
+
+def make_optimizer(**settings: Any) -> optax.GradientTransformation:
   """An optimiser by name, for ascent along a direction that it is given.
 
   Args:
-    name: any optax alias.
-    lr: learning rate, or the schedule's first value.
-    kwargs: further arguments of the optimiser.
-    scheduler: name of an optax schedule that takes `init_value`, None for a
-      constant rate.
-    scheduler_kwargs: its further arguments.
+    **settings: arguments of `optimizers.make_optimizer`.
 
   Returns:
     An optax optimiser.
   """
-  rate = lr
-  if scheduler:
-    rate = getattr(optax, scheduler)(init_value=lr, **scheduler_kwargs)
-  return optax.chain(optax.scale(-1), getattr(optax, name)(rate, **kwargs))
+  optimizer, _ = optimizers.make_optimizer(**settings)
+  return optax.chain(optax.scale(-1), optimizer)

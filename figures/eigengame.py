@@ -105,11 +105,11 @@ def trajectory(
   method = eigengame.METHODS[name]
   weights = eigengame.player_weights(num_eigenvectors)
   optimizer = optim.make_optimizer(
-    'sgd',
-    LEARNING_RATE,
-    {'momentum': MOMENTUM, 'nesterov': True},
-    'cosine_decay_schedule',
-    {'decay_steps': num_steps},
+    name='sgd',
+    lr=LEARNING_RATE,
+    kwargs={'momentum': MOMENTUM, 'nesterov': True},
+    scheduler='cosine_decay_schedule',
+    scheduler_kwargs={'decay_steps': num_steps},
   )
   initial = eigengame.orthonormalize(
     jax.random.normal(jax.random.key(0), (num_eigenvectors, examples.shape[1]))

@@ -15,13 +15,12 @@
 
 import jax
 from ml_collections import config_dict
-import optax
 
 from jaxline_harness import argument_checks
 from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import fields
-from jaxline_harness import optimizer_checks
+from jaxline_harness import optimizers
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import nets
 
@@ -40,7 +39,7 @@ _FIELDS = {
   'net.kwargs': fields.mapping(),
   'optimizer.lr': argument_checks.POSITIVE,
   'optimizer.momentum': fields.real(0, below=1),
-  'optimizer.scheduler': fields.one_of(optimizer_checks.SCHEDULES).or_none(),
+  'optimizer.scheduler': fields.one_of(optimizers.SCHEDULES).or_none(),
   'optimizer.scheduler_kwargs': fields.mapping(),
   'dal.power': argument_checks.NOT_NEGATIVE.or_none(),
   'dal.max_learning_rate': argument_checks.POSITIVE,
@@ -106,14 +105,11 @@ def _check_evaluation(experiment: config_dict.ConfigDict) -> None:
 
 def _check_scheduler(optimizer: config_dict.ConfigDict) -> None:
   path = f'{base_config.PREFIX}.optimizer'
-  optimizer_checks.check_schedule(path, optimizer)
-  if optimizer.scheduler:
-    schedule = getattr(optax, optimizer.scheduler)
-    optimizer_checks.try_out(
-      path,
-      lambda step: schedule(optimizer.lr, **optimizer.scheduler_kwargs)(step),
-      jax.ShapeDtypeStruct((), 'int32'),
-    )
+  optimizers.check_schedule(path, optimizer)
+  schedule = lambda step: optimizers.make_schedule(
+    optimizer.lr, optimizer.scheduler, optimizer.scheduler_kwargs
+  )(step)
+  optimizers.try_out(path, schedule, jax.ShapeDtypeStruct((), 'int32'))
 
 
 def _check_dal(dal: config_dict.ConfigDict, training_steps: int) -> None:

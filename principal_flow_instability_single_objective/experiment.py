@@ -29,6 +29,7 @@ from jaxline_harness import datasets
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import launch
+from jaxline_harness import optimizers
 from jaxline_harness import train_loop
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import batches
@@ -307,10 +308,9 @@ def make_optimizer(
     The optimiser, and the learning rate by step that its last part takes.
   """
   settings = config.optimizer
-  schedule = optax.constant_schedule(settings.lr)
-  if settings.scheduler:
-    make = getattr(optax, settings.scheduler)
-    schedule = make(settings.lr, **settings.scheduler_kwargs)
+  schedule = optimizers.make_schedule(
+    settings.lr, settings.scheduler, settings.scheduler_kwargs
+  )
   # Momentum 0 is none.
   parts = [optax.sgd(schedule, momentum=settings.momentum or None)]
   if config.dal.power is not None:

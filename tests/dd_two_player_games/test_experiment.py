@@ -32,9 +32,9 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import experiment
 from dd_two_player_games import gan
-from dd_two_player_games import optim
 from jaxline_harness import draws
 from jaxline_harness import errors
+from jaxline_harness import optimizers
 from jaxline_harness import run_directory
 from jaxline_harness import train_loop
 from tests.dd_two_player_games import small_experiments
@@ -337,7 +337,7 @@ def test_schedule_counts_a_players_updates():
 def coefficients(config):
   schedules = gan.GANTuple(
     *(
-      optim.make_optimizer(**config.optimizers[player])[1]
+      optimizers.make_optimizer(**config.optimizers[player])[1]
       for player in ('discriminator', 'generator')
     )
   )

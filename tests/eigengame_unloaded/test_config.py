@@ -163,11 +163,10 @@ def test_wrong_top_level_settings(top, message):
 
 def test_optimizer_ascends_at_the_scheduled_rate():
   optimizer = optim.make_optimizer(
-    'sgd',
-    0.5,
-    {},
-    'exponential_decay',
-    {'transition_steps': 1, 'decay_rate': 0.5},
+    name='sgd',
+    lr=0.5,
+    scheduler='exponential_decay',
+    scheduler_kwargs={'transition_steps': 1, 'decay_rate': 0.5},
   )
   state, position = optimizer.init(np.zeros(1, np.float32)), np.zeros(1)
   for expected in (0.5, 0.75, 0.875):
