@@ -197,8 +197,15 @@ def consensus(lam: float) -> dict[str, Any]:
 
 
 def sga(lam: float) -> dict[str, Any]:
-  """Symplectic gradient adjustment of a zero-sum game."""
-  return _grad_regularizes('explicit_non_dd_coeffs', {'other_norm': lam})
+  """Symplectic gradient adjustment: both players add λ(Jᵀξ - Jξ)/2.
+
+  The players' own Hessians are symmetric, so that only the mixed terms are
+  left. In a zero-sum game the two are equal, and this is `other_norm` = λ.
+  """
+  return _grad_regularizes(
+    'explicit_non_dd_coeffs',
+    {'other_norm': lam / 2, 'other_dot_prod': -lam / 2},
+  )
 
 
 def combine(*regularizers: Mapping[str, Any]) -> dict[str, Any]:

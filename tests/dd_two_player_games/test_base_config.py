@@ -308,7 +308,10 @@ def test_configs_do_not_share_their_defaults():
       base_config.consensus(0.3),
       both('explicit_non_dd_coeffs', self_norm=0.3, other_norm=0.3),
     ),
-    (base_config.sga(0.2), both('explicit_non_dd_coeffs', other_norm=0.2)),
+    (
+      base_config.sga(0.2),
+      both('explicit_non_dd_coeffs', other_norm=0.1, other_dot_prod=-0.1),
+    ),
     (
       base_config.combine(
         base_config.cancel_interaction_terms(),
@@ -317,7 +320,12 @@ def test_configs_do_not_share_their_defaults():
         base_config.sga(0.5),
       ),
       both('dd_coeffs_multiplier', other_dot_prod=-1.0, self_norm=1.0)
-      | both('explicit_non_dd_coeffs', self_norm=0.25, other_norm=0.75),
+      | both(
+        'explicit_non_dd_coeffs',
+        self_norm=0.25,
+        other_norm=0.5,
+        other_dot_prod=-0.25,
+      ),
     ),
   ],
 )

@@ -415,7 +415,7 @@ def test_coefficients(training, disc, gen):
 
 def test_terms_of_no_weight_stay_python_zeros():
   config = unequal_rates(
-    SIMULTANEOUS | {'grad_regularizes': base_config.sga(0.5)}
+    SIMULTANEOUS | {'grad_regularizes': base_config.consensus(0.5)}
   )
   found = jax.eval_shape(
     lambda step: jnp.zeros(
@@ -426,7 +426,7 @@ def test_terms_of_no_weight_stay_python_zeros():
     ),
     jnp.zeros((), jnp.int32),
   )
-  assert found.shape == (4,)  # All but other_norm, of both players.
+  assert found.shape == (2,)  # Of the interaction term, of both players.
 
 
 def test_coefficients_follow_a_schedule():

@@ -415,7 +415,7 @@ def test_named_regularizers():
     coeffs_of(base_config.consensus(3.0)), ([3, 0, 3], [3, 0, 3])
   )
   np.testing.assert_allclose(
-    coeffs_of(base_config.sga(3.0)), ([0, 0, 3], [0, 0, 3])
+    coeffs_of(base_config.sga(3.0)), ([0, -1.5, 1.5], [0, -1.5, 1.5])
   )
 
 
