@@ -124,7 +124,7 @@ class Experiment(train_loop.ChunkedExperiment):
       raise errors.UserError(
         'config.experiment_kwargs.config.nets do not suit '
         f'{self._dataset.name}, of shape {wanted}: '
-        f'{type(error).__name__}: {" ".join(str(error).split())}'
+        f'{type(error).__name__}: {errors.one_line(error)}'
       ) from error
     experiment_checks.check_memory(self.abstract_train_state())
 

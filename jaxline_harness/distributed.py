@@ -315,7 +315,7 @@ class _Group:
   def fail(self, error: Exception) -> None:
     """Tells the others that this process ends because of an error."""
     self._ends.acquire()
-    self._tell(f'{self._me} failed: {" ".join(str(error).split())}')
+    self._tell(f'{self._me} failed: {errors.one_line(error)}')
 
   def leave(self) -> None:
     """Tells the others that this process has done its work."""

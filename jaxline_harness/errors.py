@@ -47,6 +47,22 @@ class NonFiniteError(TrainingError):
     self.states = states
 
 
+def one_line(error: object, limit: int | None = None) -> str:
+  """Makes an error's message, or any text, fit for one line on a terminal.
+
+  Args:
+    error: an exception, or a text.
+    limit: the most characters; more are cut off.
+
+  Returns:
+    The text without line breaks and with escapes for what cannot be printed; of
+    an exception without a message its type.
+  """
+  text = ' '.join(str(error).split()) or type(error).__name__
+  text = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+  return text if limit is None or len(text) <= limit else f'{text[:limit]}...'
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
   """Returns '; did you mean X?' for the nearest of `names`, or ''."""
   near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)

@@ -115,7 +115,7 @@ def main(
 
 
 def _report(error: Exception, status: int) -> int:
-  print('error:', ' '.join(str(error).split()), file=sys.stderr)
+  print('error:', errors.one_line(error), file=sys.stderr)
   return status
 
 

@@ -182,5 +182,5 @@ def try_out(path: str, function: Callable[..., Any], *arguments: Any) -> None:
   except Exception as error:  # Whatever optax makes of wrong arguments.
     raise errors.UserError(
       f'{path}: optax does not take these settings: '
-      f'{type(error).__name__}: {" ".join(str(error).split())}'
+      f'{type(error).__name__}: {errors.one_line(error)}'
     ) from error
