@@ -30,6 +30,7 @@ import pytest
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import metric_utils
 from jaxline_harness import checkpoint_files
+from jaxline_harness import dataset_files
 from jaxline_harness import datasets
 from jaxline_harness import errors
 from jaxline_harness import files
@@ -233,7 +234,7 @@ def test_idx(tmp_path, mischief, suffix):
   path = tmp_path / f'images-idx3-ubyte{suffix}'
   path.write_bytes(pickle.dumps(mischief))
   with pytest.raises(errors.UserError, match='not a whole idx file'):
-    datasets.read_idx(path, 3)
+    dataset_files.read_idx(path, 3)
 
 
 def restores(checkpointer):
