@@ -24,7 +24,6 @@ an interrupted comparison goes on. The figures are written to `--output`.
 import argparse
 import concurrent.futures
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -34,6 +33,10 @@ import numpy as np
 import report
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from jaxline_harness import files  # noqa: E402
+
 CONFIG = 'configs/sgd_fashion_mnist_config.py'
 EXPERIMENT = '--config.experiment_kwargs.config'
 _MULTIPLIERS = f'{EXPERIMENT}.training.grad_regularizes.dd_coeffs_multiplier'
@@ -127,9 +130,7 @@ def run(
     if not last_line.startswith('error: step '):  # Else training diverged.
       raise RuntimeError(f'{name}, seed {seed}: see {folder / "log.txt"}')
     result['failure'] = last_line
-  temporary = result_file.with_suffix('.tmp')
-  temporary.write_text(json.dumps(result, indent=2))
-  os.replace(temporary, result_file)
+  files.write_atomically(str(result_file), json.dumps(result, indent=2))
   print(f'{name}, seed {seed}: {_shown(result)}', flush=True)
   return result
 

@@ -37,6 +37,7 @@ import optax
 
 from dd_two_player_games import evaluation_network
 from jaxline_harness import datasets
+from jaxline_harness import draws
 from jaxline_harness import errors
 
 _DATA_DIR = flags.DEFINE_string(
@@ -97,7 +98,7 @@ def loss_fn(
   mirror_key, *dropout_keys = jax.random.split(key, 3)
   mirrored = jax.random.bernoulli(mirror_key, 0.5, (len(images), 1, 1, 1))
   images = jnp.where(mirrored, images[:, :, ::-1], images)
-  images = evaluation_network.scale_images(images)
+  images = draws.scale_images(images)
   features = evaluation_network.features(params, images)
   features = _dropout(features, _FEATURE_DROPOUT, dropout_keys[0])
   _, activations = evaluation_network.classify(params, features)
@@ -146,7 +147,7 @@ def epoch_batches(
 
 @jax.jit
 def _predict(params: Params, images: jax.Array) -> jax.Array:
-  scaled = evaluation_network.scale_images(images)
+  scaled = draws.scale_images(images)
   features = evaluation_network.features(params, scaled)
   return evaluation_network.classify(params, features)[0].argmax(axis=-1)
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from jaxline_harness import datasets
+from jaxline_harness import draws
 from jaxline_harness import errors
 
 MIXTURE_NAME = 'mixture_of_gaussians'
@@ -57,7 +58,7 @@ def image_preprocess(images: Any) -> Any:
   Returns:
     float32 of the same shape and kind.
   """
-  return _array(images).astype(np.float32) / np.float32(127.5) - np.float32(1)
+  return draws.scale_images(_array(images))
 
 
 def image_postprocess(images: Any) -> Any:

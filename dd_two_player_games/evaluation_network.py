@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import files
 
@@ -93,11 +94,6 @@ def classify(
   """
   activations = jax.nn.relu(_linear(params, 'linear_0', flat_features))
   return _linear(params, 'linear_1', activations), activations
-
-
-def scale_images(images: jax.Array) -> jax.Array:
-  """uint8 images as the floats in [-1, 1] that the network takes."""
-  return images.astype(jnp.float32) / 127.5 - 1.0
 
 
 def _conv(params: Params, name: str, x: jax.Array) -> jax.Array:
@@ -166,7 +162,9 @@ class EvaluationNetwork:
       f'(test accuracy {100 * self.test_accuracy:.2f} %, sha256 {digest})'
     )
     self._run = jax.jit(
-      lambda params, x: classify(params, features(params, scale_images(x)))
+      lambda params, x: classify(
+        params, features(params, draws.scale_images(x))
+      )
     )
 
   def __call__(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

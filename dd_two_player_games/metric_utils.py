@@ -33,10 +33,10 @@ References:
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 import hashlib
+import io
 import itertools
 import os
 import pathlib
-import tempfile
 from typing import (
   Any,
   NamedTuple,
@@ -616,18 +616,11 @@ def _read_statistics(path: pathlib.Path) -> DataStatistics | None:
 
 
 def _write_statistics(path: pathlib.Path, statistics: DataStatistics) -> None:
-  """Writes the cache file; a reader sees all of it or nothing."""
-  temporary = None
+  """Writes the cache file; without it the next run computes them again."""
+  npz = io.BytesIO()
+  np.savez(npz, **statistics._asdict())
   try:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-      dir=path.parent, suffix='.tmp', delete=False
-    ) as file:
-      temporary = file.name
-      np.savez(file, **statistics._asdict())
-    os.replace(temporary, path)
+    files.write_atomically(str(path), npz.getvalue())
   except OSError as error:
-    # The figures are there; only the next run has to compute them again.
     logging.warning('Cannot keep the statistics in %s: %s.', path, error)
-    if temporary and os.path.exists(temporary):
-      os.remove(temporary)

@@ -37,6 +37,7 @@ from numpy import typing as npt
 
 from dd_two_player_games import metric_utils
 from jaxline_harness import datasets
+from jaxline_harness import draws
 from jaxline_harness import errors
 
 # A 299 x 299 float image is 1 MB, Inception's activations of it about 30 MB.
@@ -117,9 +118,9 @@ class InceptionClassifier:
     if path:
       self.name += f' (sha256 {_folder_digest(path)})'
     self._run = tf.function(
-      self._preprocess_and_run,
+      self._resize_and_run,
       # One trace for every number and size of images.
-      input_signature=[tf.TensorSpec([None, None, None, None], tf.uint8)],
+      input_signature=[tf.TensorSpec([None, None, None, None], tf.float32)],
       # Errors come out as they were raised.
       autograph=False,
     )
@@ -140,7 +141,7 @@ class InceptionClassifier:
         f'{images.shape}.'
       )
     outputs = [
-      self._run(np.repeat(batch, 3 // images.shape[-1], axis=-1))
+      self._run(draws.scale_images(batch.repeat(3 // images.shape[-1], -1)))
       for batch in _batches(images, _BATCH_SIZE)
     ]
     return (
@@ -148,11 +149,10 @@ class InceptionClassifier:
       np.concatenate([activations.numpy() for _, activations in outputs]),
     )
 
-  def _preprocess_and_run(self, images: Any) -> tuple[Any, Any]:
+  def _resize_and_run(self, images: Any) -> tuple[Any, Any]:
     tf = datasets.import_tensorflow()
     size = self._tfgan.INCEPTION_DEFAULT_IMAGE_SIZE
-    scaled = tf.cast(images, tf.float32) / 127.5 - 1.0
-    outputs = self._model(tf.image.resize(scaled, [size, size]))
+    outputs = self._model(tf.image.resize(images, [size, size]))
     fields = (self._tfgan.INCEPTION_OUTPUT, self._tfgan.INCEPTION_FINAL_POOL)
     if not isinstance(outputs, dict) or any(k not in outputs for k in fields):
       raise errors.UserError(
@@ -172,9 +172,9 @@ def _load(handle: str) -> Callable[..., Any]:
     model = tfhub.load(handle)
   # TF-Hub raises whatever its transport and file system raise.
   except Exception as error:
-    reason = ' '.join(str(error).split())[:200]
     raise errors.UserError(
-      f'Inception is out of reach at {handle} ({reason}). {_HOW_TO_GET}'
+      f'Inception is out of reach at {handle} '
+      f'({errors.one_line(error, 200)}). {_HOW_TO_GET}'
     ) from error
   if callable(model):
     return model

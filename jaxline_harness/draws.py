@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Which examples a step takes: pure functions of the step.
+"""Which examples a step takes: pure functions of the step; their scale.
 
 A draw is a function of a seed, its number and the device, so a run that stops
 and goes on needs no iterator to be saved. Every epoch is a permutation without
@@ -119,6 +119,18 @@ def draw_batch(
   return jax.tree.map(
     lambda x: jnp.asarray(x).at[indices].get(mode='promise_in_bounds'), examples
   )
+
+
+def scale_images(images: Any) -> Any:
+  """Scales bytes to [-1, 1].
+
+  Args:
+    images: uint8, of any shape, from NumPy or JAX.
+
+  Returns:
+    float32 of the same shape and kind.
+  """
+  return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
 def _rows_per_device(batch_size: int, num_devices: int) -> int:

@@ -92,7 +92,9 @@ class Experiment(train_loop.ChunkedExperiment):
     return {'train': self._train, 'key': np.asarray(self._data_key)}
 
   def initial_train_state(self) -> TrainState:
-    params = self._net.init(self._init_key, _scaled(self._train['images'][:1]))
+    params = self._net.init(
+      self._init_key, draws.scale_images(self._train['images'][:1])
+    )
     return TrainState(
       params, self._optimizer.init(params), jnp.zeros((), jnp.int32)
     )
@@ -168,7 +170,7 @@ class Experiment(train_loop.ChunkedExperiment):
     return value, grads, product
 
   def _loss(self, params: hk.Params, batch: Batch):
-    logits = self._net.apply(params, _scaled(batch['images']))
+    logits = self._net.apply(params, draws.scale_images(batch['images']))
     is_right = logits.real.argmax(-1) == batch['labels']
     loss = nets.cross_entropy(logits, batch['labels'])
     return loss, {'accuracy': is_right.astype(jnp.float32).mean()}
@@ -349,11 +351,6 @@ def _check_batches(config: config_dict.ConfigDict, num_train: int) -> None:
 
 
 # Of batches.
-
-
-def _scaled(images: Any) -> jax.Array:
-  """Bytes as floats in [-1, 1]."""
-  return jnp.asarray(images, jnp.float32) / 127.5 - 1
 
 
 def _parts(examples: Batch, size: int) -> Iterator[Batch]:

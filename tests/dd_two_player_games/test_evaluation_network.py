@@ -26,6 +26,7 @@ import pytest
 
 from dd_two_player_games import evaluation_network
 from jaxline_harness import datasets
+from jaxline_harness import draws
 from jaxline_harness import errors
 
 
@@ -120,7 +121,7 @@ def test_saved_weights_are_read_again(tmp_path):
     k: x.astype(jnp.float16).astype(x.dtype) for k, x in params.items()
   }
   features = evaluation_network.features(
-    rounded, evaluation_network.scale_images(jnp.asarray(images))
+    rounded, draws.scale_images(jnp.asarray(images))
   )
   logits, activations = evaluation_network.classify(rounded, features)
   np.testing.assert_allclose(network(images)[0], logits, rtol=1e-4, atol=1e-4)
