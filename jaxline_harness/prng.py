@@ -17,6 +17,10 @@ On the CPU backend JAX rolls the twenty rounds of its generator into a loop of
 five turns, which runs three times slower than one fused elementwise
 operation, and is opaque to XLA: what depends on it is computed again even
 where it has been computed before.
+
+Keys stay behind barriers. Were they computed within the loops that draw with
+them, LLVM's vectoriser (JAX 0.12's) would follow each path through the rounds,
+and each round doubles the number of paths.
 """
 
 import jax
@@ -74,12 +78,14 @@ def _random_bits(key, bit_width, shape):
 
 
 def _split(key, shape):
-  return jnp.stack(_of_positions(key, shape), axis=-1)
+  keys = jnp.stack(_of_positions(key, shape), axis=-1)
+  return jax.lax.optimization_barrier(keys)
 
 
 def _fold_in(key, number):
   number = jnp.asarray(number, jnp.uint32)
-  return jnp.stack(_threefry(key, jnp.zeros_like(number), number))
+  key = jnp.stack(_threefry(key, jnp.zeros_like(number), number))
+  return jax.lax.optimization_barrier(key)
 
 
 UNROLLED_THREEFRY = extend_random.define_prng_impl(

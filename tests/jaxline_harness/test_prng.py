@@ -56,6 +56,30 @@ def test_there_is_no_loop():
   assert ' while(' not in lowered(prng.step_key)
 
 
+def test_loops_that_draw_do_not_compute_their_keys():
+  def draw(key):
+    key = prng.step_key(key)
+    key = jax.random.split(jax.random.fold_in(key, 1))[1]
+    return jax.random.normal(key, (64,))
+
+  text = jax.jit(draw).lower(KEY).compile().as_text()
+  drawing = [part for part in text.split('\n\n') if 'erf_inv' in part]
+  num_xors = sum(part.count(' xor(') for part in drawing)
+  # One a round of the draw itself, and few around them.
+  assert 20 <= num_xors < 30
+
+
+def test_a_chain_of_keys_compiles_soon():
+  # With JAX 0.12 each further link took a million times as long.
+  def draw(key):
+    key = prng.step_key(key)
+    for i in range(4):
+      key = jax.random.fold_in(jax.random.split(key)[1], i)
+    return jax.random.normal(key, (64,))
+
+  jax.jit(draw).lower(KEY).compile()
+
+
 def test_seeds_are_jaxs():
   key = jax.random.key(3, impl=prng.UNROLLED_THREEFRY)
   np.testing.assert_array_equal(jax.random.key_data(key), jax.random.PRNGKey(3))
