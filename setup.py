@@ -22,7 +22,7 @@ INSTALL_REQUIRES = [
   'diffrax>=0.7',
   'dm-haiku>=0.0.16,<0.1',
   'importlib_resources>=6',
-  'jax>=0.9,<0.12',
+  'jax>=0.9,<0.13',
   'jaxline==0.0.8',
   'jmp>=0.0.4',
   'matfree>=0.6,<0.7',

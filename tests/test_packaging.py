@@ -460,13 +460,30 @@ def test_requirements_are_pinned_within_the_ranges_of_setup():
     requirement = requirements.Requirement(line)
     ranges[requirement.name] = requirement.specifier
   lines = (ROOT / 'requirements.txt').read_text().splitlines()
-  pins = {}
-  for line in filter(None, (line.split('#')[0].strip() for line in lines)):
-    name, version = line.split('==')
-    pins[name] = version
-  assert sorted(pins) == sorted(ranges)
-  outside = {n: v for n, v in pins.items() if not ranges[n].contains(v)}
-  assert outside == {}
+  pins = [
+    requirements.Requirement(line)
+    for line in filter(None, (line.split('#')[0].strip() for line in lines))
+  ]
+  assert {pin.name for pin in pins} == set(ranges)
+  for pin in pins:
+    (exactly,) = pin.specifier
+    assert exactly.operator == '=='
+    assert ranges[pin.name].contains(exactly.version), str(pin)
+
+
+@pytest.mark.parametrize('python', ['3.11', '3.12', '3.13'])
+def test_every_python_has_one_pin_of_each_library(python):
+  names = [
+    requirement.name
+    for line in (ROOT / 'requirements.txt').read_text().splitlines()
+    if (text := line.split('#')[0].strip())
+    and (requirement := requirements.Requirement(text))
+    and (
+      requirement.marker is None
+      or requirement.marker.evaluate({'python_version': python})
+    )
+  ]
+  assert len(names) == len(set(names)) > 20
 
 
 def test_installation_carries_the_packages_and_their_data(tmp_path):
