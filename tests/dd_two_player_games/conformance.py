@@ -97,7 +97,10 @@ def mlp_gan(gen_loss: str = 'generator_saturating_loss'):
     players_kwargs=gan.GANTuple(disc={'out_dim': 1}, gen={'out_dim': 2}),
     num_latents=NUM_LATENTS,
   )
-  params, state = model.initial_params(jax.random.PRNGKey(0), points(0))
+  # Only the shapes: values are filled in, and such players have no state.
+  params, state = jax.eval_shape(
+    model.initial_params, jax.random.PRNGKey(0), points(0)
+  )
   names = [
     (f'SimpleMLP/~/linear_{layer}', name)
     for layer in range(5)

@@ -30,7 +30,12 @@ from tests.dd_two_player_games import conformance
 
 RECORDED = conformance.recorded('two_player_gan')
 RECORDED_IMAGES = conformance.recorded('image_gan')
-GEN_LOSSES = ('generator_saturating_loss', 'generator_goodfellow_loss')
+QUICK_IMAGES = ('mnist.no_op.no_regularisation',)
+LOSSES = ('disc_loss', 'gen_loss')
+GEN_LOSSES = (
+  'generator_saturating_loss',
+  pytest.param('generator_goodfellow_loss', marks=pytest.mark.slow),
+)
 CROSS_GRADIENTS = (
   'disc_loss_fn_disc_grads',
   'disc_loss_fn_gen_grads',
@@ -58,37 +63,59 @@ def _highest_precision():
     yield
 
 
-def _loss_args(params, state):
-  return params, state, conformance.points(0), jax.random.PRNGKey(4), True
+COEFFS = gan.GANTuple(
+  disc=drift_utils.PlayerRegularizationTerms(0.3, -0.2, 0.1),
+  gen=drift_utils.PlayerRegularizationTerms(-0.15, 0.25, 0.05),
+)
+
+
+def _compute(params, state, functions):
+  """What functions of a GAN's loss give at the fixed inputs: one program."""
+
+  def everything(*args):
+    return {name: fn(*args, True) for name, fn in functions.items()}
+
+  # LLVM's optimisations of so small a program take longer than they save.
+  options = {'xla_backend_optimization_level': 0}
+  compiled = jax.jit(everything, compiler_options=options)
+  return compiled(params, state, conformance.points(0), jax.random.PRNGKey(4))
+
+
+def _calculator(model, estimator):
+  return gan_grads_calculator.GANGradsCalculator(
+    model, getattr(regularizer_estimates, estimator), use_pmean=False
+  )
 
 
 @pytest.mark.parametrize('gen_loss', GEN_LOSSES)
 def test_losses_and_cross_gradients(gen_loss):
   recorded = RECORDED[f'mlp_gan.{gen_loss}']
   model, params, state = conformance.mlp_gan(gen_loss)
-  args = _loss_args(params, state)
-  np.testing.assert_allclose(
-    model.disc_loss(*args)[0], recorded['disc_loss'], rtol=1e-5
+  names = (*LOSSES, *CROSS_GRADIENTS)
+  found = _compute(
+    params, state, {name: getattr(model, name) for name in names}
   )
-  np.testing.assert_allclose(
-    model.gen_loss(*args)[0], recorded['gen_loss'], rtol=1e-5
-  )
+  for name in LOSSES:
+    np.testing.assert_allclose(found[name][0], recorded[name], rtol=1e-5)
   for name in CROSS_GRADIENTS:
-    gradient = getattr(model, name)(*args)
-    conformance.assert_tree_matches(gradient, recorded[name])
+    conformance.assert_tree_matches(found[name], recorded[name])
 
 
+# Each alone; the quick tests have them together, below.
+@pytest.mark.slow
 @pytest.mark.parametrize('estimator', ESTIMATORS)
 @pytest.mark.parametrize('gen_loss', GEN_LOSSES)
 def test_regulariser_terms(gen_loss, estimator):
   recorded = RECORDED[f'mlp_gan.{gen_loss}']
   model, params, state = conformance.mlp_gan(gen_loss)
-  calculator = gan_grads_calculator.GANGradsCalculator(
-    model, getattr(regularizer_estimates, estimator), use_pmean=False
+  calculator = _calculator(model, estimator)
+  found = _compute(
+    params, state, {term: getattr(calculator, term) for term in TERMS}
   )
   for term in TERMS:
-    gradient = getattr(calculator, term)(*_loss_args(params, state))
-    conformance.assert_tree_matches(gradient, recorded[f'{estimator}.{term}'])
+    conformance.assert_tree_matches(
+      found[term], recorded[f'{estimator}.{term}']
+    )
 
 
 @pytest.mark.parametrize('estimator', ESTIMATORS)
@@ -96,21 +123,20 @@ def test_regulariser_terms(gen_loss, estimator):
 def test_regularised_gradients(gen_loss, estimator):
   recorded = RECORDED[f'mlp_gan.{gen_loss}']
   model, params, state = conformance.mlp_gan(gen_loss)
-  calculator = gan_grads_calculator.GANGradsCalculator(
-    model, getattr(regularizer_estimates, estimator), use_pmean=False
-  )
-  coeffs = gan.GANTuple(
-    disc=drift_utils.PlayerRegularizationTerms(0.3, -0.2, 0.1),
-    gen=drift_utils.PlayerRegularizationTerms(-0.15, 0.25, 0.05),
-  )
-  args = (*_loss_args(params, state), coeffs)
-  conformance.assert_tree_matches(
-    calculator.disc_grads(*args)[0],
-    recorded[f'{estimator}.disc_grads.disc(0.3,-0.2,0.1)'],
+  calculator = _calculator(model, estimator)
+  found = _compute(
+    params,
+    state,
+    {
+      'disc': lambda *args: calculator.disc_grads(*args, COEFFS)[0],
+      'gen': lambda *args: calculator.gen_grads(*args, COEFFS)[0],
+    },
   )
   conformance.assert_tree_matches(
-    calculator.gen_grads(*args)[0],
-    recorded[f'{estimator}.gen_grads.gen(-0.15,0.25,0.05)'],
+    found['disc'], recorded[f'{estimator}.disc_grads.disc(0.3,-0.2,0.1)']
+  )
+  conformance.assert_tree_matches(
+    found['gen'], recorded[f'{estimator}.gen_grads.gen(-0.15,0.25,0.05)']
   )
 
 
@@ -173,18 +199,21 @@ def test_trajectories(name):
       return batches[t], jax.random.fold_in(jax.random.PRNGKey(7), t)
 
     train_state, _ = rule.step(train_state, draw)
-    return train_state._replace(global_step=train_state.global_step + 1)
+    args = conformance.points(0), jax.random.PRNGKey(4), False
+    values = [
+      getattr(model, name)(train_state.params, train_state.state, *args)[0]
+      for name in LOSSES
+    ]
+    step_done = train_state.global_step + 1
+    return train_state._replace(global_step=step_done), values
 
   mapped_step = jax.pmap(step, axis_name='i', devices=jax.local_devices()[:1])
   train_state = jax.tree.map(lambda leaf: leaf[None], train_state)
   losses_after = []
   for _ in range(num_steps):
-    train_state = mapped_step(train_state)
-    one = jax.tree.map(lambda leaf: leaf[0], train_state)
-    args = one.params, one.state, conformance.points(0), jax.random.PRNGKey(4)
-    losses_after.append(
-      [model.disc_loss(*args, False)[0], model.gen_loss(*args, False)[0]]
-    )
+    train_state, values = mapped_step(train_state)
+    losses_after.append([value[0] for value in values])
+  one = jax.tree.map(lambda leaf: leaf[0], train_state)
   np.testing.assert_allclose(
     losses_after, recorded['losses_after_each_step'], rtol=1e-4
   )
@@ -267,10 +296,13 @@ def _image_gan(case):
   return model, batch
 
 
+def _drop_axis(tree):
+  return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
 def _on_one_device(fn, *args):
   mapped = jax.pmap(fn, axis_name='i', devices=jax.local_devices()[:1])
-  out = mapped(*jax.tree.map(lambda leaf: leaf[None], args))
-  return jax.tree.map(lambda leaf: leaf[0], out)
+  return _drop_axis(mapped(*jax.tree.map(lambda leaf: leaf[None], args)))
 
 
 def _names(case, player):
@@ -281,9 +313,16 @@ def _names(case, player):
 def _image_inputs(case):
   """Parameters, state and batch of which the published code's figures are."""
   model, batch = _image_gan(case)
-  params, state = _on_one_device(
-    lambda batch: model.initial_params(jax.random.PRNGKey(0), batch), batch
+  params, state = jax.eval_shape(
+    lambda batch: _drop_axis(
+      jax.vmap(model.initial_params, (None, None), axis_name='i', axis_size=1)(
+        jax.random.PRNGKey(0), batch
+      )
+    ),
+    batch,
   )
+  # Batch norm has seen nothing yet.
+  state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), state)
   params = gan.GANTuple(
     disc=conformance.fill_tree(params.disc, _names(case, 'disc')),
     gen=conformance.fill_tree(params.gen, _names(case, 'gen')),
@@ -328,7 +367,13 @@ def use_xlas_convolutions(monkeypatch):
   return lambda: monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
 
 
-@pytest.mark.parametrize('case', sorted(RECORDED_IMAGES))
+@pytest.mark.parametrize(
+  'case',
+  [
+    pytest.param(case, marks=[] if case in QUICK_IMAGES else pytest.mark.slow)
+    for case in sorted(RECORDED_IMAGES)
+  ],
+)
 def test_image_networks(case, use_xlas_convolutions):
   """With the convolutions of the published code.
 
