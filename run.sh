@@ -30,7 +30,7 @@ usage() {
 Usage:
   ./run.sh train [CONFIG] [--config.a.b=value ...]  train, or go on training
   ./run.sh eval [CONFIG] [--config.a.b=value ...]   evaluate a checkpoint
-  ./run.sh test [pytest arguments]                  the whole test suite
+  ./run.sh test [--all] [pytest arguments]          the quick tests, or all
   ./run.sh figures [NAME ... [--size=quick ...]]    pictures under figures/
 
 CONFIG is a path, or a name in configs/ with or without _config.py; by default
@@ -194,11 +194,22 @@ run_experiment() {
     --config="$config" --jaxline_mode="$mode" "$@"
 }
 
+# run_tests [--all] [pytest arguments]
 run_tests() {
+  local argument chosen='not slow'
+  for argument in "$@"; do
+    shift
+    if [ "$argument" = --all ]; then
+      chosen=''
+    else
+      set -- "$@" "$argument"
+    fi
+  done
   prepare
   cd "$here"
-  # The empty marker expression brings in the slow tests.
-  exec "$venv/bin/python" -m pytest -m '' "$@"
+  # A process a core: most of the time goes to compiling, which is serial.
+  exec "$venv/bin/python" -m pytest -m "$chosen" --dist=worksteal \
+    --numprocesses=logical --maxprocesses=4 "$@"
 }
 
 # run_figures [NAME ... [flags of these figures]]

@@ -242,11 +242,20 @@ def test_config_names_its_experiment(checkout, line):
   assert out[3:6] == ['-P', '-m', 'other.experiment']
 
 
-def test_test_command_runs_slow_tests_from_the_root(checkout, tmp_path):
-  status, out, _ = checkout.run('test', '-k', 'a or b', cwd=tmp_path)
+@pytest.mark.parametrize(
+  ('arguments', 'chosen'),
+  [
+    (['-k', 'a or b'], 'not slow'),
+    (['--all', '-k', 'a or b'], ''),
+    (['-k', 'a or b', '--all'], ''),
+  ],
+)
+def test_test_command_runs_from_the_root(checkout, tmp_path, arguments, chosen):
+  status, out, _ = checkout.run('test', *arguments, cwd=tmp_path)
   assert status == 0
   assert out[0] == str(checkout.root)
-  assert out[3:] == ['-m', 'pytest', '-m', '', '-k', 'a or b']
+  assert out[3:7] == ['-m', 'pytest', '-m', chosen]
+  assert out[-2:] == ['-k', 'a or b']
 
 
 def test_figures_makes_those_named_or_all(checkout):
