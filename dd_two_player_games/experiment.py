@@ -28,8 +28,6 @@ import numpy as np
 
 from dd_two_player_games import adjusted_grads
 from dd_two_player_games import base_config
-from dd_two_player_games import config_checks
-from dd_two_player_games import config_fields
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import evaluation_network
@@ -42,6 +40,7 @@ from dd_two_player_games import model_utils
 from dd_two_player_games import nets
 from dd_two_player_games import optim
 from dd_two_player_games import regularizer_estimates
+from dd_two_player_games import settings
 from dd_two_player_games import term_recorder
 from dd_two_player_games import tfgan_inception_utils
 from differentiable_games import adjustments
@@ -332,9 +331,9 @@ def build_players(
     *(
       optimizers.make_optimizer(
         **config.optimizers[player],
-        updates_a_turn=config_fields.UPDATE_RULES[
-          base_config.update_rule(training)
-        ],
+        updates_a_turn=settings.gradients_a_step(
+          settings.update_rule(training)
+        ),
       )
       for player in ('discriminator', 'generator')
     ),
@@ -383,13 +382,13 @@ def build_update_rule(
 
 def _base_rule(config, players) -> optim.UpdateRule:
   training = config.training
-  name = base_config.update_rule(training)
+  name = settings.update_rule(training)
   if name == 'simultaneous':
     return optim.simultaneous(players)
   if name == 'runge_kutta':
-    settings = config.optimizers.discriminator
+    optimizer = config.optimizers.discriminator
     step_size = optimizers.make_schedule(
-      settings.lr, settings.scheduler, settings.scheduler_kwargs
+      optimizer.lr, optimizer.scheduler, optimizer.scheduler_kwargs
     )
     after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)
     tableau = training.runge_kutta_tableau
@@ -435,7 +434,7 @@ def regularizer_coefficients(
   def coefficients(global_step, rate_scale=1.0):
     drift = drift_coeffs(
       drift_utils.PlayerOrder[training.alternating_player_order],
-      base_config.update_rule(training) == 'simultaneous',
+      settings.update_rule(training) == 'simultaneous',
       _rates(schedules, num_updates, global_step, rate_scale),
       num_updates,
     )
@@ -458,7 +457,7 @@ def make_classifier(
   config: config_dict.ConfigDict,
 ) -> metric_utils.Classifier:
   """What IS and FID are measured with, by `eval.classifier`."""
-  if config_checks.classifier_name(config) == 'fashion_mnist':
+  if settings.classifier_name(config) == 'fashion_mnist':
     return evaluation_network.EvaluationNetwork()
   return tfgan_inception_utils.InceptionClassifier(config.eval.inception_path)
 
@@ -489,4 +488,4 @@ def _num_updates(training: config_dict.ConfigDict) -> gan.GANTuple:
 
 
 if __name__ == '__main__':
-  launch.main(Experiment, base_config.resolve)
+  launch.main(Experiment, base_config.SCHEMA)

@@ -22,8 +22,8 @@ from typing import Any
 import jax
 from ml_collections import config_dict
 
-from dd_two_player_games import config_checks
 from dd_two_player_games import evaluation_network
+from dd_two_player_games import settings
 from dd_two_player_games import utils
 from jaxline_harness import datasets
 from jaxline_harness import errors
@@ -67,7 +67,7 @@ def _check_classifier(
 ) -> None:
   shape = dataset.examples.shape[1:]
   wanted = evaluation_network.IMAGE_SHAPE
-  is_fashion = config_checks.classifier_name(config) == 'fashion_mnist'
+  is_fashion = settings.classifier_name(config) == 'fashion_mnist'
   if is_fashion and shape != wanted:
     raise errors.UserError(
       'config.experiment_kwargs.config.eval.classifier=fashion_mnist takes '

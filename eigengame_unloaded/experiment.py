@@ -23,7 +23,6 @@ import numpy as np
 import optax
 
 from eigengame_unloaded import base_config
-from eigengame_unloaded import config_checks
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import graphs
 from eigengame_unloaded import layout
@@ -31,11 +30,10 @@ from eigengame_unloaded import metrics
 from eigengame_unloaded import optim
 from eigengame_unloaded import pictures
 from eigengame_unloaded import sources
+from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import launch
 from jaxline_harness import train_loop
-
-_PREFIX = 'config.experiment_kwargs.config'
 
 
 class TrainState(NamedTuple):
@@ -88,11 +86,11 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def check_config(self, config: config_dict.ConfigDict) -> None:
     metric = config.best_model_eval_metric
-    if not metric or self._is_exact or metric in config_checks.WITHOUT_TRUTH:
+    if not metric or self._is_exact or metric in base_config.WITHOUT_TRUTH:
       return
     raise errors.UserError(
       f'config.best_model_eval_metric={metric} is not measured: d = '
-      f'{self._source.dim} is above {_PREFIX}.eval.exact_up_to_dim='
+      f'{self._source.dim} is above {configs.PREFIX}.eval.exact_up_to_dim='
       f'{self._config.eval.exact_up_to_dim}, so that there is no truth; set '
       'config.best_model_eval_metric=residual and '
       'config.best_model_eval_metric_higher_is_better=False'
@@ -285,7 +283,7 @@ def make_layout(config: config_dict.ConfigDict) -> layout.Layout:
     UserError: the devices do not form such a grid.
   """
   devices, groups = jax.device_count(), config.training.player_groups
-  field = f'{_PREFIX}.training.player_groups={groups}'
+  field = f'{configs.PREFIX}.training.player_groups={groups}'
   if devices % groups:
     raise errors.UserError(
       f'{field} does not divide the number of devices, {devices}'
@@ -303,11 +301,11 @@ def _check_sizes(
   """Raises UserError where data, devices and the config disagree."""
   if config.num_eigenvectors > source.dim:
     raise errors.UserError(
-      f'{_PREFIX}.num_eigenvectors={config.num_eigenvectors} is more than the '
-      f'dimension of {config.dataset}, {source.dim}'
+      f'{configs.PREFIX}.num_eigenvectors={config.num_eigenvectors} is more '
+      f'than the dimension of {config.dataset}, {source.dim}'
     )
   size = config.training.batch_size
-  field = f'{_PREFIX}.training.batch_size={size}'
+  field = f'{configs.PREFIX}.training.batch_size={size}'
   groups = jax.device_count() // config.training.player_groups
   if size % groups:
     raise errors.UserError(
@@ -322,4 +320,4 @@ def _check_sizes(
 
 
 if __name__ == '__main__':
-  launch.main(Experiment, base_config.resolve)
+  launch.main(Experiment, base_config.SCHEMA)

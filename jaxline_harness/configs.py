@@ -11,110 +11,223 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Configs: the fields that every one has, filling in, and their checks."""
+"""Configs: the settings that every one has, filling in, and their checks."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+import dataclasses
 import difflib
+import functools
+import textwrap
 from typing import Any
 
 from ml_collections import config_dict
 
 from jaxline_harness import errors
-from jaxline_harness import fields
+from jaxline_harness import settings
+from jaxline_harness.settings import Setting
+
+# Where an experiment's own settings lie.
+PREFIX = 'config.experiment_kwargs.config'
+
+_STEPS = settings.whole(0, settings.MAX_INT32)
+_SIZE = settings.whole(1, settings.MAX_INT32)
+# Seconds or steps; an interval that no run reaches is a slip.
+_INTERVAL = settings.real(above=0, most=settings.MAX_INT32).or_none()
+_UNIT = settings.one_of(('steps', 'secs'))
+_NOT_ALL_SAVE = settings.Field(
+  'False: process 0 saves the state that all have', lambda value: value is False
+)
+_RANDOM_MODE = settings.one_of(
+  f'{host}_host_{device}_device'
+  for host in ('unique', 'same')
+  for device in ('unique', 'same')
+)
 
 
-def get_base_config() -> config_dict.ConfigDict:
-  """Returns the top-level fields that every config has, with their defaults.
+def _no_effect_on_keys(config: config_dict.ConfigDict) -> str:
+  has_seed = 'random_seed' in config.experiment_kwargs.config
+  return f'all keys come from {PREFIX}.random_seed' if has_seed else ''
 
-  They are jaxline's own and the harness's.
+
+# How long a run is, what it logs, saves and evaluates: no step changes.
+_FREE: settings.Tree = {
+  'training_steps': Setting(10_000, 'Steps of training.', _STEPS),
+  'interval_type': Setting('steps', 'What all intervals count.', _UNIT),
+  'log_tensors_interval': Setting(
+    100, 'Between two lines of progress.', _INTERVAL
+  ),
+  'log_train_data_interval': Setting(
+    100.0, 'Between two rows of metrics.', _INTERVAL
+  ),
+  'save_checkpoint_interval': Setting(
+    1000,
+    'Between two checkpoints; 0: at the end only.',
+    settings.real(0, settings.MAX_INT32),
+  ),
+  'logging_interval_type': Setting(
+    None, 'What the log_ intervals count; None: the same.', _UNIT
+  ),
+  'checkpoint_interval_type': Setting(
+    None, 'What those of checkpoints count; None: the same.', _UNIT
+  ),
+  'periodic_action_growth_ratios': Setting(
+    None,
+    'Rows of metrics at these times powers of ten, too.',
+    settings.list_of(settings.real(1, 10)),  # Others would never be met.
+  ),
+  'max_chunk_steps': Setting(
+    1000, 'The most steps between two looks of the host at the device.', _SIZE
+  ),
+  'log_async': Setting(True, 'Of jaxline; has no effect here.'),
+  'log_all_hosts': Setting(
+    False,
+    'Of jaxline.',
+    no_effect=lambda config: 'process 0 logs what is averaged over all',
+  ),
+  'log_all_train_data': Setting(False, 'A row of metrics at every step.'),
+  'max_checkpoints_to_keep': Setting(5, 'So many of the newest.', _SIZE),
+  'save_initial_train_checkpoint': Setting(
+    False, 'Saves before the first step, too.'
+  ),
+  'on_save_error': Setting(
+    'stop',
+    'When a file cannot be written (a full disk): end with one line, or warn '
+    'and try again with the next one.',
+    settings.one_of(('stop', 'go_on')),
+  ),
+  'train_checkpoint_all_hosts': Setting(False, 'Of jaxline.', _NOT_ALL_SAVE),
+  'best_checkpoint_all_hosts': Setting(False, 'Of jaxline.', _NOT_ALL_SAVE),
+  'delete_existing_local_checkpoints': Setting(
+    False, 'In published configs; has no effect, but for a warning.'
+  ),
+  'checkpoint_dir': Setting('', "The run's folder; empty: runs/<config>."),
+  'restore_path': Setting(
+    '',
+    'A checkpoint to evaluate, or to start from: the folder of a run, of its '
+    'checkpoints/latest or of one step.',
+  ),
+  'eval_specific_checkpoint_dir': Setting('', 'The same, to evaluate only.'),
+  'eval_initial_weights': Setting(
+    False, 'Evaluates them where there is no checkpoint.'
+  ),
+  'one_off_evaluate': Setting(False, 'Of jaxline; is always so here.'),
+  'best_model_eval_metric': Setting(
+    '', 'Metric of evaluations that the best checkpoint is kept by.'
+  ),
+  'best_model_eval_metric_higher_is_better': Setting(
+    True, 'Whether more of it is better.'
+  ),
+}
+TOP_LEVEL: settings.Tree = {
+  **settings.change_no_step(_FREE),
+  'random_seed': Setting(42, 'Of all keys.', settings.SEED, _no_effect_on_keys),
+  'random_mode_train': Setting(
+    'unique_host_unique_device',
+    'Which devices train with the same keys.',
+    _RANDOM_MODE,
+    _no_effect_on_keys,
+  ),
+  'random_mode_eval': Setting(
+    'same_host_same_device',
+    'Which devices evaluate with the same keys.',
+    _RANDOM_MODE,
+    _no_effect_on_keys,
+    changes_no_step=True,
+  ),
+  'legacy_random_seed_behavior': Setting(
+    False, 'Uses the seed unsplit.', no_effect=_no_effect_on_keys
+  ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+  """All settings of an experiment's configs.
+
+  Attributes:
+    experiment: those of `experiment_kwargs.config`.
+    defaults: of the other ones, where they are not as declared here.
+    metrics: whether more is better, of each metric that `evaluate` gives; None
+      if that is not known.
+    translate: changes, in place, what was given for `experiment_kwargs`.
+    check: raises UserError for what no single setting of a full config tells.
   """
-  from jaxline import base_config  # pylint: disable=g-import-not-at-top
 
-  config = base_config.get_base_config()
-  # The run's folder; empty means runs/<name of the config file>.
-  config.checkpoint_dir = ''
-  # A checkpoint to evaluate, or to start training from: the folder of a run, of
-  # its checkpoints/latest or of one step.
-  config.restore_path = ''
-  # The same, for evaluation only; the name in published configs.
-  config.eval_specific_checkpoint_dir = ''
-  # In published configs. Has no effect: see `_train`.
-  config.delete_existing_local_checkpoints = False
-  # The most steps between two looks of the host at the device.
-  config.max_chunk_steps = 1000
-  # When a checkpoint or a figure cannot be written (a full disk): 'stop' ends
-  # with one line, 'go_on' warns and tries again with the next one.
-  config.on_save_error = 'stop'
-  return config
+  experiment: settings.Tree
+  defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  metrics: Mapping[str, bool] | None = None
+  translate: Callable[[dict[str, Any]], None] = lambda given: None
+  check: Callable[[config_dict.ConfigDict], None] = lambda config: None
+
+  @functools.cached_property
+  def tree(self) -> settings.Tree:
+    """All settings."""
+    changed = {
+      name: dataclasses.replace(TOP_LEVEL[name], default=default)
+      for name, default in self.defaults.items()
+    }
+    own = {'experiment_kwargs': {'config': self.experiment}}
+    return {**TOP_LEVEL, **changed, **own}
+
+  def get_base_config(self) -> config_dict.ConfigDict:
+    """Returns a config with all defaults."""
+    return config_dict.ConfigDict(settings.add_defaults(self.tree, {}))
+
+  def resolve(self, config: config_dict.ConfigDict) -> config_dict.ConfigDict:
+    """Fills in defaults and checks every setting.
+
+    Args:
+      config: what a config file made, overrides applied; it is changed.
+
+    Returns:
+      The same config, full.
+
+    Raises:
+      errors.UserError: for an unknown field, or a value that cannot be right.
+    """
+    for name in config:
+      if name not in self.tree:
+        raise errors.UserError(
+          f'config.{name} does not exist{suggestion(str(name), self.tree)}'
+        )
+    path = 'config.experiment_kwargs'
+    own = config.get('experiment_kwargs', config_dict.ConfigDict())
+    settings.mapping().check(path, own)
+    own = config_dict.ConfigDict(own).to_dict()
+    self.translate(own)
+    settings.check_names(self.tree['experiment_kwargs'], own, path)
+    given = {name: config[name] for name in config} | {'experiment_kwargs': own}
+    with config.unlocked():
+      for name, value in settings.add_defaults(self.tree, given).items():
+        config[name] = value
+    settings.check(self.tree, config, 'config')
+    _check_intervals(config)
+    if config.best_model_eval_metric and self.metrics is not None:
+      _check_best_metric(config, self.metrics)
+    self.check(config)
+    settings.check_effect(TOP_LEVEL, config, 'config')
+    experiment = config.experiment_kwargs.config
+    settings.check_effect(self.experiment, experiment, PREFIX)
+    return config
+
+  def explain(self, config: config_dict.ConfigDict) -> Iterator[str]:
+    """Yields lines about every setting, and what it is in a full config."""
+    for name, setting in settings.leaves(self.tree):
+      value = settings.value(config, name)
+      default = ''
+      if value != setting.default:
+        default = f' (default: {settings.show(setting.default)})'
+      yield f'--config.{name}={settings.show(value)}{default}'
+      line = f'    {setting.doc} May be {setting.field.wanted}.'
+      yield textwrap.fill(line, 80, subsequent_indent='    ')
 
 
-def fill_top_level(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
-  """Adds absent top-level fields with their defaults, and checks them all.
-
-  Args:
-    config: a config; it is changed.
-
-  Returns:
-    The same config.
-
-  Raises:
-    errors.UserError: if it has a top-level field that does not exist, or one
-      with which jaxline could not run.
-  """
-  base = get_base_config()
-  for name in config:
-    if name not in base:
-      raise errors.UserError(
-        f'config.{name} does not exist{suggestion(str(name), base.keys())}'
-      )
-  with config.unlocked():
-    for name in base:
-      if name not in config:
-        config[name] = base[name]
-  _check_values(config)
-  return config
-
-
-def refuse_seeds(config: config_dict.ConfigDict, field: str) -> None:
-  """Refuses jaxline's own settings of keys, where none come from them.
-
-  Args:
-    config: a full config.
-    field: where all keys of the experiment come from.
-
-  Raises:
-    errors.UserError: if one of them is not at its default.
-  """
-  base = get_base_config()
-  for name in (
-    'random_seed',
-    'random_mode_train',
-    'random_mode_eval',
-    'legacy_random_seed_behavior',
-  ):
-    if config[name] != base[name]:
-      raise errors.UserError(
-        f'config.{name}={config[name]!r} has no effect: all keys come from '
-        f'{field}'
-      )
-
-
-def check_best_metric(
+def _check_best_metric(
   config: config_dict.ConfigDict, metrics: Mapping[str, bool]
 ) -> None:
-  """Checks what the best checkpoint is chosen by, if one is.
-
-  Args:
-    config: a full config.
-    metrics: whether more is better, of each metric that `evaluate` gives.
-
-  Raises:
-    errors.UserError: if it is none of these, or the worst would be kept.
-  """
+  """Checks what the best checkpoint is chosen by."""
   metric = config.best_model_eval_metric
-  if not metric:
-    return
-  fields.one_of(metrics).check('config.best_model_eval_metric', metric)
+  settings.one_of(metrics).check('config.best_model_eval_metric', metric)
   higher = config.best_model_eval_metric_higher_is_better
   if higher != metrics[metric]:
     raise errors.UserError(
@@ -124,106 +237,7 @@ def check_best_metric(
     )
 
 
-def fill_in(
-  config: config_dict.ConfigDict,
-  defaults: config_dict.ConfigDict,
-  prepare: Callable[[dict[str, Any]], None] = lambda given: None,
-) -> None:
-  """Fills in the top level as `fill_top_level` does, and `experiment_kwargs`.
-
-  Args:
-    config: a config; it is changed.
-    defaults: a full one.
-    prepare: changes what was given of `experiment_kwargs`, before.
-
-  Raises:
-    errors.UserError: for an unknown field, or a value in the place of fields.
-  """
-  fill_top_level(config)
-  with config.unlocked():
-    given = config_dict.ConfigDict(config.experiment_kwargs).to_dict()
-    prepare(given)
-    full = fields.merge(
-      defaults.experiment_kwargs.to_dict(), given, 'config.experiment_kwargs'
-    )
-    config.experiment_kwargs = config_dict.ConfigDict(full, convert_dict=True)
-
-
-def suggestion(name: str, names: Iterable[str]) -> str:
-  """Returns '; did you mean X?' for the nearest name, or ''."""
-  names = list(names)
-  near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
-  if not near:  # Perhaps the right field without what leads to it.
-    last = name.rsplit('.', 1)[-1]
-    near = [n for n in names if n.rsplit('.', 1)[-1] == last]
-  if not near:
-    lasts = {n.rsplit('.', 1)[-1]: n for n in names}
-    near = [
-      lasts[n] for n in difflib.get_close_matches(last, lasts, n=1, cutoff=0.75)
-    ]
-  return f'; did you mean config.{near[0]}?' if near else ''
-
-
-def _fields() -> dict[str, fields.Field]:
-  """Returns what the top-level fields may hold."""
-  from jaxline import utils  # pylint: disable=g-import-not-at-top
-
-  steps_or_seconds = fields.one_of(('steps', 'secs'))
-  # Seconds or steps; an interval that no run reaches is a slip.
-  interval = fields.real(above=0, most=fields.MAX_INT32)
-  random_mode = fields.one_of(mode.value for mode in utils.DistributedRNGMode)
-  return {
-    'training_steps': fields.whole(0, fields.MAX_INT32),
-    'max_chunk_steps': fields.whole(1, fields.MAX_INT32),
-    'on_save_error': fields.one_of(('stop', 'go_on')),
-    'interval_type': steps_or_seconds,
-    'logging_interval_type': steps_or_seconds.or_none(),
-    'checkpoint_interval_type': steps_or_seconds.or_none(),
-    # jaxline turns these off by None, and saving by 0.
-    'log_tensors_interval': interval.or_none(),
-    'log_train_data_interval': interval.or_none(),
-    'save_checkpoint_interval': fields.real(0, fields.MAX_INT32),
-    # Times powers of ten: others would never be met.
-    'periodic_action_growth_ratios': fields.list_of(
-      fields.real(1, 10)
-    ).or_none(),
-    'max_checkpoints_to_keep': fields.whole(1, fields.MAX_INT32),
-    'random_seed': fields.SEED,
-    'random_mode_train': random_mode,
-    'random_mode_eval': random_mode,
-    'best_model_eval_metric': fields.text(),
-    'checkpoint_dir': fields.text(),
-    'restore_path': fields.text(),
-    'eval_specific_checkpoint_dir': fields.text(),
-    'experiment_kwargs': fields.mapping(),
-  } | dict.fromkeys(
-    (
-      'best_checkpoint_all_hosts',
-      'best_model_eval_metric_higher_is_better',
-      'delete_existing_local_checkpoints',
-      'eval_initial_weights',
-      'legacy_random_seed_behavior',
-      'log_all_hosts',
-      'log_all_train_data',
-      'log_async',
-      'one_off_evaluate',
-      'save_initial_train_checkpoint',
-      'train_checkpoint_all_hosts',
-    ),
-    fields.flag(),
-  )
-
-
-def _check_values(config: config_dict.ConfigDict) -> None:
-  """Raises UserError if jaxline could not run with these top-level values."""
-  from jaxline import base_config  # pylint: disable=g-import-not-at-top
-
-  for name, field in _fields().items():
-    field.check(f'config.{name}', config[name])
-  try:
-    base_config.check_constraints(config)
-  except ValueError as error:
-    raise errors.UserError(str(error)) from error
+def _check_intervals(config: config_dict.ConfigDict) -> None:
   logging_type = config.logging_interval_type or config.interval_type
   checkpoint_type = config.checkpoint_interval_type or config.interval_type
   for name, interval_type in (
@@ -244,13 +258,18 @@ def _check_values(config: config_dict.ConfigDict) -> None:
     raise errors.UserError(
       "config.periodic_action_growth_ratios needs config.interval_type='steps'"
     )
-  if config.log_all_hosts:
-    raise errors.UserError(
-      'config.log_all_hosts has no effect: process 0 logs what is averaged '
-      'over all; set it to False'
-    )
-  for name in ('train_checkpoint_all_hosts', 'best_checkpoint_all_hosts'):
-    if config[name]:
-      raise errors.UserError(
-        f'config.{name} must be False: process 0 saves the state that all have'
-      )
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+  """Returns '; did you mean X?' for the nearest name, or ''."""
+  names = list(names)
+  near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+  if not near:  # Perhaps the right field without what leads to it.
+    last = name.rsplit('.', 1)[-1]
+    near = [n for n in names if n.rsplit('.', 1)[-1] == last]
+  if not near:
+    lasts = {n.rsplit('.', 1)[-1]: n for n in names}
+    near = [
+      lasts[n] for n in difflib.get_close_matches(last, lasts, n=1, cutoff=0.75)
+    ]
+  return f'; did you mean config.{near[0]}?' if near else ''

@@ -14,7 +14,7 @@
 """An experiment's command line: its config, overrides, mode and cluster."""
 
 import ast
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 import contextlib
 import importlib.util
 import os
@@ -31,17 +31,15 @@ from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
 
-ResolveConfig = Callable[[config_dict.ConfigDict], config_dict.ConfigDict]
-
 _MODES = ('train', 'eval')
 _OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]+)')
 
 
 def parse(
-  argv: list[str], resolve_config: ResolveConfig
+  argv: list[str], schema: configs.Schema
 ) -> tuple[config_dict.ConfigDict, str, distributed.Cluster | None]:
   """Returns the resolved, locked config, the mode and the cluster."""
-  spec, argv = _take_config_flag(argv)
+  spec, argv = take_config_flag(argv)
   values = flags.FlagValues()
   values.append_flag_values(flags.FLAGS)
   mode = flags.DEFINE_enum(
@@ -65,7 +63,7 @@ def parse(
     raise errors.UserError('--config=FILE is needed; --help says more')
   config = _load_config(spec)
   overrides = [m[1] for m in map(_OVERRIDE.match, argv) if m]
-  _check_overrides(overrides, config, resolve_config)
+  _check_overrides(overrides, config, schema)
   with _clear_override_errors():
     config_flags.DEFINE_config_dict(
       'config',
@@ -77,7 +75,7 @@ def parse(
     )
   _parse_flags(values, argv)
   flags.FLAGS.mark_as_parsed()  # jaxline asks its own flags there.
-  config = configs.fill_top_level(resolve_config(config))
+  config = schema.resolve(config)
   if not config.checkpoint_dir:
     name = os.path.basename(spec.split(':', 1)[0]).removesuffix('.py')
     with config.unlocked():
@@ -89,7 +87,7 @@ def parse(
   return config, mode.value, cluster
 
 
-def _take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
+def take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
   """Returns the value of --config and the command line without it."""
   spec, rest = None, []
   arguments = iter(argv)
@@ -194,7 +192,7 @@ def _check_placeholders(
 def _check_overrides(
   overrides: Sequence[str],
   config: config_dict.ConfigDict,
-  resolve_config: ResolveConfig,
+  schema: configs.Schema,
 ) -> None:
   """Checks that overridden fields exist in the full config.
 
@@ -205,16 +203,12 @@ def _check_overrides(
   Args:
     overrides: dotted names.
     config: what the config file returned; empty parents are added.
-    resolve_config: see `main`.
+    schema: all settings.
 
   Raises:
     errors.UserError: for a field that does not exist.
   """
-  known = set(_names(config))
-  if not all(_without_index(name) in known for name in overrides):
-    # Of an empty config: this one may be right only with its overrides.
-    full = configs.fill_top_level(resolve_config(config_dict.ConfigDict()))
-    known.update(_names(full))
+  known = {*_names(config), *_names(schema.get_base_config())}
   for name in map(_without_index, overrides):
     parents = name.split('.')[:-1]
     free = any(

@@ -17,7 +17,7 @@ An experiment's module ends with
 
 ```
 if __name__ == '__main__':
-  launch.main(Experiment, base_config.resolve)
+  launch.main(Experiment, base_config.SCHEMA)
 ```
 
 and then takes `--config=FILE [--config.field=value ...]
@@ -45,6 +45,7 @@ from typing import Any, NoReturn
 from absl import logging
 from ml_collections import config_dict
 
+from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import flags
@@ -52,6 +53,7 @@ from jaxline_harness import modes
 
 _EXIT_USER_ERROR = 2
 _EXIT_FAILURE = 1
+_HELP_FLAGS = {'--help', '-help', '-h'}
 _HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
 
   --config=FILE            a config file: a Python file with get_config()
@@ -70,6 +72,7 @@ _HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
                            process 0 runs on HOST and uses PORT
   --coordinator=auto       the same, found by JAX: on SLURM (srun), Open MPI,
                            Kubernetes, Cloud TPU; docs/scaling.md says more
+  --config=FILE --help     all settings, with what they are and may be
   --verbosity=0            more messages
   --helpfull               the flags of all libraries
 
@@ -79,7 +82,7 @@ Ctrl+C finishes the chunk of steps, saves and ends; Ctrl+\\ saves and goes on.
 
 def main(
   experiment_class: Any,
-  resolve_config: flags.ResolveConfig,
+  schema: configs.Schema,
   argv: Sequence[str] | None = None,
 ) -> NoReturn:
   """Runs an experiment from the command line and exits.
@@ -87,17 +90,15 @@ def main(
   Args:
     experiment_class: a `train_loop.ChunkedExperiment`, or a function without
       arguments that imports and returns it.
-    resolve_config: called with the config after overrides; returns the full
-      one. It may use `fill_top_level`. Of an empty config it makes the one with
-      all defaults.
+    schema: the settings of its configs.
     argv: the command line, by default `sys.argv`.
   """
   argv = list(sys.argv if argv is None else argv)
-  if {'--help', '-help', '-h'} & set(argv):
-    print(_HELP.format(program=os.path.basename(argv[0])))
-    sys.exit(0)
   try:
-    status = _run(experiment_class, resolve_config, argv)
+    if _HELP_FLAGS & set(argv):
+      status = _print_help(schema, argv)
+    else:
+      status = _run(experiment_class, schema, argv)
   except errors.UserError as error:
     status = _report(error, _EXIT_USER_ERROR)
   except errors.TrainingError as error:
@@ -119,9 +120,17 @@ def _report(error: Exception, status: int) -> int:
   return status
 
 
-def _run(
-  experiment_class: Any, resolve_config: flags.ResolveConfig, argv: list[str]
-) -> int:
+def _print_help(schema: configs.Schema, argv: list[str]) -> int:
+  """Explains the command line, and the settings of a config that it names."""
+  print(_HELP.format(program=os.path.basename(argv[0])))
+  argv = [argument for argument in argv if argument not in _HELP_FLAGS]
+  if flags.take_config_flag(argv)[0]:
+    config, *_ = flags.parse(argv, schema)
+    print(*schema.explain(config), sep='\n')
+  return 0
+
+
+def _run(experiment_class: Any, schema: configs.Schema, argv: list[str]) -> int:
   """Reads the flags, runs the mode and returns the exit status."""
   # Imported here, before flags are parsed, since it defines some.
   from jaxline import utils  # pylint: disable=g-import-not-at-top
@@ -132,7 +141,7 @@ def _run(
   logging.get_absl_handler().setFormatter(
     python_logging.Formatter('%(levelname)s: %(message)s')
   )
-  config, mode, cluster = flags.parse(argv, resolve_config)
+  config, mode, cluster = flags.parse(argv, schema)
   modes.mend_jaxline(utils)
   modes.enable_compilation_cache()
   with distributed.joined(cluster, _settings(config, mode)):
@@ -140,7 +149,7 @@ def _run(
       experiment_class = experiment_class()
     with signals.watch() as watcher:
       if mode == 'train':
-        modes.run_training(experiment_class, config, watcher)
+        modes.run_training(experiment_class, config, schema, watcher)
       else:
         modes.run_evaluation(experiment_class, config)
   return 0 if watcher.stop_signal is None else 128 + watcher.stop_signal

@@ -28,6 +28,7 @@ from typing import Any
 from absl import logging
 from ml_collections import config_dict
 
+from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import files
@@ -79,7 +80,10 @@ def _machine() -> str:
 
 
 def run_training(
-  experiment_class: Any, config: config_dict.ConfigDict, watcher: Any
+  experiment_class: Any,
+  config: config_dict.ConfigDict,
+  schema: configs.Schema,
+  watcher: Any,
 ) -> None:
   """Trains, from the newest checkpoint of the run's folder if there is one."""
   import jax  # pylint: disable=g-import-not-at-top
@@ -97,7 +101,7 @@ def run_training(
     step = checkpointer.step_to_restore()
     if jax.process_index() == 0:
       own = step is not None and checkpointer.own_step() is not None
-      run_directory.prepare(config, own)
+      run_directory.prepare(config, own, schema)
       if own and config.delete_existing_local_checkpoints:
         # A debugging aid in the published configs, where it is always on: it
         # would make every second start of a run its end.

@@ -25,8 +25,9 @@ import jax
 from ml_collections import config_dict
 import optax
 
-from jaxline_harness import argument_checks
 from jaxline_harness import errors
+from jaxline_harness import settings
+from jaxline_harness.settings import Setting
 
 
 def _functions_of(argument: str) -> Iterable[str]:
@@ -76,7 +77,7 @@ def make_optimizer(
   Returns:
     An optax optimiser and an optax schedule.
   """
-  schedule = make_schedule(lr, scheduler, scheduler_kwargs or {})
+  schedule = make_schedule(lr, scheduler, scheduler_kwargs)
   # A constant stays a number: no step count is kept for it.
   rate: float | optax.Schedule = lr
   if scheduler:
@@ -104,12 +105,12 @@ def _function(name: str) -> Callable[..., optax.GradientTransformation]:
 
 
 def make_schedule(
-  lr: float, scheduler: str | None, kwargs: Mapping[str, Any]
+  lr: float, scheduler: str | None, kwargs: Mapping[str, Any] | None = None
 ) -> optax.Schedule:
   """An optax schedule by name, a constant one for None."""
   if not scheduler:
     return optax.constant_schedule(lr)
-  kwargs = dict(kwargs)
+  kwargs = dict(kwargs or {})
   if 'boundaries_and_scales' in kwargs:
     # Configs may hold the boundaries as strings.
     kwargs['boundaries_and_scales'] = {
@@ -119,23 +120,91 @@ def make_schedule(
   return getattr(optax, scheduler)(init_value=lr, **kwargs)
 
 
-# Checks.
+# As settings.
+
+# Negative momentum has its uses in games.
+_MOMENTUM = settings.real(above=-1, below=1)
+_SHARE = settings.real(0, below=1)
+_STEPS = settings.whole(1, settings.MAX_INT32)
+_STEPS_OR_NONE_YET = settings.whole(0, settings.MAX_INT32)
+_MASK = settings.Field(
+  'True, False, None or a function',
+  lambda value: value is None or isinstance(value, bool) or callable(value),
+)
+_BOUNDARIES = settings.Field(
+  'a mapping of steps to scales that are not negative',
+  lambda value: (
+    hasattr(value, 'items')
+    and all(
+      _STEPS.accepts(int(step) if str(step).isdecimal() else step)
+      and settings.NOT_NEGATIVE.accepts(scale)
+      for step, scale in value.items()
+    )
+  ),
+)
+_ARGUMENTS = {
+  name: field
+  for names, field in (
+    ('b1 momentum', _MOMENTUM),
+    ('b2 b3 decay', _SHARE),
+    ('end_value eps eps_root weight_decay', settings.NOT_NEGATIVE),
+    ('initial_accumulator_value', settings.NOT_NEGATIVE),
+    ('decay_rate peak_value', settings.POSITIVE),
+    ('decay_steps transition_steps', _STEPS),
+    ('decay_offset transition_begin warmup_steps', _STEPS_OR_NONE_YET),
+    ('boundaries_and_scales', _BOUNDARIES),
+    ('mask trust_ratio_mask weight_decay_mask', _MASK),
+  )
+  for name in names.split()
+}
 
 
-def check(path: str, settings: config_dict.ConfigDict) -> None:
+def declare_schedule(lr: float) -> dict[str, settings.Setting]:
+  """Declares the settings of a learning rate."""
+  return {
+    'lr': Setting(
+      lr, "Learning rate, or a schedule's first.", settings.POSITIVE
+    ),
+    'scheduler': Setting(
+      None,
+      'An optax schedule that starts from `lr`.',
+      settings.one_of(SCHEDULES),
+    ),
+    'scheduler_kwargs': Setting(
+      {}, "The schedule's arguments.", settings.mapping().or_none()
+    ),
+  }
+
+
+def declare(
+  lr: float, kwargs: Mapping[str, Any] | None = None
+) -> dict[str, settings.Setting]:
+  """Declares the settings of an optimiser, by default gradient descent."""
+  return {
+    'name': Setting(
+      'sgd', 'momentum, or an optax alias.', settings.one_of(OPTIMIZERS)
+    ),
+    'kwargs': Setting(
+      dict(kwargs or {}), 'Its arguments.', settings.mapping().or_none()
+    ),
+    **declare_schedule(lr),
+  }
+
+
+def check(path: str, config: config_dict.ConfigDict) -> None:
   """Checks arguments by name, type and range, and tries the optimiser.
 
   Args:
-    path: the field that holds the settings.
-    settings: of the optimiser, `name` and `scheduler` known to be right.
+    path: the settings' own.
+    config: what was declared by `declare`, each by itself known to be right.
 
   Raises:
     UserError: for the first thing that is wrong.
   """
-  kwargs = settings.kwargs.to_dict() if settings.kwargs else {}
-  function = _function(settings.name)
-  argument_checks.check(
-    f'{path}.kwargs', function, kwargs, given=['learning_rate']
+  kwargs = config.kwargs.to_dict() if config.kwargs else {}
+  function = _function(config.name)
+  settings.check_arguments(
+    f'{path}.kwargs', function, kwargs, ['learning_rate'], _ARGUMENTS
   )
   trace = inspect.signature(function).parameters.get('momentum')
   if trace and kwargs.get('nesterov'):
@@ -143,42 +212,43 @@ def check(path: str, settings: config_dict.ConfigDict) -> None:
       raise errors.UserError(
         f'{path}.kwargs.nesterov has no effect without momentum'
       )
-  check_schedule(path, settings)
+  check_schedule(path, config)
 
   def use(params):
-    optimizer, _ = make_optimizer(**settings)
+    optimizer, _ = make_optimizer(**config)
     return optimizer.update(params, optimizer.init(params), params)
 
-  try_out(path, use, {'w': jax.ShapeDtypeStruct((2, 2), 'float32')})
+  _try_out(path, use, {'w': jax.ShapeDtypeStruct((2, 2), 'float32')})
 
 
-def check_schedule(path: str, settings: config_dict.ConfigDict) -> None:
-  """Checks a schedule's arguments by name, type and range.
-
-  Args:
-    path: the field that holds the settings.
-    settings: `scheduler`, known to be right, and `scheduler_kwargs`.
-
-  Raises:
-    UserError: for the first thing that is wrong.
-  """
-  if settings.scheduler:
-    argument_checks.check(
-      f'{path}.scheduler_kwargs',
-      getattr(optax, settings.scheduler),
-      settings.scheduler_kwargs.to_dict() if settings.scheduler_kwargs else {},
-      given=['init_value'],
-    )
-  elif settings.scheduler_kwargs:
+def check_schedule(path: str, config: config_dict.ConfigDict) -> None:
+  """Checks a schedule's arguments, and tries it; as `check` does."""
+  arguments = (
+    config.scheduler_kwargs.to_dict() if config.scheduler_kwargs else {}
+  )
+  if not config.scheduler and arguments:
     raise errors.UserError(
       f'{path}.scheduler_kwargs has no effect without a scheduler'
     )
+  if config.scheduler:
+    settings.check_arguments(
+      f'{path}.scheduler_kwargs',
+      getattr(optax, config.scheduler),
+      arguments,
+      ['init_value'],
+      _ARGUMENTS,
+    )
+  _try_out(
+    path,
+    lambda step: make_schedule(config.lr, config.scheduler, arguments)(step),
+    jax.ShapeDtypeStruct((), 'int32'),
+  )
 
 
-def try_out(path: str, function: Callable[..., Any], *arguments: Any) -> None:
+def _try_out(path: str, function: Callable[..., Any], argument: Any) -> None:
   """Traces a function of these settings; raises UserError if it fails."""
   try:
-    jax.eval_shape(function, *arguments)
+    jax.eval_shape(function, argument)
   except Exception as error:  # Whatever optax makes of wrong arguments.
     raise errors.UserError(
       f'{path}: optax does not take these settings: '

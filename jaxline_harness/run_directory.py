@@ -37,10 +37,12 @@ from absl import logging
 from ml_collections import config_dict
 import numpy as np
 
+from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import event_file
 from jaxline_harness import files
 from jaxline_harness import metrics_table
+from jaxline_harness import settings
 
 CONFIG_FILE = 'config.json'
 METRICS_FILE = 'metrics.csv'
@@ -55,50 +57,21 @@ _LIBRARIES = (
   'numpy',
   'tensorflow',
 )
-# Top-level fields that may change when a run goes on: length, logging, saving,
-# evaluation, and how the work is split up. None of them changes a step.
-_FREE_FIELDS = frozenset(
-  (
-    'training_steps',
-    'interval_type',
-    'logging_interval_type',
-    'checkpoint_interval_type',
-    'periodic_action_growth_ratios',
-    'log_tensors_interval',
-    'log_train_data_interval',
-    'log_async',
-    'log_all_hosts',
-    'log_all_train_data',
-    'save_checkpoint_interval',
-    'save_initial_train_checkpoint',
-    'max_checkpoints_to_keep',
-    'train_checkpoint_all_hosts',
-    'best_checkpoint_all_hosts',
-    'delete_existing_local_checkpoints',
-    'checkpoint_dir',
-    'restore_path',
-    'eval_specific_checkpoint_dir',
-    'eval_initial_weights',
-    'one_off_evaluate',
-    'random_mode_eval',
-    'best_model_eval_metric',
-    'best_model_eval_metric_higher_is_better',
-    'max_chunk_steps',
-    'on_save_error',
-  )
-)
 
 
 # The config of a run.
 
 
-def prepare(config: config_dict.ConfigDict, has_checkpoint: bool) -> None:
+def prepare(
+  config: config_dict.ConfigDict, has_checkpoint: bool, schema: configs.Schema
+) -> None:
   """Makes a run's folder and its config.json, before training.
 
   Args:
     config: the resolved config; `checkpoint_dir` names the folder.
     has_checkpoint: whether the folder holds a checkpoint to go on from. Then
       the config must agree with config.json in all that changes a step.
+    schema: tells what does.
 
   Raises:
     errors.UserError: if it does not, or the folder cannot be written.
@@ -106,7 +79,7 @@ def prepare(config: config_dict.ConfigDict, has_checkpoint: bool) -> None:
   folder = config.checkpoint_dir
   path = os.path.join(folder, CONFIG_FILE)
   if has_checkpoint:
-    _check_unchanged(path, config)
+    _check_unchanged(path, config, schema)
   _make_folder(folder)
   try:
     files.write_atomically(path, _to_json(describe_run(config)))
@@ -157,7 +130,9 @@ def to_plain(value: Any) -> Any:
   return repr(value)
 
 
-def _check_unchanged(path: str, config: config_dict.ConfigDict) -> None:
+def _check_unchanged(
+  path: str, config: config_dict.ConfigDict, schema: configs.Schema
+) -> None:
   """Raises UserError unless config.json describes the same training."""
   try:
     with open(path, encoding='utf-8') as f:
@@ -169,13 +144,20 @@ def _check_unchanged(path: str, config: config_dict.ConfigDict) -> None:
     raise errors.UserError(
       f'{path} cannot be read ({error}); remove it to go on without the check'
     ) from error
+  # What has been declared since then is at its default.
+  old = to_plain(settings.add_defaults(schema.tree, old))
   before, after = dict(_flatten(old)), dict(_flatten(to_plain(config)))
-  names = sorted(
+  changed = [
     name
-    for name in before.keys() | after.keys()
-    if not _may_change(name)
-    and before.get(name, _ABSENT) != after.get(name, _ABSENT)
-  )
+    for name in sorted(before.keys() | after.keys())
+    if before.get(name, _ABSENT) != after.get(name, _ABSENT)
+  ]
+  declared = {name: settings.find(schema.tree, name) for name in changed}
+  names = [
+    name
+    for name, setting in declared.items()
+    if setting is None or not setting.changes_no_step
+  ]
   if names:
     changes = '; '.join(
       f'{name} was {_show(before, name)}, now {_show(after, name)}'
@@ -192,16 +174,6 @@ _ABSENT = object()
 
 def _show(fields: Mapping[str, Any], name: str) -> str:
   return json.dumps(fields[name]) if name in fields else '(absent)'
-
-
-def _may_change(name: str) -> bool:
-  parts = name.split('.')
-  return (
-    parts[0] in _FREE_FIELDS
-    or 'eval' in parts[:-1]
-    # A run that came to a NaN may go on with other instructions.
-    or parts[-1] in ('on_nonfinite', 'back_off_times')
-  )
 
 
 def _flatten(tree: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Every setting of a classification experiment, its default, one line on it.
+"""Every setting of a classification experiment, declared once.
 
 A file in `configs/` starts from `get_base_config()` and changes what it needs.
 `resolve` fills in the rest, or says in one line what is wrong.
@@ -20,100 +20,197 @@ A file in `configs/` starts from `get_base_config()` and changes what it needs.
 from ml_collections import config_dict
 
 from jaxline_harness import configs
+from jaxline_harness import errors
+from jaxline_harness import optimizers
+from jaxline_harness import settings
+from jaxline_harness.settings import one_of
+from jaxline_harness.settings import only_with
+from jaxline_harness.settings import Setting
+from principal_flow_instability_single_objective import nets
 
-PREFIX = 'config.experiment_kwargs.config'
+PREFIX = configs.PREFIX
+
+_SIZE = settings.whole(1, settings.MAX_INT32)
+_SIZE_OR_ZERO = settings.whole(0, settings.MAX_INT32)
+_WITH_POWER = only_with('dal.power')
+_WITH_CURVATURE = only_with('eval.num_eigenvalues')
 
 
-def get_base_config() -> config_dict.ConfigDict:
-  """Returns all settings with their defaults."""
-  config = configs.get_base_config()
-  config.interval_type = 'steps'
-  config.training_steps = 1000
-  config.log_tensors_interval = 20
-  config.log_train_data_interval = 20
-  config.save_checkpoint_interval = 500
-  config.best_model_eval_metric = 'test_accuracy'
-  config.experiment_kwargs = config_dict.ConfigDict(
-    {
-      'config': {
-        # Decides initial parameters and the order of the data.
-        'random_seed': 0,
-        # fashion_mnist_10k (embedded), mnist, cifar10 or another name of
-        # tensorflow_datasets, or the path of an .npz with labels.
-        'dataset': 'fashion_mnist_10k',
-        # Where data sets lie; empty: where tensorflow_datasets keeps them.
-        'data_dir': '',
-        # The last so many examples of the training split are for testing; None
-        # takes the data set's own test split.
-        'num_test_examples': 2000,
-        # The first so many are for training; None: all others.
-        'num_train_examples': None,
-        'net': {  # See nets.py: MLP or ConvNet.
-          'name': 'MLP',
-          'kwargs': {},
-        },
-        'optimizer': {
-          'lr': 0.05,
-          'momentum': 0.0,  # Heavy-ball.
-          # Name of an optax schedule that starts from `lr`, or None.
-          'scheduler': None,
-          'scheduler_kwargs': {},
-        },
-        'dal': {  # Drift-adjusted learning rates; see dal.py.
-          # p; None: `optimizer.lr`, and nothing is measured; 0: it is.
-          'power': None,
-          'max_learning_rate': 5.0,
-          # Hessian products: exact, or finite_differences of gradients.
-          'product': 'exact',
-          # The Hessian is that of the gradient's batch (same), or of all
-          # training examples (full).
-          'batch': 'same',
-          # The first step with, and the first after it without; None: none.
-          'start': 0,
-          'stop': None,
-        },
-        'training': {
-          # Of all devices together; None: all training examples.
-          'batch_size': None,
-          # What a device takes at once, at most; None: all its share.
-          'microbatch_size': None,
-        },
-        'eval': {
-          # Test examples taken at once.
-          'batch_size': 500,
-          # Curvature is measured at logged steps that are multiples of this.
-          'interval': 20,
-          # On the first so many training examples; None: all.
-          'num_examples': 1000,
-          # λ_0 ... of the Hessian, and Lanczos' products to find them; 0: no
-          # curvature is measured, but test accuracy.
-          'num_eigenvalues': 4,
-          'num_products': 30,
-          # The distance of a step of gradient descent to the flows. As much
-          # work as hundreds of gradients; not for networks with ReLU, nor with
-          # momentum.
-          'drift': False,
-        },
-      }
-    }
+def _not_measured(config: config_dict.ConfigDict) -> str:
+  return 'dal.power is None' if config.dal.power is None else ''
+
+
+_DAL: settings.Tree = {
+  'power': Setting(
+    None,
+    'p of drift-adjusted learning rates, see dal.py; None: `optimizer.lr`, and '
+    'nothing is measured; 0: it is.',
+    settings.NOT_NEGATIVE,
+  ),
+  'max_learning_rate': Setting(
+    5.0, 'No rate is larger.', settings.POSITIVE, _WITH_POWER
+  ),
+  'product': Setting(
+    'exact',
+    'Hessian products: exact, or differences of gradients.',
+    one_of(('exact', 'finite_differences')),
+    _not_measured,
+  ),
+  'batch': Setting(
+    'same',
+    "The Hessian is that of the gradient's batch, or of all examples.",
+    one_of(('same', 'full')),
+    _not_measured,
+  ),
+  'start': Setting(0, 'The first step with it.', _SIZE_OR_ZERO, _WITH_POWER),
+  'stop': Setting(
+    None, 'The first step after it without.', _SIZE_OR_ZERO, _WITH_POWER
+  ),
+}
+_EVAL: settings.Tree = {
+  'batch_size': Setting(500, 'Test examples taken at once.', _SIZE),
+  'interval': Setting(
+    20, 'Curvature is measured at logged steps that are multiples.', _SIZE
+  ),
+  'num_examples': Setting(
+    1000,
+    'On the first so many training examples; None: all.',
+    _SIZE.or_none(),
+    _WITH_CURVATURE,
+  ),
+  'num_eigenvalues': Setting(
+    4, 'Of the Hessian; 0: only test accuracy is measured.', _SIZE_OR_ZERO
+  ),
+  'num_products': Setting(
+    30, "Lanczos' Hessian products to find them.", _SIZE, _WITH_CURVATURE
+  ),
+  'drift': Setting(
+    False,
+    'Measures the distance of a step to the flows: as much work as hundreds '
+    'of gradients; not with ReLU, nor momentum.',
+  ),
+}
+_SETTINGS: settings.Tree = {
+  'random_seed': Setting(
+    0, 'Decides initial parameters and the order of the data.', settings.SEED
+  ),
+  'dataset': Setting(
+    'fashion_mnist_10k',
+    'fashion_mnist_10k (embedded), mnist, cifar10 or another name of '
+    'tensorflow_datasets, or the path of an .npz with labels.',
+  ),
+  'data_dir': Setting(
+    '', 'Where data sets lie; empty: as tensorflow_datasets.'
+  ),
+  'num_test_examples': Setting(
+    2000,
+    'The last so many of the training split are for testing; None: the data '
+    "set's own test split is.",
+    _SIZE.or_none(),
+  ),
+  'num_train_examples': Setting(
+    None, 'The first so many are for training; None: all others.', _SIZE
+  ),
+  'net': {
+    'name': Setting('MLP', 'See nets.py.', one_of(('MLP', 'ConvNet'))),
+    'kwargs': Setting({}, 'Its arguments.'),
+  },
+  'optimizer': {
+    **optimizers.declare_schedule(lr=0.05),
+    'momentum': Setting(
+      0.0, 'Of heavy-ball; 0: none.', settings.real(0, below=1)
+    ),
+  },
+  'dal': _DAL,
+  'training': {
+    'batch_size': Setting(
+      None, 'Of all devices; None: all training examples.', _SIZE
+    ),
+    'microbatch_size': Setting(
+      None, 'What a device takes at once; None: all its share.', _SIZE
+    ),
+  },
+  'eval': settings.change_no_step(_EVAL),
+}
+
+
+def _check(config: config_dict.ConfigDict) -> None:
+  """Raises UserError, with one line, for the first contradiction."""
+  experiment = config.experiment_kwargs.config
+  optimizers.check_schedule(f'{PREFIX}.optimizer', experiment.optimizer)
+  _check_dal(experiment.dal, config.training_steps)
+  _check_net(experiment.net)
+  _check_evaluation(experiment)
+
+
+def _check_dal(dal: config_dict.ConfigDict, training_steps: int) -> None:
+  if dal.stop is not None and dal.stop <= dal.start:
+    raise errors.UserError(
+      f'{PREFIX}.dal.stop={dal.stop} is not after dal.start={dal.start}'
+    )
+  if dal.start and dal.start >= training_steps:
+    raise errors.UserError(
+      f'{PREFIX}.dal.start={dal.start} has no effect: training ends after '
+      f'config.training_steps={training_steps}'
+    )
+
+
+def _check_net(net: config_dict.ConfigDict) -> None:
+  item = settings.Field(
+    f'{_SIZE.wanted}, or {nets.POOL!r}',
+    lambda value: _SIZE.accepts(value) or value == nets.POOL,
   )
-  return config
+  settings.check_arguments(
+    f'{PREFIX}.net.kwargs',
+    getattr(nets, net.name),
+    net.kwargs.to_dict(),
+    given=['num_classes'],
+    by_name={
+      'activation': one_of(nets.ACTIVATIONS),
+      'hidden_sizes': settings.list_of(_SIZE),
+      'layers': settings.list_of(item),
+    },
+  )
 
 
-def resolve(config: config_dict.ConfigDict) -> config_dict.ConfigDict:
-  """Fills in defaults and checks every field.
+def _check_evaluation(experiment: config_dict.ConfigDict) -> None:
+  evaluation = experiment.eval
+  if evaluation.num_products < evaluation.num_eigenvalues:
+    raise errors.UserError(
+      f'{PREFIX}.eval.num_products={evaluation.num_products} cannot find '
+      f'{evaluation.num_eigenvalues} eigenvalues; it takes two or three times '
+      'as many, and at least 20'
+    )
+  if not evaluation.drift:
+    return
+  if experiment.net.kwargs.get('activation') == 'relu':
+    raise errors.UserError(
+      f"{PREFIX}.net.kwargs.activation='relu' has kinks, through which no flow "
+      'can be followed; set eval.drift=False'
+    )
+  if experiment.optimizer.momentum:
+    raise errors.UserError(
+      f'{PREFIX}.eval.drift is of gradient descent without optimizer.momentum, '
+      'to which the flows belong; set eval.drift=False'
+    )
+  if not evaluation.num_eigenvalues:
+    raise errors.UserError(
+      f'{PREFIX}.eval.drift needs eval.num_eigenvalues above 0, for the '
+      'principal flow'
+    )
 
-  Args:
-    config: what a config file made, overrides applied; it is changed.
 
-  Returns:
-    The same config, full.
-
-  Raises:
-    UserError: for an unknown field, or a value that cannot be right.
-  """
-  from principal_flow_instability_single_objective import config_checks
-
-  configs.fill_in(config, get_base_config())
-  config_checks.check(config)
-  return config
+SCHEMA = configs.Schema(
+  experiment=_SETTINGS,
+  defaults={
+    'training_steps': 1000,
+    'log_tensors_interval': 20,
+    'log_train_data_interval': 20,
+    'save_checkpoint_interval': 500,
+    'best_model_eval_metric': 'test_accuracy',
+  },
+  metrics={'test_accuracy': True, 'test_loss': False},
+  check=_check,
+)
+get_base_config = SCHEMA.get_base_config
+resolve = SCHEMA.resolve

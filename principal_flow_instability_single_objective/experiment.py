@@ -366,4 +366,4 @@ def _divisor(number: int, largest: int | None) -> int:
 
 
 if __name__ == '__main__':
-  launch.main(Experiment, base_config.resolve)
+  launch.main(Experiment, base_config.SCHEMA)

@@ -92,7 +92,7 @@ LEGAL = (
   ),
   (
     'log_tensors_interval log_train_data_interval *.scheduler_kwargs '
-    '*optimizers.*.kwargs *.penalties.discriminator '
+    '*optimizer*.kwargs *.penalties.discriminator '
     '*.param_transformers.discriminator',
     'none',
     'None turns it off, or stands for no arguments.',

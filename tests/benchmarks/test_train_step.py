@@ -16,7 +16,7 @@
 import pytest
 
 from benchmarks import train_step
-from dd_two_player_games import base_config
+from dd_two_player_games import settings
 
 CASES = {'mlp': 128, 'mnist': 64, 'cifar': 128}
 
@@ -47,7 +47,7 @@ def test_config(case, terms, option):
       'plain': set(),
       'rk4': set(),
       'cancelled': {'other_dot_prod'},
-      'all': set(base_config.TERMS),
+      'all': set(settings.TERMS),
     }[terms]
   )
 

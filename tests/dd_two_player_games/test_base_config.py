@@ -22,6 +22,7 @@ import pytest
 from dd_two_player_games import base_config
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
+from dd_two_player_games import settings
 from jaxline_harness import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -332,7 +333,7 @@ def test_configs_do_not_share_their_defaults():
 def test_helpers_give_the_coefficients(grad_regularizes, expected):
   assert non_zero(grad_regularizes) == expected
   # All 18 are there, with the names that the update rules read.
-  assert set(grad_regularizes) == set(base_config.COEFFICIENTS)
+  assert set(grad_regularizes) == set(settings.COEFFICIENTS)
   for players in grad_regularizes.values():
     assert tuple(players) == gan.GANTuple._fields
     for terms in players.values():

@@ -481,7 +481,7 @@ def test_two_update_rules_at_once():
     ),
     (
       {'lookahead_step_size': 0.8},
-      'has no effect: training.lookahead_periods is empty',
+      'has no effect: training.lookahead_periods is []',
     ),
     (
       {'latent_optimisation': {'beta': 5.0}},
@@ -539,7 +539,7 @@ def test_several_updates_in_turns_are_fine():
 def test_runge_kutta_coefficients_without_runge_kutta():
   after = 'training.grad_regularizes.rk_after_explicit_coeffs.gen.self_norm'
   message = error_of({after: 0.5})
-  assert f'{after} has no effect' in message
+  assert f'{after}=0.5 has no effect' in message
   config = make_config({after: 0.5, 'training.runge_kutta_updates': True})
   base_config.resolve(config)
 
@@ -647,8 +647,8 @@ def test_what_the_generator_cannot_have(field, value):
 @pytest.mark.parametrize(
   ('penalty', 'expected'),
   [
-    ('wgan_gradient_penalty_loss', 'must be [name, coefficient] or None'),
-    (['wgan_gradient_penalty_loss'], 'must be [name, coefficient] or None'),
+    ('wgan_gradient_penalty_loss', 'must be [name, coefficient], or None'),
+    (['wgan_gradient_penalty_loss'], 'must be [name, coefficient], or None'),
     (['wgan_penalty', 1.0], 'did you mean wgan_gradient_penalty_loss?'),
     (['wgan_gradient_penalty_loss', 'x'], 'must be a finite number'),
   ],

@@ -130,7 +130,7 @@ class Recorder(experiment.Experiment):
     )
 
 
-launch.main(Recorder, base_config.resolve)
+launch.main(Recorder, base_config.SCHEMA)
 """
 
 

@@ -22,29 +22,10 @@ import sys
 import pytest
 
 from dd_two_player_games import base_config
-from dd_two_player_games import config_fields
 from dd_two_player_games import experiment
 from jaxline_harness import errors
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
-
-
-def leaves_of(fields, prefix=''):
-  """The dotted names of fields that hold no others, or arguments."""
-  for name, value in fields.items():
-    if isinstance(value, dict) and not name.endswith('kwargs'):
-      yield from leaves_of(value, f'{prefix}{name}.')
-    else:
-      yield prefix + name
-
-
-def test_every_field_is_checked():
-  config = base_config.get_base_config().experiment_kwargs.config.to_dict()
-  leaves = set(leaves_of(config))
-  # These hold a list, or what only the discriminator can have.
-  others = {f'penalties.{player}' for player in config_fields.PLAYERS}
-  others.add('param_transformers.generator')
-  assert set(config_fields.FIELDS) == leaves - others
 
 
 # As a user meets it.

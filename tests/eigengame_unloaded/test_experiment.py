@@ -28,7 +28,6 @@ from PIL import Image
 import pytest
 
 from eigengame_unloaded import base_config
-from eigengame_unloaded import config_checks
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import experiment
 from eigengame_unloaded import metrics
@@ -332,7 +331,7 @@ def test_the_best_checkpoint_is_chosen_by_what_is_measured(mode):
   exact, not_exact = (
     make(mode=mode, eval={'exact_up_to_dim': dim}) for dim in (8, 7)
   )
-  for metric in config_checks.METRICS:
+  for metric in base_config.SCHEMA.metrics:
     config.best_model_eval_metric = metric
     exact.check_config(config)
     if metric in ('residual', 'utility'):

@@ -21,6 +21,7 @@ import pytest
 
 from dd_two_player_games import base_config
 from dd_two_player_games import data_utils
+from dd_two_player_games import settings
 from figures import _gan_runs
 from figures import gaussian
 from figures import learning_rates
@@ -67,7 +68,7 @@ def test_methods_are_what_they_say():
     optimizer = name.split(',')[0].lower()
     for player in ('discriminator', 'generator'):
       assert optimizer in config.optimizers[player].name
-    rule = base_config.update_rule(config.training)
+    rule = settings.update_rule(config.training)
     assert rule == ('extragradient' if 'extra' in name else 'simultaneous')
     adjustment = name.rpartition(', ')[-1].lower()
     is_adjusted = adjustment in ('sga', 'consensus', 'competitive')

@@ -328,7 +328,7 @@ class Experiment(toy_experiment.Experiment):
     return super().device_data()
 
 
-launch.main(Experiment, toy_experiment.resolve)
+launch.main(Experiment, toy_experiment.SCHEMA)
 """
 
 

@@ -37,6 +37,10 @@ def config(tmp_path):
   return config
 
 
+def prepare(config, has_checkpoint):
+  run_directory.prepare(config, has_checkpoint, toy_experiment.SCHEMA)
+
+
 def read_csv(path):
   with open(path, newline='') as f:
     return list(csv.DictReader(f))
@@ -145,7 +149,7 @@ def test_config_json(config):
     'make': toy_experiment.get_config,
     'sizes': (1, 2),
   }
-  run_directory.prepare(config, has_checkpoint=False)
+  prepare(config, has_checkpoint=False)
   with open(os.path.join(config.checkpoint_dir, 'config.json')) as f:
     written = json.load(f)
   assert set(written) == {
@@ -161,16 +165,16 @@ def test_config_json(config):
   assert kwargs['sizes'] == [1, 2]
   assert kwargs['make'] == f'{toy_experiment.__name__}.get_config'
   # The same config is recognised, whatever its Python types.
-  run_directory.prepare(config, has_checkpoint=True)
+  prepare(config, has_checkpoint=True)
 
 
 def test_changed_config_is_refused_and_named(config):
-  run_directory.prepare(config, has_checkpoint=False)
+  prepare(config, has_checkpoint=False)
   config.experiment_kwargs.config.lr = 0.5
   config.experiment_kwargs.config.net_kwargs.depth = 3
   config.random_seed = 1
   with pytest.raises(errors.UserError) as error:
-    run_directory.prepare(config, has_checkpoint=True)
+    prepare(config, has_checkpoint=True)
   message = str(error.value)
   assert 'experiment_kwargs.config.lr was 0.01, now 0.5' in message
   assert 'experiment_kwargs.config.net_kwargs.depth was (absent), now 3' in (
@@ -178,12 +182,12 @@ def test_changed_config_is_refused_and_named(config):
   )
   assert 'random_seed was 42, now 1' in message
   # Without a checkpoint there is nothing to protect.
-  run_directory.prepare(config, has_checkpoint=False)
+  prepare(config, has_checkpoint=False)
 
 
 def test_logging_length_and_evaluation_may_change(config):
   config.experiment_kwargs.config.training = {'on_nonfinite': 'stop'}
-  run_directory.prepare(config, has_checkpoint=False)
+  prepare(config, has_checkpoint=False)
   config.experiment_kwargs.config.training.on_nonfinite = 'back_off'
   config.training_steps = 7
   config.interval_type = 'secs'
@@ -193,7 +197,7 @@ def test_logging_length_and_evaluation_may_change(config):
   config.restore_path = 'x'
   config.best_model_eval_metric = 'y'
   config.experiment_kwargs.config.eval.samples = 8
-  run_directory.prepare(config, has_checkpoint=True)
+  prepare(config, has_checkpoint=True)
 
 
 def test_damaged_config_json(config):
@@ -201,14 +205,14 @@ def test_damaged_config_json(config):
   with open(os.path.join(config.checkpoint_dir, 'config.json'), 'w') as f:
     f.write('{')
   with pytest.raises(errors.UserError, match='cannot be read'):
-    run_directory.prepare(config, has_checkpoint=True)
+    prepare(config, has_checkpoint=True)
 
 
 def test_folder_that_cannot_be_written(config, tmp_path):
   (tmp_path / 'file').write_text('')
   config.checkpoint_dir = str(tmp_path / 'file' / 'run')
   with pytest.raises(errors.UserError, match='cannot write'):
-    run_directory.prepare(config, has_checkpoint=False)
+    prepare(config, has_checkpoint=False)
 
 
 def fail_on_full_disk(*unused_arguments):
@@ -275,4 +279,4 @@ def test_full_disk_loses_no_row_if_training_goes_on(tmp_path, monkeypatch):
 def test_full_disk_at_the_start(config, monkeypatch):
   monkeypatch.setattr(files, 'write_atomically', fail_on_full_disk)
   with pytest.raises(errors.UserError, match=r'cannot write .*config\.json'):
-    run_directory.prepare(config, has_checkpoint=False)
+    prepare(config, has_checkpoint=False)

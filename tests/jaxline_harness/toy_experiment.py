@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from ml_collections import config_dict
 import numpy as np
 
 from jaxline_harness import configs
 from jaxline_harness import launch
+from jaxline_harness import settings
 from jaxline_harness import train_loop
+from jaxline_harness.settings import REAL
+from jaxline_harness.settings import Setting
 
 
 class TrainState(NamedTuple):
@@ -96,46 +98,36 @@ class Experiment(train_loop.ChunkedExperiment):
     return score
 
 
+SCHEMA = configs.Schema(
+  experiment={
+    'seed': Setting(0, 'Of the targets.', settings.SEED),
+    'lr': Setting(0.01, 'Learning rate.'),
+    'size': Setting(3, 'Number of parameters.'),
+    'nan_loss_at': Setting(-1, 'Step at which the loss is NaN.', REAL),
+    'nan_state_at': Setting(-1, 'Step at which a parameter is NaN.', REAL),
+    'cured_by': Setting(1000, 'Back-offs after which neither is.'),
+    'max_back_offs': Setting(0, 'At most so many.', REAL),
+    'extra': Setting(None, 'Anything.'),
+    'sizes': Setting([1, 2], 'A list.', settings.list_of(settings.SIZE)),
+    'net_kwargs': Setting({}, 'Arguments.'),
+    'training': {
+      'on_nonfinite': Setting('stop', 'May change.', changes_no_step=True)
+    },
+    'eval': {'samples': Setting(7, 'Had no use.', changes_no_step=True)},
+  },
+  defaults={
+    'training_steps': 20,
+    'log_tensors_interval': 5,
+    'log_train_data_interval': 5,
+    'save_checkpoint_interval': 10,
+    'best_model_eval_metric': 'score',
+  },
+)
+
+
 def get_config():
-  config = configs.get_base_config()
-  config.training_steps = 20
-  config.interval_type = 'steps'
-  config.log_tensors_interval = 5
-  config.log_train_data_interval = 5
-  config.save_checkpoint_interval = 10
-  config.best_model_eval_metric = 'score'
-  config.experiment_kwargs = config_dict.ConfigDict(
-    {
-      'config': {
-        'seed': 0,
-        'lr': 0.01,
-        'size': 3,
-        'nan_loss_at': -1,
-        'nan_state_at': -1,
-        'cured_by': 1000,
-        'max_back_offs': 0,
-        'extra': None,
-        'sizes': [1, 2],
-        'net_kwargs': {},
-        'eval': {'samples': 7},
-      }
-    }
-  )
-  return config
-
-
-def resolve(config):
-  configs.fill_top_level(config)
-  defaults = get_config().experiment_kwargs.config
-  with config.unlocked():
-    if 'config' not in config.experiment_kwargs:
-      config.experiment_kwargs.config = config_dict.ConfigDict()
-    given = config.experiment_kwargs.config
-    for name in defaults:
-      if name not in given:
-        given[name] = defaults[name]
-  return config
+  return SCHEMA.get_base_config()
 
 
 if __name__ == '__main__':
-  launch.main(lambda: Experiment, resolve)
+  launch.main(lambda: Experiment, SCHEMA)

@@ -20,29 +20,37 @@ import numpy as np
 import pytest
 
 from jaxline_harness import errors
-from jaxline_harness import fields
+from jaxline_harness import settings
 
 
 @pytest.mark.parametrize(
   ('field', 'good', 'bad'),
   [
-    (fields.flag(), [True, False], [0, 1, None, 'True', 1.0]),
-    (fields.whole(0), [0, 1, 10**30, np.int64(3)], [-1, 1.0, True, '1', None]),
-    (fields.whole(2, 3), [2, 3], [1, 4, 2.5, [2]]),
+    (settings.flag(), [True, False], [0, 1, None, 'True', 1.0]),
     (
-      fields.real(),
+      settings.whole(0),
+      [0, 1, 10**30, np.int64(3)],
+      [-1, 1.0, True, '1', None],
+    ),
+    (settings.whole(2, 3), [2, 3], [1, 4, 2.5, [2]]),
+    (
+      settings.real(),
       [-1e300, 0, 3, np.float32(1)],
       [math.nan, math.inf, -math.inf, True, '1', None, 1j],
     ),
-    (fields.real(0, 1), [0, 0.5, 1], [-1e-9, 1.1, math.nan]),
-    (fields.real(above=0, below=1), [1e-9, 0.5], [0, 1, 10**400, math.inf]),
-    (fields.text(), ['', 'a b', 'größe'], [None, 3, 'a\nb', 'a\0', b'a']),
-    (fields.text(empty=False), ['a'], ['', 'a\n']),
-    (fields.one_of(['a', 'b']), ['a', 'b'], ['c', '', None, ['a'], 1]),
-    (fields.one_of(['a']).or_none(), ['a', None], ['None', 0]),
-    (fields.list_of(fields.whole(1)), [[1], (2, 3)], [[], 1, [0], '12', None]),
+    (settings.real(0, 1), [0, 0.5, 1], [-1e-9, 1.1, math.nan]),
+    (settings.real(above=0, below=1), [1e-9, 0.5], [0, 1, 10**400, math.inf]),
+    (settings.text(), ['', 'a b', 'größe'], [None, 3, 'a\nb', 'a\0', b'a']),
+    (settings.text(empty=False), ['a'], ['', 'a\n']),
+    (settings.one_of(['a', 'b']), ['a', 'b'], ['c', '', None, ['a'], 1]),
+    (settings.one_of(['a']).or_none(), ['a', None], ['None', 0]),
     (
-      fields.mapping(),
+      settings.list_of(settings.whole(1)),
+      [[1], (2, 3)],
+      [[], 1, [0], '12', None],
+    ),
+    (
+      settings.mapping(),
       [{}, {'a': 1}, config_dict.ConfigDict({'a': 1})],
       [None, [], 'a', {1: 2}],
     ),
@@ -59,21 +67,21 @@ def test_what_fields_take(field, good, bad):
 @pytest.mark.parametrize(
   ('field', 'value', 'line'),
   [
-    (fields.whole(0), -1, 'x must be a whole number from 0 up, not -1'),
-    (fields.whole(0, 2), 3, 'x must be a whole number from 0 to 2, not 3'),
-    (fields.real(), math.nan, 'x must be a finite number, not nan'),
+    (settings.whole(0), -1, 'x must be a whole number from 0 up, not -1'),
+    (settings.whole(0, 2), 3, 'x must be a whole number from 0 to 2, not 3'),
+    (settings.real(), math.nan, 'x must be a finite number, not nan'),
     (
-      fields.real(above=0, most=2**31 - 1).or_none(),
+      settings.real(above=0, most=2**31 - 1).or_none(),
       0,
       'x must be a finite number above 0 up to 2147483647, or None, not 0',
     ),
     (
-      fields.one_of(['momentum', 'sgd']),
+      settings.one_of(['momentum', 'sgd']),
       'momentun',
       "x: there is no 'momentun'; did you mean momentum?",
     ),
     (
-      fields.one_of(['momentum', 'sgd']),
+      settings.one_of(['momentum', 'sgd']),
       None,
       'x: there is no None; there is momentum, sgd',
     ),
@@ -95,8 +103,8 @@ def test_how_fields_say_no(field, value, line):
   ],
 )
 def test_values_are_shown_on_one_line(value, shown):
-  assert fields.show(value) == shown
+  assert settings.show(value) == shown
 
 
 def test_an_integer_that_python_does_not_write():
-  assert fields.show(10**5000) == 'this int'
+  assert settings.show(10**5000) == 'this int'

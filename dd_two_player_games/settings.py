@@ -1,0 +1,415 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every setting of a GAN experiment, declared once: see `SETTINGS`."""
+
+from collections.abc import Callable
+import inspect
+import itertools
+import math
+from types import ModuleType
+from typing import Any
+
+import haiku as hk
+from ml_collections import config_dict
+
+from dd_two_player_games import adjusted_grads
+from dd_two_player_games import data_utils
+from dd_two_player_games import drift_utils
+from dd_two_player_games import losses
+from dd_two_player_games import nets
+from differentiable_games import updates
+from jaxline_harness import optimizers
+from jaxline_harness import settings
+from jaxline_harness.settings import one_of
+from jaxline_harness.settings import only_with
+from jaxline_harness.settings import Setting
+
+PLAYERS = ('discriminator', 'generator')
+TERMS = ('self_norm', 'other_norm', 'other_dot_prod')
+COEFFICIENTS = {
+  'dd_coeffs_multiplier': 'Times the coefficient of drift; -1 cancels it.',
+  'explicit_non_dd_coeffs': 'Added to that.',
+  'rk_after_explicit_coeffs': 'Of a term added after all Runge-Kutta stages.',
+}
+RULES = (
+  'simultaneous',
+  'alternating',
+  'runge_kutta',
+  'extragradient',
+  'extrapolation_from_the_past',
+)
+_ESTIMATORS = (
+  'biased_estimate_grad_fn',
+  'biased_estimate_multiple_devices_grad_fn',
+  'unbiased_estimate_fn_different_device_results',
+  'unbiased_estimate_fn_lowest_variance',
+  'unbiased_estimate_fn_shared_draws',
+)
+NET_ARGUMENTS = {'depth': settings.whole(0, 100)}
+ADJUSTMENT_ARGUMENTS = {
+  'gamma': settings.REAL,
+  'lam': settings.REAL,
+  'leader': settings.whole(0, 1),
+  # GMRES keeps a vector of all parameters an iteration.
+  'max_iterations': settings.whole(1, 1000),
+  'tolerance': settings.real(above=0, below=1),
+}
+
+
+# What a config says.
+
+
+def update_rule(training: config_dict.ConfigDict) -> str:
+  """The update rule's name, by its field or by the published booleans."""
+  if training.update_rule:
+    return training.update_rule
+  if training.simultaneous_updates:
+    return 'simultaneous'
+  return 'runge_kutta' if training.runge_kutta_updates else 'alternating'
+
+
+def gradients_a_step(rule: str) -> int:
+  """How many gradients of each player a step hands to its optimiser."""
+  return 2 if rule == 'extragradient' else 1
+
+
+def any_drift(training: config_dict.ConfigDict) -> bool:
+  """Whether some drift coefficient has a factor."""
+  multipliers = training.grad_regularizes.dd_coeffs_multiplier
+  return any(any(terms.values()) for terms in multipliers.values())
+
+
+def classifier_name(config: config_dict.ConfigDict) -> str:
+  """What `eval.classifier` means for these data."""
+  if config.eval.classifier != 'auto':
+    return config.eval.classifier
+  is_fashion = config.dataset.startswith('fashion_mnist')
+  return 'fashion_mnist' if is_fashion else 'inception'
+
+
+def is_adjusted(training: config_dict.ConfigDict) -> bool:
+  """Whether the players' gradients are adjusted together, or look ahead."""
+  return training.adjustment != 'none' or training.unrolled_steps > 0
+
+
+# Why settings have no effect; '' where they have one.
+
+
+def _made(config: config_dict.ConfigDict) -> str:
+  is_made = config.dataset in data_utils.MADE
+  return f'{config.dataset} is made, not read' if is_made else ''
+
+
+def _made_of_points(config: config_dict.ConfigDict) -> str:
+  return 'points are not classified' if _made(config) else ''
+
+
+def _no_inception(config: config_dict.ConfigDict) -> str:
+  is_used = classifier_name(config) == 'inception' and not _made(config)
+  return '' if is_used else 'Inception is not used'
+
+
+def _no_turns(config: config_dict.ConfigDict) -> str:
+  rule = update_rule(config.training)
+  # The drift terms of Runge-Kutta are those of alternating updates.
+  as_if = rule == 'runge_kutta' and any_drift(config.training)
+  takes_turns = rule == 'alternating' or as_if
+  return '' if takes_turns else 'the players do not take turns'
+
+
+def _no_runge_kutta(config: config_dict.ConfigDict) -> str:
+  is_used = update_rule(config.training) == 'runge_kutta'
+  return '' if is_used else 'the update rule is another one'
+
+
+def _no_order(config: config_dict.ConfigDict) -> str:
+  if config.training.runge_kutta_tableau:
+    return 'training.runge_kutta_tableau replaces it'
+  return _no_runge_kutta(config)
+
+
+def _no_estimate(config: config_dict.ConfigDict) -> str:
+  why = 'it is of grad_regularizes, which an adjustment replaces'
+  return why if is_adjusted(config.training) else ''
+
+
+def _no_drift(config: config_dict.ConfigDict) -> str:
+  why = 'training.grad_regularizes.dd_coeffs_multiplier is zero'
+  return '' if any_drift(config.training) else why
+
+
+def _never(config: config_dict.ConfigDict) -> str:
+  del config
+  return 'set it to None'
+
+
+# What settings may hold.
+
+
+def _names(module: ModuleType, are: Callable[[str, Any], bool]) -> list[str]:
+  return [name for name, value in vars(module).items() if are(name, value)]
+
+
+def _losses(part: str) -> settings.Field:
+  return one_of(
+    _names(losses, lambda name, v: inspect.isfunction(v) and part in name)
+  )
+
+
+def _are_periods(value: Any) -> bool:
+  number = settings.whole(1, settings.MAX_INT32)
+  return (
+    isinstance(value, list | tuple)
+    and all(map(number.accepts, value))
+    and all(b % a == 0 and b > a for a, b in itertools.pairwise(value))
+  )
+
+
+def _is_tableau(value: Any) -> bool:
+  numbers = settings.list_of(settings.REAL)
+  return (
+    isinstance(value, list | tuple)
+    and len(value) == 2
+    and numbers.accepts(value[0])
+    and settings.list_of(numbers).accepts(value[1])
+    and math.isclose(sum(value[0]), 1, rel_tol=1e-6)
+    and list(map(len, value[1])) == list(range(1, len(value[0])))
+  )
+
+
+_NETWORK = one_of(
+  _names(
+    nets,
+    lambda name, value: (
+      inspect.isclass(value)
+      and issubclass(value, hk.Module)
+      and name not in ('NoOpTree', 'Conv2D', 'Conv2DTranspose')
+    ),
+  )
+)
+_PROCESSOR = one_of(
+  _names(data_utils, lambda _, v: isinstance(v, data_utils.DataProcessor))
+)
+_PENALTY = settings.list_with(
+  '[name, coefficient]', _losses('penalty_loss'), settings.NOT_NEGATIVE
+)
+_TRANSFORMER = one_of(('spectral_norm', 'no_op'))
+# Updates of a turn are compiled one after the other.
+_UPDATES = settings.whole(1, 1000)
+_STEPS = settings.whole(0, 1000)
+_ORDER = settings.Field(
+  f'one of {", ".join(map(str, updates.RUNGE_KUTTA))}',
+  lambda order: settings.SIZE.accepts(order) and order in updates.RUNGE_KUTTA,
+)
+_SHARE = settings.real(above=0, most=1)
+_TABLEAU = settings.Field(
+  '[weights, rows], weights that sum to 1, and a row for each stage but the '
+  'first with as many coefficients as there are stages before it',
+  _is_tableau,
+)
+_PERIODS = settings.Field(
+  'a list of whole numbers, each a multiple of the one before', _are_periods
+)
+
+
+# The settings.
+
+
+def _optimizer() -> settings.Tree:
+  doc = 'Bound on each element of an update.'
+  clip = {'clip': Setting(None, doc, settings.POSITIVE)}
+  return optimizers.declare(lr=1e-2) | clip
+
+
+def _of_discriminator(
+  default: Any, doc: str, field: settings.Field
+) -> settings.Tree:
+  return {
+    'discriminator': Setting(default, doc, field.or_none()),
+    'generator': Setting(
+      None, 'Nothing but None has an effect.', field, _never
+    ),
+  }
+
+
+def _coefficients(kind: str, doc: str) -> settings.Tree:
+  term = Setting(0.0, doc)
+  if kind == 'rk_after_explicit_coeffs':
+    term = Setting(0.0, doc, no_effect=_no_runge_kutta)
+  return {player: dict.fromkeys(TERMS, term) for player in ('disc', 'gen')}
+
+
+_TRAINING: settings.Tree = {
+  'simultaneous_updates': Setting(False, 'Both players move at once.'),
+  'runge_kutta_updates': Setting(False, 'Both move by a Runge-Kutta step.'),
+  'update_rule': Setting(None, 'In place of these two.', one_of(RULES)),
+  'runge_kutta_order': Setting(
+    4, 'Of the Runge-Kutta rule.', _ORDER, _no_order
+  ),
+  'runge_kutta_tableau': Setting(
+    None, 'In place of runge_kutta_order.', _TABLEAU, _no_runge_kutta
+  ),
+  'lookahead_periods': Setting(
+    [],
+    'Steps from one lookahead to the next; nested ones after the first.',
+    _PERIODS,
+  ),
+  'lookahead_step_size': Setting(
+    0.5,
+    'Share of the way that slow parameters then go.',
+    _SHARE,
+    only_with('training.lookahead_periods'),
+  ),
+  'alternating_player_order': Setting(
+    'disc_first',
+    'Who moves first in turns.',
+    one_of(drift_utils.PlayerOrder.__members__),
+    _no_turns,
+  ),
+  'estimator_fn': Setting(
+    'unbiased_estimate_fn_lowest_variance',
+    'How regularisers are estimated; see regularizer_estimates.py.',
+    one_of(_ESTIMATORS),
+    _no_estimate,
+  ),
+  'batch_size': Setting(128, 'Of all devices together.'),
+  'num_gen_updates': Setting(1, 'Of the generator in its turn.', _UPDATES),
+  'num_disc_updates': Setting(1, 'Of the discriminator in its turn.', _UPDATES),
+  'num_latents': Setting(128, "Dimension of the generator's input."),
+  'compute_dtype': Setting(
+    'float32',
+    'Of the arithmetic of networks, not of parameters and losses.',
+    one_of(('float32', 'bfloat16')),
+  ),
+  'on_nonfinite': Setting(
+    'stop',
+    'After a step with a NaN or an infinity; back_off goes back to the last '
+    'checkpoint and on with smaller learning rates.',
+    one_of(('stop', 'back_off')),
+    changes_no_step=True,
+  ),
+  'back_off_factor': Setting(
+    0.5, 'Of learning rates then.', settings.real(above=0, below=1)
+  ),
+  'back_off_times': Setting(
+    3,
+    'At most so often in a run.',
+    _UPDATES,
+    only_with('training.on_nonfinite', 'back_off'),
+    changes_no_step=True,
+  ),
+  'adjustment': Setting(
+    'none',
+    "Of both players' gradients together, on one draw.",
+    one_of(adjusted_grads.ADJUSTMENTS),
+  ),
+  'adjustment_kwargs': Setting({}, 'Its arguments in differentiable_games.'),
+  'unrolled_steps': Setting(
+    0, "Of the discriminator, in the generator's gradient.", _STEPS
+  ),
+  'latent_optimisation': {
+    'alpha': Setting(
+      0.0,
+      'LOGAN moves latents by alpha * g, or with beta by alpha * g / (beta + '
+      '|g|^2), and they are uniform; 0: it does not.',
+      settings.NOT_NEGATIVE,
+    ),
+    'beta': Setting(
+      None,
+      'See alpha.',
+      settings.POSITIVE,
+      only_with('training.latent_optimisation.alpha'),
+    ),
+  },
+  'drift_convention': Setting(
+    'published',
+    'Flow that drift is measured against: each player in its own time, or both '
+    'in common time (also right for several updates a turn).',
+    one_of(('published', 'joint_flow')),
+    _no_drift,
+    only_warns=True,
+  ),
+  'grad_regularizes': {
+    kind: _coefficients(kind, doc) for kind, doc in COEFFICIENTS.items()
+  },
+  'rk_disc_regularizer_weight_coeff': Setting(
+    0.0,
+    'In published configs; never had an effect.',
+    no_effect=lambda config: (
+      'see training.grad_regularizes.rk_after_explicit_coeffs'
+    ),
+    only_warns=True,
+  ),
+}
+_EVAL: settings.Tree = {
+  'run_image_metrics': Setting(True, 'Whether images or points are measured.'),
+  'classifier': Setting(
+    'auto',
+    'Of IS and FID: Inception, the embedded network, or by the data.',
+    one_of(('auto', 'inception', 'fashion_mnist')),
+    _made_of_points,
+  ),
+  'inception_path': Setting(
+    '',
+    'A local folder of the Inception SavedModel; empty: TF-Hub.',
+    no_effect=_no_inception,
+  ),
+  'batch_size': Setting(16, 'Samples made at once on each device.'),
+  'num_eval_splits': Setting(5, 'Splits that IS and FID are means over.'),
+  'num_inception_images': Setting(
+    10_000,
+    'Samples, and real images, of each split.',
+    settings.whole(2, settings.MAX_SIZE),
+  ),
+}
+SETTINGS: settings.Tree = {
+  'random_seed': Setting(
+    0, 'Of parameters, latents and the order of the data.', settings.SEED
+  ),
+  'dataset': Setting(
+    'fashion_mnist_10k',
+    'fashion_mnist_10k (embedded), mixture_of_gaussians or gaussian_75 (made), '
+    'mnist, cifar10 or another name of tensorflow_datasets, or the path of an '
+    '.npz or a folder of images.',
+  ),
+  'data_dir': Setting(
+    '', 'Where data sets lie; empty: as tensorflow_datasets.', no_effect=_made
+  ),
+  'data_processor': Setting(
+    'ImageProcessor', 'PointProcessor is for points.', _PROCESSOR
+  ),
+  'optimizers': {player: _optimizer() for player in PLAYERS},
+  'nets': {
+    'discriminator': Setting('DCGANDiscriminator', 'See nets.py.', _NETWORK),
+    'disc_kwargs': Setting({}, 'Its arguments.'),
+    'generator': Setting('DCGANGenerator', 'See nets.py.', _NETWORK),
+    'gen_kwargs': Setting({}, 'Its arguments.'),
+  },
+  'losses': {
+    'discriminator': Setting(
+      'discriminator_goodfellow_loss', 'See losses.py.', _losses(PLAYERS[0])
+    ),
+    'generator': Setting(
+      'generator_saturating_loss', 'See losses.py.', _losses(PLAYERS[1])
+    ),
+  },
+  'penalties': _of_discriminator(
+    None, 'A penalty of losses.py and its coefficient.', _PENALTY
+  ),
+  'param_transformers': _of_discriminator(
+    'no_op', 'no_op tracks singular values only.', _TRANSFORMER
+  ),
+  'training': _TRAINING,
+  'eval': settings.change_no_step(_EVAL),
+}
