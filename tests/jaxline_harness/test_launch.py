@@ -580,6 +580,18 @@ def test_help_is_quick_and_needs_no_jax(one_device_env):
   assert '--config=FILE' in result.stdout
 
 
+def test_help_of_a_config_explains_its_settings(toy):
+  status, out, err = toy(CONFIG, f'{TOY}lr=0.5', '--help')
+  assert status == 0, err
+  assert '--config=FILE' in out
+  line = '--config.experiment_kwargs.config.lr=0.5 (default: 0.01)\n'
+  may_be = 'May be a finite number from -1000000 up to 1000000.\n'
+  assert f'{line}    Learning rate. {may_be}' in out
+  assert '\n--config.training_steps=20\n    Steps of training. May be' in out
+  assert not os.path.exists('runs')
+  assert 'sise does not' in error_line(toy(CONFIG, f'{TOY}sise=3', '--help'))
+
+
 class Training:
   """A training of the toy without end, in a process of its own."""
 

@@ -200,6 +200,28 @@ def test_logging_length_and_evaluation_may_change(config):
   prepare(config, has_checkpoint=True)
 
 
+def test_what_was_declared_since_is_at_its_default(config):
+  lr = config.experiment_kwargs.config.lr
+  path = os.path.join(config.checkpoint_dir, 'config.json')
+  prepare(config, has_checkpoint=False)
+  with open(path) as f:
+    written = json.load(f)
+  del written['config']['experiment_kwargs']['config']['lr']
+  written['config']['experiment_kwargs']['config']['removed_since'] = 1
+  with open(path, 'w') as f:
+    json.dump(written, f)
+  config.experiment_kwargs.config.lr = 0.5
+  with pytest.raises(errors.UserError) as error:
+    prepare(config, has_checkpoint=True)
+  assert f'config.lr was {lr}, now 0.5' in str(error.value)
+  assert 'config.removed_since was 1, now (absent)' in str(error.value)
+  del written['config']['experiment_kwargs']['config']['removed_since']
+  with open(path, 'w') as f:
+    json.dump(written, f)
+  config.experiment_kwargs.config.lr = lr
+  prepare(config, has_checkpoint=True)
+
+
 def test_damaged_config_json(config):
   os.makedirs(config.checkpoint_dir)
   with open(os.path.join(config.checkpoint_dir, 'config.json'), 'w') as f:
