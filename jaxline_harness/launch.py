@@ -122,11 +122,12 @@ def _report(error: Exception, status: int) -> int:
 
 def _print_help(schema: configs.Schema, argv: list[str]) -> int:
   """Explains the command line, and the settings of a config that it names."""
-  print(_HELP.format(program=os.path.basename(argv[0])))
+  explained: list[str] = []
   argv = [argument for argument in argv if argument not in _HELP_FLAGS]
   if flags.take_config_flag(argv)[0]:
     config, *_ = flags.parse(argv, schema)
-    print(*schema.explain(config), sep='\n')
+    explained = list(schema.explain(config))
+  print(_HELP.format(program=os.path.basename(argv[0])), *explained, sep='\n')
   return 0
 
 
