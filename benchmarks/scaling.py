@@ -89,17 +89,11 @@ def _lowered(model: Any, num_devices: int):
   """The step of an experiment for so many devices; nothing is computed."""
   import jax
 
-  def on_each(tree):
-    return jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct((num_devices, *x.shape), x.dtype), tree
-    )
+  from jaxline_harness import train_loop
 
-  run = jax.pmap(
-    model.update, axis_name='i', devices=jax.local_devices()[:num_devices]
-  )
-  return run.lower(
-    on_each(model.abstract_train_state()), on_each(model.device_data())
-  )
+  mesh = train_loop.make_mesh(jax.local_devices()[:num_devices])
+  run = train_loop.run_on_devices(model.update, mesh)
+  return run.lower(model.abstract_train_state(), model.device_data())
 
 
 def count(case: str, variant: str) -> dict[str, Any]:

@@ -190,7 +190,7 @@ class Experiment(train_loop.ChunkedExperiment):
       number,
       self._config.training.batch_size,
       device,
-      jax.device_count(),
+      lax.axis_size('i'),
     )
     rng = jax.random.fold_in(
       jax.random.fold_in(device_data['latents_key'], number), device
@@ -221,8 +221,11 @@ class Experiment(train_loop.ChunkedExperiment):
       return self._point_metrics()
     if self._image_metrics is None:
       self._image_metrics = self._make_image_metrics()
+    params_and_state = train_loop.unreplicate(
+      (self._rule.evaluated(self.train_state), self.train_state.state)
+    )
     sampler = model_utils.Sampler(
-      self._gan, self._rule.evaluated(self.train_state), self.train_state.state
+      self._gan, *model_utils.put_on_local_devices(params_and_state)
     )
 
     def sample(k):

@@ -18,11 +18,36 @@ import functools
 from typing import Any
 
 import jax
+from jax import sharding
+import numpy as np
 
 from dd_two_player_games import gan
 
 # Batch norm with the statistics of training, not of the batch.
 _EVALUATION = {'is_training': False}
+
+
+def put_on_local_devices(tree: Any) -> Any:
+  """Puts one copy of each array on each local device, as `pmap` takes them.
+
+  Args:
+    tree: arrays `[…]`.
+
+  Returns:
+    The same tree of arrays `[local_device_count, …]`.
+  """
+  devices = np.array(jax.local_devices())
+  placement = sharding.NamedSharding(
+    sharding.Mesh(devices, ('i',)), sharding.PartitionSpec('i')
+  )
+
+  def put(x):
+    x = np.asarray(x)
+    return jax.device_put(
+      np.broadcast_to(x, (devices.size,) + x.shape), placement
+    )
+
+  return jax.tree.map(put, tree)
 
 
 @functools.lru_cache(maxsize=4)

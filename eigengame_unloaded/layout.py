@@ -13,7 +13,7 @@
 # limitations under the License.
 """Players over some devices and data over the others, both at once.
 
-Devices form a grid, players' groups × data's groups, inside one `pmap`. Device
+Devices form a grid, players' groups × data's groups, on one axis. Device
 (p, q) computes the images of the p-th share of the players on the q-th share
 of the minibatch. Images are averaged along q, directions collected along p:
 
@@ -46,13 +46,13 @@ import jax.numpy as jnp
 class Layout(NamedTuple):
   """Which device has which players and data.
 
-  With one group of each, no `pmap` is needed.
+  With one group of each, no axis is needed.
 
   Attributes:
     num_players: k.
     player_groups: P.
     data_groups: Q; there are P Q devices.
-    axis_name: the axis of `pmap`.
+    axis_name: the axis of `pmap` or `shard_map`.
   """
 
   num_players: int

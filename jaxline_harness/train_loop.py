@@ -14,9 +14,9 @@
 """Training in chunks of steps that run on the device.
 
 A chunk is one compiled program: `lax.fori_loop` over `update` inside one
-`pmap`, its last step a run-time argument. The host sees only what comes out of
-a chunk. Chunks end where one of jaxline's periodic actions is due and after
-about two seconds at the latest; how long they are changes no result.
+`shard_map`, its first and last step run-time arguments. The host sees only what
+comes out of a chunk. Chunks end where one of jaxline's periodic actions is due
+and after about two seconds at the latest; how long they are changes no result.
 """
 
 import abc
@@ -44,45 +44,79 @@ PyTree = Any
 # back and try a smaller learning rate, `back_offs`; the last two int32 scalars.
 TrainState = Any
 
+AXIS = 'i'  # Of the devices.
 DEFAULT_MAX_CHUNK_STEPS = 1000
 _CHUNK_SECONDS = 2.0
+_EVERYWHERE = sharding.PartitionSpec()
 _NEVER = np.int32(-1)
 _MAX_NAMES = 5
 
 
+def make_mesh(devices: Sequence[Any] | None = None) -> sharding.Mesh:
+  """Returns the one-axis mesh `i`, by default of all processes' devices."""
+  devices = jax.devices() if devices is None else devices
+  return sharding.Mesh(np.array(devices), (AXIS,))
+
+
 def replicate(tree: PyTree) -> PyTree:
-  """Puts one copy of each array on each local device.
+  """Puts one copy of each array on each device of all processes.
 
   Args:
-    tree: arrays of any shapes `[...]`.
+    tree: arrays of any shapes, the same in all processes.
 
   Returns:
-    The same tree of arrays `[local_device_count, ...]`, as `pmap` takes them.
+    The same tree of global arrays of the same shapes.
   """
-  devices = np.array(jax.local_devices())
-  mesh = sharding.Mesh(devices, ('i',))
-  placement = sharding.NamedSharding(mesh, sharding.PartitionSpec('i'))
+  placement = sharding.NamedSharding(make_mesh(), _EVERYWHERE)
 
   def put(x):
     x = np.asarray(x)
-    return jax.device_put(
-      np.broadcast_to(x, (devices.size,) + x.shape), placement
-    )
+    return jax.make_array_from_callback(x.shape, placement, lambda _: x)
 
   return jax.tree.map(put, tree)
 
 
 def unreplicate(tree: PyTree) -> PyTree:
-  """Fetches the first local device's copy: the inverse of `replicate`.
+  """Fetches this process's copy as numpy arrays: the inverse of `replicate`.
 
   Args:
-    tree: arrays `[local_device_count, ...]`.
+    tree: arrays that are the same on all devices.
 
   Returns:
-    The same tree of numpy arrays `[...]`.
+    The same tree of numpy arrays, which share memory with the device's where
+    that is possible: the next step may write over them.
   """
-  first = jax.tree.map(lambda x: x.addressable_data(0), tree)
-  return jax.tree.map(lambda x: np.asarray(x)[0], jax.device_get(first))
+  return jax.device_get(jax.tree.map(lambda x: x.addressable_data(0), tree))
+
+
+def run_on_devices(
+  function: Callable[..., Any], mesh: sharding.Mesh, **options: Any
+) -> Any:
+  """Compiles a function that each device of a mesh runs on replicated arrays.
+
+  Inside, `lax.pmean(x, 'i')`, `lax.axis_index('i')` and the like are what they
+  are inside `pmap`, gradients through them too.
+
+  Args:
+    function: of pytrees of arrays, to arrays that are the same on all devices.
+    mesh: its devices need not be here for `lower` and `compile`.
+    **options: of `jax.jit`.
+
+  Returns:
+    A function under `jax.jit`.
+  """
+  # Where JAX checks what varies over devices it sums some gradients by itself.
+  mapped = jax.shard_map(
+    function,
+    mesh=mesh,
+    in_specs=_EVERYWHERE,
+    out_specs=_EVERYWHERE,
+    check_vma=False,
+  )
+  placement = sharding.NamedSharding(mesh, _EVERYWHERE)
+  return jax.jit(
+    mapped, in_shardings=placement, out_shardings=placement, **options
+  )
 
 
 class ChunkPlanner:
@@ -157,18 +191,13 @@ class ChunkedExperiment(experiment.AbstractExperiment):
   and the lengths of chunks change nothing, to the last bit.
 
   Attributes:
-    train_state: the state, replicated over the local devices (a leading axis),
-      or None until it is made or restored.
+    train_state: the state as global arrays, replicated over the devices of all
+      processes, or None until it is made or restored.
     max_back_offs: how often in a run a NaN or an infinity may be answered by
       going back to the last checkpoint with `back_offs` one higher.
-    device_loop: whether a chunk is one loop on the device. False dispatches one
-      compiled step after another from the host, for models whose steps XLA
-      compiles worse inside a loop. The two may differ in the last bits, so it
-      must not change within a run.
   """
 
   CHECKPOINT_ATTRS = {'train_state': 'train_state'}
-  device_loop = True
   max_back_offs = 0
 
   def __init__(self, mode: str, init_rng: jax.Array | None = None):
@@ -177,7 +206,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     self.init_rng = init_rng
     self.train_state: TrainState | None = None
     self._device_data: PyTree = None
-    self._compiled_chunk: Callable[..., Any] | None = None
+    self._compiled_chunk: jax.stages.Compiled | None = None
     self._back_offs = 0
 
   # What a subclass provides.
@@ -190,7 +219,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
   def update(
     self, train_state: TrainState, data: PyTree
   ) -> tuple[TrainState, dict[str, jax.Array]]:
-    """Makes one step; pure, runs on each device inside `pmap` over axis `i`.
+    """Makes one step; pure, runs on each device, which form the axis `i`.
 
     Args:
       train_state: one replica of the state.
@@ -382,26 +411,27 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       errors.NonFiniteError: if a step gives a loss or a parameter that is not
         finite.
     """
-    if self._device_data is None:
-      self._device_data = replicate(self.device_data())
     if self._compiled_chunk is None:
-      self._compiled_chunk = self._compile_chunk()
-    start = _copy(self.train_state)
+      self._compiled_chunk = _compile_together(self.lower_chunk(make_mesh()))
+      self._device_data = replicate(self.device_data())
+    start = _copy_state(self.train_state)
     logs, bad_step = self._advance(last_step)
     if bad_step != _NEVER:
-      raise self._explained(start, bad_step)
+      raise self._explain_nonfinite(start, bad_step)
     measured = {k: np.asarray(v) for k, v in self.measure().items()}
     return logs | measured
 
   def _advance(self, last_step: int) -> tuple[dict[str, np.ndarray], int]:
     """Trains to `last_step`: its logs, and the first step that went wrong."""
     self.train_state, logs, bad_step = self._compiled_chunk(
-      self.train_state, self._device_data, last_step
+      self.train_state, self._device_data, np.int32(last_step)
     )
     logs, bad_step = unreplicate((logs, bad_step))
     return logs, int(bad_step)
 
-  def _explained(self, start: TrainState, step: int) -> errors.NonFiniteError:
+  def _explain_nonfinite(
+    self, start: TrainState, step: int
+  ) -> errors.NonFiniteError:
     """Makes the chunk again up to a step that went wrong, to look at it.
 
     Args:
@@ -414,18 +444,18 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     self.train_state = replicate(start)
     if int(start.global_step) < step - 1:
       self._advance(step - 1)
-    before = _copy(self.train_state)
-    terms = self._examined()
+    before = _copy_state(self.train_state)
+    terms = self._examine_on_devices()
     logs, _ = self._advance(step)
-    after = _copy(self.train_state)
+    after = _copy_state(self.train_state)
     names = [
       *(name for name, is_finite in terms.items() if not is_finite),
       *(
         f'{name} ({value})'
-        for name, value in _losses(logs).items()
+        for name, value in _select_losses(logs).items()
         if name not in terms and not np.isfinite(value)
       ),
-      *_names_of_nonfinite(after.params),
+      *_list_nonfinite(after.params),
     ]
     if not names:
       names = ['something that was finite when the step was made again']
@@ -436,7 +466,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       {step - 1: before, step: after},
     )
 
-  def _examined(self) -> dict[str, bool]:
+  def _examine_on_devices(self) -> dict[str, bool]:
     """What `examine` says of the present state, for all devices together."""
     names: list[str] = []
 
@@ -445,72 +475,59 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       names.extend(terms)
       # In order, which JAX does not keep in dicts.
       return [
-        jax.lax.pmin(jnp.asarray(is_finite, jnp.int32), 'i')
+        jax.lax.pmin(jnp.asarray(is_finite, jnp.int32), AXIS)
         for is_finite in terms.values()
       ]
 
-    run = jax.pmap(examine, axis_name='i')
-    _compile_together(run, self.train_state, self._device_data)
-    values = unreplicate(run(self.train_state, self._device_data))
+    arguments = self.train_state, self._device_data
+    program = run_on_devices(examine, make_mesh()).lower(*arguments)
+    values = unreplicate(_compile_together(program)(*arguments))
     return dict(zip(names, map(bool, values), strict=True))
 
-  def _compile_chunk(self):
-    """Returns a function of (replicated state, data, last step).
+  def lower_chunk(self, mesh: sharding.Mesh) -> jax.stages.Lowered:
+    """Lowers the training program, from shapes alone.
 
-    It gives the state, the last step's logs, and the first step with a loss or
-    a parameter that is not finite, `_NEVER` if there is none.
+    Args:
+      mesh: as `make_mesh` makes it. Its devices need not be here: those that
+        `jax.experimental.topologies` describes can be compiled for.
+
+    Returns:
+      A function of (state, device data, last step) that trains from the state's
+      `global_step` to the last one. It gives the state, the last step's logs,
+      and the first step with a loss or a parameter that is not finite, `_NEVER`
+      if there is none.
     """
-    if self.device_loop:
-      run = jax.pmap(
-        self._chunk_on_device,
-        axis_name='i',
-        in_axes=(0, 0, None),
-        donate_argnums=0,
-      )
-      _compile_together(run, self.train_state, self._device_data, np.int32(0))
-      return lambda state, data, last: run(state, data, np.int32(last))
-    run_step = jax.pmap(self._checked_update, axis_name='i', donate_argnums=0)
-    _compile_together(
-      run_step, self.train_state, self._device_data, replicate(_NEVER)
+    arguments = self.abstract_train_state(), self.device_data(), np.int32(0)
+    shapes = jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), arguments
     )
-    # XLA's CPU devices share one pool of threads. With several steps under way
-    # those of one step can wait for ever for a thread to meet the others in.
-    one_at_a_time = jax.default_backend() == 'cpu'
+    program = run_on_devices(self._run_steps, mesh, donate_argnums=0)
+    return program.lower(*shapes)
 
-    def run_steps(state, data, last):
-      logs, bad_step = None, replicate(_NEVER)
-      for _ in range(int(unreplicate(state.global_step)), last):
-        state, logs, bad_step = run_step(state, data, bad_step)
-        if one_at_a_time:
-          jax.block_until_ready(state)
-      return state, logs, bad_step
-
-    return run_steps
-
-  def _checked_update(self, train_state, data, bad_step):
-    """`update` with logs of the one type that a loop can carry, and a check."""
-    train_state, logs = self.update(train_state, data)
-    logs = {k: jnp.asarray(v, jnp.float32) for k, v in logs.items()}
-    watched = jax.tree.leaves((train_state.params, _losses(logs)))
-    is_finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in watched]).all()
-    bad_step = jnp.where(
-      is_finite | (bad_step != _NEVER), bad_step, train_state.global_step
-    )
-    return train_state, logs, bad_step
-
-  def _chunk_on_device(self, train_state, data, last_step):
-    """Trains one replica to `last_step`; see `_compile_chunk`."""
+  def _run_steps(self, train_state, data, last_step):
+    """Trains one replica to `last_step`; see `lower_chunk`."""
     _, log_shapes, _ = jax.eval_shape(
-      self._checked_update, train_state, data, _NEVER
+      self._update_and_check, train_state, data, _NEVER
     )
     no_logs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log_shapes)
 
     def body(_, carry):
       train_state, _, bad_step = carry
-      return self._checked_update(train_state, data, bad_step)
+      return self._update_and_check(train_state, data, bad_step)
 
     carry = (train_state, no_logs, jnp.asarray(_NEVER))
     return jax.lax.fori_loop(train_state.global_step, last_step, body, carry)
+
+  def _update_and_check(self, train_state, data, bad_step):
+    """`update` with logs of the one type that a loop can carry, and a check."""
+    train_state, logs = self.update(train_state, data)
+    logs = {k: jnp.asarray(v, jnp.float32) for k, v in logs.items()}
+    watched = jax.tree.leaves((train_state.params, _select_losses(logs)))
+    is_finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in watched]).all()
+    bad_step = jnp.where(
+      is_finite | (bad_step != _NEVER), bad_step, train_state.global_step
+    )
+    return train_state, logs, bad_step
 
 
 def _agree(
@@ -535,14 +552,14 @@ def _agree(
   return ends[0], next(filter(None, signals_received), None), any(saves)
 
 
-def _compile_together(run: Any, *arguments: Any) -> None:
+def _compile_together(program: jax.stages.Lowered) -> jax.stages.Compiled:
   """Compiles a program on all processes before one of them runs it.
 
   How long that takes differs, and collectives do not wait for ever.
   """
-  if jax.process_count() > 1:
-    run.lower(*arguments).compile()
-    distributed.exchange(None)
+  compiled = program.compile()
+  distributed.exchange(None)
+  return compiled
 
 
 def _save_on_request(state: Any, display: progress.Progress) -> None:
@@ -554,16 +571,16 @@ def _save_on_request(state: Any, display: progress.Progress) -> None:
     display.say(f'saved step {state.global_step}')
 
 
-def _copy(train_state: TrainState) -> TrainState:
+def _copy_state(train_state: TrainState) -> TrainState:
   """One replica as arrays that no later step writes over."""
   return jax.tree.map(np.array, unreplicate(train_state))
 
 
-def _losses(logs: Mapping[str, Any]) -> dict[str, Any]:
+def _select_losses(logs: Mapping[str, Any]) -> dict[str, Any]:
   return {k: v for k, v in logs.items() if k.endswith('loss')}
 
 
-def _names_of_nonfinite(params: PyTree) -> list[str]:
+def _list_nonfinite(params: PyTree) -> list[str]:
   return [
     jax.tree_util.keystr(path, simple=True, separator='/')
     for path, leaf in jax.tree_util.tree_leaves_with_path({'params': params})

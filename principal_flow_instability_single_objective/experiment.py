@@ -123,7 +123,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _batch(self, device_data: Mapping[str, Any], step: jax.Array) -> Batch:
     """This device's share of a step's batch."""
-    device, num_devices = lax.axis_index('i'), jax.device_count()
+    device, num_devices = lax.axis_index('i'), lax.axis_size('i')
     size = self._config.training.batch_size
     if size is None:
       return jax.tree.map(
@@ -152,7 +152,7 @@ class Experiment(train_loop.ChunkedExperiment):
     value, grads = batches.gradient(self._loss, params, batch, size)
     if not is_same:
       batch = jax.tree.map(
-        lambda x: draws.device_rows(x, lax.axis_index('i'), jax.device_count()),
+        lambda x: draws.device_rows(x, lax.axis_index('i'), lax.axis_size('i')),
         examples,
       )
     if is_exact:

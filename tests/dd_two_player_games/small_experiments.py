@@ -96,7 +96,7 @@ def train(an_experiment, last_step, chunk=None):
 
 def assert_devices_agree(state):
   for leaf in jax.tree.leaves(state):
-    copies = np.asarray(leaf)
+    copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
     assert len(copies) == jax.device_count()
     for copy in copies[1:]:
       np.testing.assert_array_equal(copy, copies[0])

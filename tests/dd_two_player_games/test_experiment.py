@@ -32,6 +32,7 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import experiment
 from dd_two_player_games import gan
+from dd_two_player_games import model_utils
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import optimizers
@@ -536,6 +537,26 @@ def test_devices_keep_equal_params_when_their_regularisers_differ():
   small_experiments.assert_devices_agree(made.train_state)
 
 
+def test_pmap_gives_the_same_step():
+  """The loop's `shard_map` means what `pmap` does, gradients of sums too."""
+  made = small_experiments.make(
+    small_experiments.points_config(SIMULTANEOUS | CANCEL)
+  )
+  made.ensure_train_state()
+  step = jax.pmap(made.update, axis_name='i')
+  wanted, _ = step(
+    *model_utils.put_on_local_devices(
+      (train_loop.unreplicate(made.train_state), made.device_data())
+    )
+  )
+  small_experiments.train(made, 1)
+  jax.tree.map(
+    lambda found, copies: np.testing.assert_array_equal(found, copies[0]),
+    train_loop.unreplicate(made.train_state),
+    jax.device_get(wanted),
+  )
+
+
 @pytest.mark.parametrize(
   ('config', 'step', 'k'),
   [
@@ -546,7 +567,7 @@ def test_devices_keep_equal_params_when_their_regularisers_differ():
 def test_devices_share_the_batch_of_one(config, step, k):
   made = small_experiments.make(config)
   arrays = made.device_data()
-  replicated = train_loop.replicate(arrays)
+  replicated = model_utils.put_on_local_devices(arrays)
   batches, keys = jax.pmap(
     lambda a: made._draw(a, jnp.asarray(step, jnp.int32), k), axis_name='i'
   )(replicated)
@@ -574,7 +595,7 @@ def test_devices_share_the_batch_of_one(config, step, k):
 
 def test_draws_of_a_step_are_different_ones():
   made = small_experiments.make(small_experiments.points_config(SIMULTANEOUS))
-  replicated = train_loop.replicate(made.device_data())
+  replicated = model_utils.put_on_local_devices(made.device_data())
   draw = jax.pmap(
     lambda a, step, k: made._draw(a, step, k),
     axis_name='i',

@@ -106,8 +106,8 @@ import numpy as np
 
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment
+from dd_two_player_games import model_utils
 from jaxline_harness import launch
-from jaxline_harness import train_loop
 
 
 class Recorder(experiment.Experiment):
@@ -117,7 +117,7 @@ class Recorder(experiment.Experiment):
     draw = jax.pmap(
       lambda data: self._draw(data, state.global_step, 0)[0], axis_name='i'
     )
-    batch = draw(train_loop.replicate(self.device_data()))
+    batch = draw(model_utils.put_on_local_devices(self.device_data()))
     leaves = jax.tree_util.tree_leaves_with_path(state)
     np.savez(
       'restored.npz',

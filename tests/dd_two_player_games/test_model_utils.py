@@ -22,7 +22,6 @@ from dd_two_player_games import gan
 from dd_two_player_games import losses
 from dd_two_player_games import model_utils
 from dd_two_player_games import nets
-from jaxline_harness import train_loop
 
 DEVICES = 4
 
@@ -78,7 +77,7 @@ def test_samples_on_all_devices(model):
   built, params, state = model
   keys = jax.random.split(jax.random.PRNGKey(1), DEVICES)
   mapped = model_utils.Sampler(
-    built, train_loop.replicate(params), train_loop.replicate(state)
+    built, *model_utils.put_on_local_devices((params, state))
   )
   single = model_utils.Sampler(built, params, state, pmap=False)
   samples = mapped.sample_batch(2, keys)

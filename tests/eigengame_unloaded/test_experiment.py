@@ -150,14 +150,14 @@ def test_seeds_differ():
 @pytest.fixture(scope='module')
 def trained_on_grid(tmp_path_factory):
   """Trains on some devices; the experiment and its last logs."""
-  all_devices = jax.local_devices()
+  all_devices = jax.devices()
   path = tmp_path_factory.mktemp('data') / 'matrix.npy'
   np.save(path, np.random.default_rng(0).standard_normal((40, 8)))
 
   @functools.cache
   def trained(method, devices, player_groups):
     with pytest.MonkeyPatch.context() as patch:
-      patch.setattr(jax, 'local_devices', lambda: all_devices[:devices])
+      patch.setattr(jax, 'devices', lambda: all_devices[:devices])
       patch.setattr(jax, 'device_count', lambda: devices)
       made = make(
         {'player_groups': player_groups},

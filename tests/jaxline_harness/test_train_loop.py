@@ -20,6 +20,7 @@ import time
 import types
 
 import jax
+import jax.numpy as jnp
 from jaxline import utils
 from ml_collections import config_dict
 import numpy as np
@@ -32,12 +33,10 @@ from jaxline_harness import train_loop
 from tests.jaxline_harness import toy_experiment
 
 
-def make_experiment(device_loop=True, **overrides):
+def make_experiment(**overrides):
   config = toy_experiment.get_config().experiment_kwargs.config
   config.update(overrides)
-  experiment = toy_experiment.Experiment('train', config=config)
-  experiment.device_loop = device_loop
-  return experiment
+  return toy_experiment.Experiment('train', config=config)
 
 
 def run(experiment, last_step, max_chunk_steps=1000, actions=(), state=None):
@@ -62,12 +61,11 @@ def recorder(calls, interval, **kwargs):
   return utils.PeriodicAction(record, interval=interval, **kwargs)
 
 
-@pytest.mark.parametrize('device_loop', [True, False])
-def test_chunk_length_changes_no_bit(device_loop):
-  reference = make_experiment(device_loop)
+def test_chunk_length_changes_no_bit():
+  reference = make_experiment()
   run(reference, 230, max_chunk_steps=1)
   for max_chunk_steps in (7, 100):
-    other = make_experiment(device_loop)
+    other = make_experiment()
     run(other, 230, max_chunk_steps)
     assert bits(other) == bits(reference)
 
@@ -210,7 +208,6 @@ def test_planner_keeps_chunks_short():
 
 
 @pytest.mark.parametrize('max_chunk_steps', [1, 4, 1000])
-@pytest.mark.parametrize('device_loop', [True, False])
 @pytest.mark.parametrize(
   ('what', 'names'),
   [
@@ -219,9 +216,9 @@ def test_planner_keeps_chunks_short():
   ],
 )
 def test_stops_at_the_first_step_that_is_not_finite(
-  what, names, device_loop, max_chunk_steps
+  what, names, max_chunk_steps
 ):
-  experiment = make_experiment(device_loop, **{what: 7})
+  experiment = make_experiment(**{what: 7})
   state = types.SimpleNamespace(global_step=0)
   with pytest.raises(errors.NonFiniteError) as error:
     run(experiment, 20, max_chunk_steps, state=state)
@@ -229,7 +226,7 @@ def test_stops_at_the_first_step_that_is_not_finite(
   # No action has seen the step, and the state before it is that of any run.
   assert state.global_step < 7
   before, after = (error.value.states[step] for step in (6, 7))
-  expected = make_experiment(device_loop, **{what: 7})
+  expected = make_experiment(**{what: 7})
   run(expected, 6)
   assert [leaf.tobytes() for leaf in jax.tree.leaves(before)] == bits(expected)
   assert np.isnan(after.params['w']).all() == (what == 'nan_state_at')
@@ -368,9 +365,11 @@ def test_replicas_stay_equal_and_placed_alike():
   assert devices == 4  # Set in conftest.py.
   first = make_experiment()
   run(first, 31)
-  w = np.asarray(first.train_state.params['w'])
-  assert w.shape == (devices, 3)
-  assert (w == w[0]).all()
+  w = first.train_state.params['w']
+  assert w.shape == (3,)
+  copies = [np.asarray(shard.data) for shard in w.addressable_shards]
+  assert len(copies) == devices
+  assert all((copy == copies[0]).all() for copy in copies)
   second = make_experiment()
   second.restore_from_snapshot(first.snapshot_state())
   for x, y in zip(
@@ -380,6 +379,40 @@ def test_replicas_stay_equal_and_placed_alike():
   ):
     # Otherwise the restored run would compile a second program.
     assert x.sharding == y.sharding
+
+
+def test_training_writes_over_no_array_of_the_host():
+  """The state's arrays are given away to each chunk."""
+  experiment = make_experiment()
+  run(experiment, 3)
+  snapshot = jax.tree.map(np.array, experiment.snapshot_state())
+  before = jax.tree.map(np.array, snapshot)
+  experiment.restore_from_snapshot(snapshot)
+  run(experiment, 9, state=types.SimpleNamespace(global_step=3))
+  jax.tree.map(np.testing.assert_array_equal, snapshot, before)
+
+
+def test_code_for_pmap_runs_unchanged():
+  """Sums, gradients through them, and the number of the device."""
+
+  def step(x, noise):
+    def loss(x):
+      mine = jnp.sin(x * (jax.lax.axis_index('i') + 1.0))
+      return jax.lax.pmean(mine, 'i').sum() * jax.lax.psum(mine, 'i')[0]
+
+    value, grad = jax.value_and_grad(loss)(x)
+    pairs = [[0, 1], [2, 3]]
+    grad += jax.lax.pmean(grad * noise, 'i', axis_index_groups=pairs)
+    columns = [[0, 2], [1, 3]]
+    grad = jax.lax.all_gather(grad, 'i', axis_index_groups=columns, tiled=True)
+    return value, jax.lax.pmean(grad, 'i'), jax.lax.axis_size('i')
+
+  x, noise = np.linspace(0, 1, 10, dtype=np.float32).reshape(2, 5)
+  copies = np.stack([x] * jax.local_device_count())
+  mapped = jax.pmap(step, axis_name='i', in_axes=(0, None))(copies, noise)
+  compiled = train_loop.run_on_devices(step, train_loop.make_mesh())
+  for wanted, found in zip(mapped, compiled(x, noise), strict=True):
+    np.testing.assert_array_equal(found, wanted[0])
 
 
 def test_replicate_and_back():

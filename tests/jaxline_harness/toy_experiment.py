@@ -92,7 +92,7 @@ class Experiment(train_loop.ChunkedExperiment):
     del rng
     w = train_loop.unreplicate(self.train_state.params['w'])
     score = {'score': float(np.sum(w)), 'spread': float(np.std(w))}
-    step = int(global_step[0])
+    step = int(np.ravel(global_step)[0])
     writer.write_json(f'eval/metrics_{step}.json', score)
     writer.write_images(step, {'w': np.zeros((2, 4, 4, 1), np.uint8)})
     return score
