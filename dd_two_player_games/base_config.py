@@ -75,6 +75,7 @@ SCHEMA = configs.Schema(
   defaults={'training_steps': 100_000},
   metrics=config_checks.METRICS,
   translate=_translate_published,
+  contradictions=config_checks.CONTRADICTIONS,
   check=config_checks.check,
 )
 get_base_config = SCHEMA.get_base_config

@@ -17,7 +17,9 @@ All this needs no device; what the data and the devices decide,
 `experiment_checks` looks at.
 """
 
+from collections.abc import Sequence
 import inspect
+import itertools
 
 from absl import logging
 from ml_collections import config_dict
@@ -48,6 +50,24 @@ _ZERO_SUM = (
   ('discriminator_goodfellow_loss', 'generator_saturating_loss'),
   ('wasserstein_discriminator_loss', 'wasserstein_generator_loss'),
 )
+_RULE_FIELDS = ('simultaneous_updates', 'runge_kutta_updates', 'update_rule')
+CONTRADICTIONS: Sequence[settings.Condition] = (
+  *(
+    (
+      lambda c, a=a, b=b: c.training[a] and c.training[b],
+      f'training.{a}={{training.{a}}} and .{b}={{training.{b}}}: choose one '
+      'update rule',
+    )
+    for a, b in itertools.combinations(_RULE_FIELDS, 2)
+  ),
+  (
+    lambda c: (
+      c.training.runge_kutta_tableau and c.training.runge_kutta_order != 4
+    ),
+    'training.runge_kutta_order={training.runge_kutta_order} has no effect: '
+    'training.runge_kutta_tableau replaces it',
+  ),
+)
 
 
 def check(config: config_dict.ConfigDict) -> None:
@@ -77,15 +97,6 @@ def check(config: config_dict.ConfigDict) -> None:
 
 def _check_update_rule(training: config_dict.ConfigDict) -> None:
   path = f'{configs.PREFIX}.training'
-  chosen = [
-    f'{name}={training[name]}'
-    for name in ('simultaneous_updates', 'runge_kutta_updates', 'update_rule')
-    if training[name]
-  ]
-  if len(chosen) > 1:
-    raise errors.UserError(
-      f'{path}.{chosen[0]} and .{chosen[1]}: choose one update rule'
-    )
   rule = own.update_rule(training)
   for field in ('num_disc_updates', 'num_gen_updates'):
     if rule != 'alternating' and training[field] != 1:

@@ -103,55 +103,44 @@ def is_adjusted(training: config_dict.ConfigDict) -> bool:
   return training.adjustment != 'none' or training.unrolled_steps > 0
 
 
-# Why settings have no effect; '' where they have one.
-
-
-def _made(config: config_dict.ConfigDict) -> str:
-  is_made = config.dataset in data_utils.MADE
-  return f'{config.dataset} is made, not read' if is_made else ''
-
-
-def _made_of_points(config: config_dict.ConfigDict) -> str:
-  return 'points are not classified' if _made(config) else ''
-
-
-def _no_inception(config: config_dict.ConfigDict) -> str:
-  is_used = classifier_name(config) == 'inception' and not _made(config)
-  return '' if is_used else 'Inception is not used'
-
-
-def _no_turns(config: config_dict.ConfigDict) -> str:
+def _takes_turns(config: config_dict.ConfigDict) -> bool:
   rule = update_rule(config.training)
   # The drift terms of Runge-Kutta are those of alternating updates.
   as_if = rule == 'runge_kutta' and any_drift(config.training)
-  takes_turns = rule == 'alternating' or as_if
-  return '' if takes_turns else 'the players do not take turns'
+  return rule == 'alternating' or as_if
 
 
-def _no_runge_kutta(config: config_dict.ConfigDict) -> str:
-  is_used = update_rule(config.training) == 'runge_kutta'
-  return '' if is_used else 'the update rule is another one'
+def _uses_inception(config: config_dict.ConfigDict) -> bool:
+  is_made = config.dataset in data_utils.MADE
+  return not is_made and classifier_name(config) == 'inception'
 
 
-def _no_order(config: config_dict.ConfigDict) -> str:
-  if config.training.runge_kutta_tableau:
-    return 'training.runge_kutta_tableau replaces it'
-  return _no_runge_kutta(config)
+# When settings do something, and why else not.
 
-
-def _no_estimate(config: config_dict.ConfigDict) -> str:
-  why = 'it is of grad_regularizes, which an adjustment replaces'
-  return why if is_adjusted(config.training) else ''
-
-
-def _no_drift(config: config_dict.ConfigDict) -> str:
-  why = 'training.grad_regularizes.dd_coeffs_multiplier is zero'
-  return '' if any_drift(config.training) else why
-
-
-def _never(config: config_dict.ConfigDict) -> str:
-  del config
-  return 'set it to None'
+_READ = (
+  lambda c: c.dataset not in data_utils.MADE,
+  '{dataset} is made, not read',
+)
+_CLASSIFIED = (_READ[0], 'points are not classified')
+_INCEPTION = (_uses_inception, 'Inception is not used')
+_TURNS = (_takes_turns, 'the players do not take turns')
+_RUNGE_KUTTA = (
+  lambda c: update_rule(c.training) == 'runge_kutta',
+  'the update rule is another one',
+)
+_ESTIMATED = (
+  lambda c: not is_adjusted(c.training),
+  'it is of grad_regularizes, which an adjustment replaces',
+)
+_DRIFTS = (
+  lambda c: any_drift(c.training),
+  'training.grad_regularizes.dd_coeffs_multiplier is zero',
+)
+_NONE = (lambda c: False, 'set it to None')
+_NEVER = (
+  lambda c: False,
+  'see training.grad_regularizes.rk_after_explicit_coeffs',
+)
 
 
 # What settings may hold.
@@ -237,16 +226,14 @@ def _of_discriminator(
 ) -> settings.Tree:
   return {
     'discriminator': Setting(default, doc, field.or_none()),
-    'generator': Setting(
-      None, 'Nothing but None has an effect.', field, _never
-    ),
+    'generator': Setting(None, 'Nothing but None has an effect.', field, _NONE),
   }
 
 
 def _coefficients(kind: str, doc: str) -> settings.Tree:
   term = Setting(0.0, doc)
   if kind == 'rk_after_explicit_coeffs':
-    term = Setting(0.0, doc, no_effect=_no_runge_kutta)
+    term = Setting(0.0, doc, only_if=_RUNGE_KUTTA)
   return {player: dict.fromkeys(TERMS, term) for player in ('disc', 'gen')}
 
 
@@ -255,10 +242,10 @@ _TRAINING: settings.Tree = {
   'runge_kutta_updates': Setting(False, 'Both move by a Runge-Kutta step.'),
   'update_rule': Setting(None, 'In place of these two.', one_of(RULES)),
   'runge_kutta_order': Setting(
-    4, 'Of the Runge-Kutta rule.', _ORDER, _no_order
+    4, 'Of the Runge-Kutta rule.', _ORDER, _RUNGE_KUTTA
   ),
   'runge_kutta_tableau': Setting(
-    None, 'In place of runge_kutta_order.', _TABLEAU, _no_runge_kutta
+    None, 'In place of runge_kutta_order.', _TABLEAU, _RUNGE_KUTTA
   ),
   'lookahead_periods': Setting(
     [],
@@ -275,13 +262,13 @@ _TRAINING: settings.Tree = {
     'disc_first',
     'Who moves first in turns.',
     one_of(drift_utils.PlayerOrder.__members__),
-    _no_turns,
+    _TURNS,
   ),
   'estimator_fn': Setting(
     'unbiased_estimate_fn_lowest_variance',
     'How regularisers are estimated; see regularizer_estimates.py.',
     one_of(_ESTIMATORS),
-    _no_estimate,
+    _ESTIMATED,
   ),
   'batch_size': Setting(128, 'Of all devices together.'),
   'num_gen_updates': Setting(1, 'Of the generator in its turn.', _UPDATES),
@@ -337,7 +324,7 @@ _TRAINING: settings.Tree = {
     'Flow that drift is measured against: each player in its own time, or both '
     'in common time (also right for several updates a turn).',
     one_of(('published', 'joint_flow')),
-    _no_drift,
+    _DRIFTS,
     only_warns=True,
   ),
   'grad_regularizes': {
@@ -346,9 +333,7 @@ _TRAINING: settings.Tree = {
   'rk_disc_regularizer_weight_coeff': Setting(
     0.0,
     'In published configs; never had an effect.',
-    no_effect=lambda config: (
-      'see training.grad_regularizes.rk_after_explicit_coeffs'
-    ),
+    only_if=_NEVER,
     only_warns=True,
   ),
 }
@@ -358,12 +343,12 @@ _EVAL: settings.Tree = {
     'auto',
     'Of IS and FID: Inception, the embedded network, or by the data.',
     one_of(('auto', 'inception', 'fashion_mnist')),
-    _made_of_points,
+    _CLASSIFIED,
   ),
   'inception_path': Setting(
     '',
     'A local folder of the Inception SavedModel; empty: TF-Hub.',
-    no_effect=_no_inception,
+    only_if=_INCEPTION,
   ),
   'batch_size': Setting(16, 'Samples made at once on each device.'),
   'num_eval_splits': Setting(5, 'Splits that IS and FID are means over.'),
@@ -384,7 +369,7 @@ SETTINGS: settings.Tree = {
     '.npz or a folder of images.',
   ),
   'data_dir': Setting(
-    '', 'Where data sets lie; empty: as tensorflow_datasets.', no_effect=_made
+    '', 'Where data sets lie; empty: as tensorflow_datasets.', only_if=_READ
   ),
   'data_processor': Setting(
     'ImageProcessor', 'PointProcessor is for points.', _PROCESSOR

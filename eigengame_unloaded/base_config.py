@@ -18,14 +18,11 @@ says `EXPERIMENT = 'eigengame_unloaded.experiment'`, so that run.sh starts this
 experiment. `resolve` fills in the rest, or says in one line what is wrong.
 """
 
-from collections.abc import Callable
-
 from ml_collections import config_dict
 
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import sources
 from jaxline_harness import configs
-from jaxline_harness import errors
 from jaxline_harness import optimizers
 from jaxline_harness import settings
 from jaxline_harness.settings import one_of
@@ -37,24 +34,21 @@ _SIZE = settings.whole(1, settings.MAX_INT32)
 _PROBABILITY = settings.real(0, 1)
 
 
-def _only_of(made: str) -> Callable[[config_dict.ConfigDict], str]:
-  """What has no effect with other data than these."""
-
-  def why(config):
-    is_other = config.dataset != made
-    shown = settings.show(config.dataset)
-    return f'{configs.PREFIX}.dataset is {shown}' if is_other else ''
-
-  return why
-
-
-def _not_read(config: config_dict.ConfigDict) -> str:
-  is_made = config.dataset in (sources.SYNTHETIC, sources.BLOCK_MODEL)
-  return f'{config.dataset} is made, not read' if is_made else ''
-
-
-_SYNTHETIC = _only_of(sources.SYNTHETIC)
-_BLOCKS = _only_of(sources.BLOCK_MODEL)
+_CENTRING = settings.Field(
+  f'{", ".join(sources.CENTRINGS)} or an .npy vector',
+  lambda value: (
+    settings.text().accepts(value)
+    and (value in sources.CENTRINGS or value.endswith('.npy'))
+  ),
+  (*sources.CENTRINGS, 'an .npy vector'),
+)
+_READ = (
+  lambda c: c.dataset not in (sources.SYNTHETIC, sources.BLOCK_MODEL),
+  '{dataset} is made, not read',
+)
+_OTHER_DATA = f'{configs.PREFIX}.dataset is {{dataset!r}}'
+_SYNTHETIC = (lambda c: c.dataset == sources.SYNTHETIC, _OTHER_DATA)
+_BLOCKS = (lambda c: c.dataset == sources.BLOCK_MODEL, _OTHER_DATA)
 
 _SETTINGS: settings.Tree = {
   'random_seed': Setting(
@@ -72,7 +66,7 @@ _SETTINGS: settings.Tree = {
   'data_dir': Setting(
     '',
     'Where data sets lie; empty: as tensorflow_datasets.',
-    no_effect=_not_read,
+    only_if=_READ,
   ),
   'synthetic': {
     'dim': Setting(50, 'Dimension of the data.', _SIZE, _SYNTHETIC),
@@ -100,6 +94,7 @@ _SETTINGS: settings.Tree = {
     'streaming',
     'What is subtracted from examples: their streaming mean, data (their mean, '
     'from one pass before training), none, or an .npy vector.',
+    _CENTRING,
   ),
   'num_eigenvectors': Setting(16, 'How many to find.', _SIZE),
   'method': Setting(
@@ -134,25 +129,13 @@ _SETTINGS: settings.Tree = {
 
 
 def _check(config: config_dict.ConfigDict) -> None:
-  """Raises UserError, with one line, for the first contradiction."""
-  experiment = config.experiment_kwargs.config
-  arguments = experiment.optimizer.scheduler_kwargs
+  """Ends a schedule with training where it is to, and checks the optimiser."""
+  optimizer = config.experiment_kwargs.config.optimizer
+  arguments = optimizer.scheduler_kwargs
   if arguments and arguments.get('decay_steps', 1) is None:
     with config.unlocked():
       arguments.decay_steps = max(1, config.training_steps)
-  optimizers.check(f'{configs.PREFIX}.optimizer', experiment.optimizer)
-  centring, path = experiment.centring, f'{configs.PREFIX}.centring'
-  if centring not in sources.CENTRINGS and not centring.endswith('.npy'):
-    hint = errors.did_you_mean(centring, sources.CENTRINGS)
-    raise errors.UserError(
-      f'{path} must be {", ".join(sources.CENTRINGS)} or an .npy vector, not '
-      f'{settings.show(centring)}{hint}'
-    )
-  if centring != 'none' and sources.is_graph(experiment.dataset):
-    raise errors.UserError(
-      f'{path}={centring} does not suit {experiment.dataset}: of a centred '
-      'edge list XᵀX is not the Laplacian; set none'
-    )
+  optimizers.check(f'{configs.PREFIX}.optimizer', optimizer)
 
 
 SCHEMA = configs.Schema(
@@ -165,6 +148,13 @@ SCHEMA = configs.Schema(
     'residual': False,
     'utility': True,
   },
+  contradictions=[
+    (
+      lambda c: c.centring != 'none' and sources.is_graph(c.dataset),
+      'centring={centring} does not suit {dataset}: of a centred edge list XᵀX '
+      'is not the Laplacian; set none',
+    )
+  ],
   check=_check,
 )
 get_base_config = SCHEMA.get_base_config

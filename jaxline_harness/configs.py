@@ -13,7 +13,7 @@
 # limitations under the License.
 """Configs: the settings that every one has, filling in, and their checks."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 import difflib
 import functools
@@ -44,9 +44,10 @@ _RANDOM_MODE = settings.one_of(
 )
 
 
-def _no_effect_on_keys(config: config_dict.ConfigDict) -> str:
-  has_seed = 'random_seed' in config.experiment_kwargs.config
-  return f'all keys come from {PREFIX}.random_seed' if has_seed else ''
+_KEYS = (
+  lambda config: 'random_seed' not in config.experiment_kwargs.config,
+  f'all keys come from {PREFIX}.random_seed',
+)
 
 
 # How long a run is, what it logs, saves and evaluates: no step changes.
@@ -82,7 +83,7 @@ _FREE: settings.Tree = {
   'log_all_hosts': Setting(
     False,
     'Of jaxline.',
-    no_effect=lambda config: 'process 0 logs what is averaged over all',
+    only_if=(lambda _: False, 'process 0 logs what is averaged over all'),
   ),
   'log_all_train_data': Setting(False, 'A row of metrics at every step.'),
   'max_checkpoints_to_keep': Setting(5, 'So many of the newest.', _SIZE),
@@ -120,22 +121,22 @@ _FREE: settings.Tree = {
 }
 TOP_LEVEL: settings.Tree = {
   **settings.change_no_step(_FREE),
-  'random_seed': Setting(42, 'Of all keys.', settings.SEED, _no_effect_on_keys),
+  'random_seed': Setting(42, 'Of all keys.', settings.SEED, _KEYS),
   'random_mode_train': Setting(
     'unique_host_unique_device',
     'Which devices train with the same keys.',
     _RANDOM_MODE,
-    _no_effect_on_keys,
+    _KEYS,
   ),
   'random_mode_eval': Setting(
     'same_host_same_device',
     'Which devices evaluate with the same keys.',
     _RANDOM_MODE,
-    _no_effect_on_keys,
+    _KEYS,
     changes_no_step=True,
   ),
   'legacy_random_seed_behavior': Setting(
-    False, 'Uses the seed unsplit.', no_effect=_no_effect_on_keys
+    False, 'Uses the seed unsplit.', only_if=_KEYS
   ),
 }
 
@@ -150,13 +151,16 @@ class Schema:
     metrics: whether more is better, of each metric that `evaluate` gives; None
       if that is not known.
     translate: changes, in place, what was given for `experiment_kwargs`.
-    check: raises UserError for what no single setting of a full config tells.
+    contradictions: tests of `experiment_kwargs.config`, and what is wrong where
+      they are true.
+    check: raises UserError for all else that no single setting tells.
   """
 
   experiment: settings.Tree
   defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   metrics: Mapping[str, bool] | None = None
   translate: Callable[[dict[str, Any]], None] = lambda given: None
+  contradictions: Sequence[settings.Condition] = ()
   check: Callable[[config_dict.ConfigDict], None] = lambda config: None
 
   @functools.cached_property
@@ -204,9 +208,12 @@ class Schema:
     _check_intervals(config)
     if config.best_model_eval_metric and self.metrics is not None:
       _check_best_metric(config, self.metrics)
+    experiment = config.experiment_kwargs.config
+    for is_wrong, what in self.contradictions:
+      if is_wrong(experiment):
+        raise errors.UserError(f'{PREFIX}.{what.format(**experiment)}')
     self.check(config)
     settings.check_effect(TOP_LEVEL, config, 'config')
-    experiment = config.experiment_kwargs.config
     settings.check_effect(self.experiment, experiment, PREFIX)
     return config
 

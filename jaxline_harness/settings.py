@@ -233,6 +233,8 @@ def show(value: Any) -> str:
 # Settings, and trees of them.
 
 _LIKE_DEFAULT = Field('like its default', callable)
+# A test of a config, and what to say of it: `{a.b}` there is what it holds.
+Condition = tuple[Callable[[Any], Any], str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,8 +245,8 @@ class Setting:
     default: its default. Where that is None, None will do.
     doc: one line of documentation.
     field: what it may hold; by default what may stand in the default's place.
-    no_effect: maps the config that has the tree of settings to why this one
-      does nothing there, '' if it does something. To set it then is an error.
+    only_if: a test of the config that has the tree of settings, whether this
+      one does something there, and why it does not. To set it then is an error.
     only_warns: whether that gets a warning instead.
     changes_no_step: whether it may differ when a run goes on.
   """
@@ -252,7 +254,7 @@ class Setting:
   default: Any
   doc: str
   field: Field = _LIKE_DEFAULT
-  no_effect: Callable[[Any], str] = lambda config: ''
+  only_if: Condition = (lambda config: True, '')
   only_warns: bool = False
   changes_no_step: bool = False
 
@@ -268,15 +270,13 @@ class Setting:
 Tree = Mapping[str, Any]  # Of settings and trees, by name.
 
 
-def only_with(name: str, *values: Any) -> Callable[[Any], str]:
-  """A `no_effect`: only where another setting is true, or one of `values`."""
+def only_with(name: str, *values: Any) -> Condition:
+  """That another setting is true, or one of `values`."""
 
-  def why(config):
-    other = value(config, name)
-    has_effect = other in values if values else other
-    return '' if has_effect else f'{name} is {show(other)}'
+  def test(config):
+    return value(config, name) in values if values else value(config, name)
 
-  return why
+  return test, f'{name} is {{{name}}}'
 
 
 def change_no_step(tree: Any) -> Any:
@@ -351,13 +351,13 @@ def check_effect(tree: Tree, config: Any, path: str) -> None:
   """Raises UserError, or warns, where a setting was set and does nothing."""
   for name, setting in leaves(tree):
     given = value(config, name)
-    why = setting.no_effect(config) if given != setting.default else ''
-    if why and not setting.only_warns:
-      raise errors.UserError(
-        f'{path}.{name}={show(given)} has no effect: {why}'
-      )
-    if why:
-      logging.warning('%s has no effect: %s', name, why)
+    test, why = setting.only_if
+    if given == setting.default or test(config):
+      continue
+    why = f'has no effect: {why.format(**config)}'
+    if not setting.only_warns:
+      raise errors.UserError(f'{path}.{name}={show(given)} {why}')
+    logging.warning('%s %s', name, why)
 
 
 # Arguments of functions, by name.

@@ -32,13 +32,20 @@ PREFIX = configs.PREFIX
 
 _SIZE = settings.whole(1, settings.MAX_INT32)
 _SIZE_OR_ZERO = settings.whole(0, settings.MAX_INT32)
+_LAYER = settings.Field(
+  f'{_SIZE.wanted}, or {nets.POOL!r}',
+  lambda value: _SIZE.accepts(value) or value == nets.POOL,
+)
+_NET_ARGUMENTS = {
+  'activation': one_of(nets.ACTIVATIONS),
+  'hidden_sizes': settings.list_of(_SIZE),
+  'layers': settings.list_of(_LAYER),
+}
 _WITH_POWER = only_with('dal.power')
 _WITH_CURVATURE = only_with('eval.num_eigenvalues')
 
 
-def _not_measured(config: config_dict.ConfigDict) -> str:
-  return 'dal.power is None' if config.dal.power is None else ''
-
+_MEASURED = (lambda c: c.dal.power is not None, 'dal.power is None')
 
 _DAL: settings.Tree = {
   'power': Setting(
@@ -54,13 +61,13 @@ _DAL: settings.Tree = {
     'exact',
     'Hessian products: exact, or differences of gradients.',
     one_of(('exact', 'finite_differences')),
-    _not_measured,
+    _MEASURED,
   ),
   'batch': Setting(
     'same',
     "The Hessian is that of the gradient's batch, or of all examples.",
     one_of(('same', 'full')),
-    _not_measured,
+    _MEASURED,
   ),
   'start': Setting(0, 'The first step with it.', _SIZE_OR_ZERO, _WITH_POWER),
   'stop': Setting(
@@ -134,69 +141,48 @@ _SETTINGS: settings.Tree = {
 }
 
 
+_CONTRADICTIONS = (
+  (
+    lambda c: c.dal.stop is not None and c.dal.stop <= c.dal.start,
+    'dal.stop={dal.stop} is not after dal.start={dal.start}',
+  ),
+  (
+    lambda c: c.eval.num_products < c.eval.num_eigenvalues,
+    'eval.num_products={eval.num_products} cannot find {eval.num_eigenvalues} '
+    'eigenvalues; it takes two or three times as many, and at least 20',
+  ),
+  (
+    lambda c: c.eval.drift and c.net.kwargs.get('activation') == 'relu',
+    "net.kwargs.activation='relu' has kinks, through which no flow can be "
+    'followed; set eval.drift=False',
+  ),
+  (
+    lambda c: c.eval.drift and c.optimizer.momentum,
+    'eval.drift is of gradient descent without optimizer.momentum, to which '
+    'the flows belong; set eval.drift=False',
+  ),
+  (
+    lambda c: c.eval.drift and not c.eval.num_eigenvalues,
+    'eval.drift needs eval.num_eigenvalues above 0, for the principal flow',
+  ),
+)
+
+
 def _check(config: config_dict.ConfigDict) -> None:
-  """Raises UserError, with one line, for the first contradiction."""
   experiment = config.experiment_kwargs.config
   optimizers.check_schedule(f'{PREFIX}.optimizer', experiment.optimizer)
-  _check_dal(experiment.dal, config.training_steps)
-  _check_net(experiment.net)
-  _check_evaluation(experiment)
-
-
-def _check_dal(dal: config_dict.ConfigDict, training_steps: int) -> None:
-  if dal.stop is not None and dal.stop <= dal.start:
-    raise errors.UserError(
-      f'{PREFIX}.dal.stop={dal.stop} is not after dal.start={dal.start}'
-    )
-  if dal.start and dal.start >= training_steps:
-    raise errors.UserError(
-      f'{PREFIX}.dal.start={dal.start} has no effect: training ends after '
-      f'config.training_steps={training_steps}'
-    )
-
-
-def _check_net(net: config_dict.ConfigDict) -> None:
-  item = settings.Field(
-    f'{_SIZE.wanted}, or {nets.POOL!r}',
-    lambda value: _SIZE.accepts(value) or value == nets.POOL,
-  )
   settings.check_arguments(
     f'{PREFIX}.net.kwargs',
-    getattr(nets, net.name),
-    net.kwargs.to_dict(),
+    getattr(nets, experiment.net.name),
+    experiment.net.kwargs.to_dict(),
     given=['num_classes'],
-    by_name={
-      'activation': one_of(nets.ACTIVATIONS),
-      'hidden_sizes': settings.list_of(_SIZE),
-      'layers': settings.list_of(item),
-    },
+    by_name=_NET_ARGUMENTS,
   )
-
-
-def _check_evaluation(experiment: config_dict.ConfigDict) -> None:
-  evaluation = experiment.eval
-  if evaluation.num_products < evaluation.num_eigenvalues:
+  start = experiment.dal.start
+  if start and start >= config.training_steps:
     raise errors.UserError(
-      f'{PREFIX}.eval.num_products={evaluation.num_products} cannot find '
-      f'{evaluation.num_eigenvalues} eigenvalues; it takes two or three times '
-      'as many, and at least 20'
-    )
-  if not evaluation.drift:
-    return
-  if experiment.net.kwargs.get('activation') == 'relu':
-    raise errors.UserError(
-      f"{PREFIX}.net.kwargs.activation='relu' has kinks, through which no flow "
-      'can be followed; set eval.drift=False'
-    )
-  if experiment.optimizer.momentum:
-    raise errors.UserError(
-      f'{PREFIX}.eval.drift is of gradient descent without optimizer.momentum, '
-      'to which the flows belong; set eval.drift=False'
-    )
-  if not evaluation.num_eigenvalues:
-    raise errors.UserError(
-      f'{PREFIX}.eval.drift needs eval.num_eigenvalues above 0, for the '
-      'principal flow'
+      f'{PREFIX}.dal.start={start} has no effect: training ends after '
+      f'config.training_steps={config.training_steps}'
     )
 
 
@@ -210,6 +196,7 @@ SCHEMA = configs.Schema(
     'best_model_eval_metric': 'test_accuracy',
   },
   metrics={'test_accuracy': True, 'test_loss': False},
+  contradictions=_CONTRADICTIONS,
   check=_check,
 )
 get_base_config = SCHEMA.get_base_config

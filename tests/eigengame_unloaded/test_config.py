@@ -100,7 +100,7 @@ def test_published_optimiser_is_the_default():
       {'optimizer': {'scheduler_kwargs': {'decay_steps': 3}}},
       'no effect without a scheduler',
     ),
-    ({'centring': 'sometimes'}, 'streaming, data, none or an .npy vector'),
+    ({'centring': 'sometimes'}, 'streaming, data, none, an .npy vector'),
     ({'dataset': 'stochastic_block_model'}, 'set none'),
     ({'dataset': 'my.edges', 'centring': 'data'}, 'set none'),
     (
