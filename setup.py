@@ -16,46 +16,73 @@
 import setuptools
 
 # Each line a range; requirements.txt has the versions that were tested.
+
+# What differentiable_games imports.
 INSTALL_REQUIRES = [
-  'absl-py>=2.1',
-  'chex>=0.1.90',
   'diffrax>=0.7',
-  'dm-haiku>=0.0.16,<0.1',
-  'importlib_resources>=6',
   'jax>=0.9,<0.13',
-  'jaxline==0.0.8',
-  'jmp>=0.0.4',
-  'matfree>=0.6,<0.7',
-  'matplotlib>=3.8',
-  'ml_collections>=1.0',
   'numpy>=2.0',
   'optax>=0.2.5,<0.3',
-  'orbax-checkpoint>=0.11.30,<0.13',
-  'pillow>=11',
   'scipy>=1.14',
-  'setuptools>=70',
-  'tensorboard>=2.18',
-  'tensorboardX>=2.6',
-  'tensorflow>=2.20,<2.22',
-  'tensorflow-datasets>=4.9.8',
-  'tensorflow-gan==2.1.0',
-  'tensorflow-hub>=0.16.1',
-  'tensorflow-probability>=0.24',
-  'tf_keras>=2.20,<2.22',
-  'tqdm>=4.66',
 ]
 
 EXTRAS_REQUIRE = {
-  # And the benchmarks'.
+  # jaxline_harness, and with it each experiment.
+  'harness': [
+    'absl-py>=2.1',
+    'etils[epath]>=1.9',
+    'jaxline==0.0.8',
+    'ml_collections>=1.0',
+    'orbax-checkpoint>=0.11.30,<0.13',
+    'pillow>=11',
+    'tensorboardX>=2.6',
+    'tqdm>=4.66',
+  ],
+  # The experiments: dd_two_player_games, eigengame_unloaded and
+  # principal_flow_instability_single_objective.
+  'gan': [
+    'differentiable_games[harness]',
+    'dm-haiku>=0.0.16,<0.1',
+    'jmp>=0.0.4',
+  ],
+  'eigengame': ['differentiable_games[harness]'],
+  'principal_flow': [
+    'differentiable_games[harness]',
+    'dm-haiku>=0.0.16,<0.1',
+    'matfree>=0.6,<0.7',
+  ],
+  # Pictures of points, figures/, and the program that shows curves.
+  'plots': [
+    'matplotlib>=3.8',
+    'tensorboard>=2.18',
+  ],
+  # Data sets that tensorflow_datasets reads.
+  'tfds': [
+    'importlib_resources>=6',  # tensorflow_datasets uses it undeclared.
+    'tensorflow>=2.20,<2.22',
+    'tensorflow-datasets>=4.9.8',
+  ],
+  # TF-GAN's Inception, for IS and FID.
+  'inception': [
+    'setuptools>=70,<81',  # TF-Hub imports pkg_resources.
+    'tensorflow>=2.20,<2.22',
+    'tensorflow-gan==2.1.0',
+    'tensorflow-hub>=0.16.1',
+    'tensorflow-probability>=0.24',
+    'tf_keras>=2.20,<2.22',
+  ],
+  'cuda12': ['jax[cuda12]'],
+  'tpu': ['jax[tpu]'],
+  # Tests, checks and benchmarks, which need everything but accelerators.
   'test': [
+    'differentiable_games[gan,eigengame,principal_flow,plots,tfds,inception]',
     'mypy>=2',
+    'packaging>=24',
     'pytest>=8',
     'pytest-xdist>=3.6',
     'ruff>=0.14',
     'scikit-learn>=1.6,<2',
   ],
-  'cuda': ['jax[cuda12]'],
-  'tpu': ['jax[tpu]'],
 }
 
 # configs/ stays in the source tree: its name would clash in site-packages.

@@ -344,10 +344,14 @@ def points_figure(
 
   Returns:
     uint8 `(H, W, 3)`.
+
+  Raises:
+    UserError: Matplotlib is not installed.
   """
   # Matplotlib takes a while to import and training may never need it.
-  from matplotlib.backends import backend_agg
-  from matplotlib.figure import Figure
+  with errors.require_extra('plots', 'a picture of points'):
+    from matplotlib.backends import backend_agg
+    from matplotlib.figure import Figure
 
   figure = Figure(figsize=(5.6, 5.6), dpi=120, layout='constrained')
   canvas = backend_agg.FigureCanvasAgg(figure)

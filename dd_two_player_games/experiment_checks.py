@@ -60,6 +60,10 @@ def check_data(
     )
   if is_images and config.eval.run_image_metrics:
     _check_classifier(config, dataset)
+  if not is_images:
+    # Pictures at checkpoints need it; that would be late to find out.
+    with errors.require_extra('plots', f'{dataset.name}: a picture of points'):
+      import matplotlib  # noqa: F401, pylint: disable=g-import-not-at-top
 
 
 def _check_classifier(

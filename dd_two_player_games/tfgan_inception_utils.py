@@ -62,15 +62,18 @@ def import_tfgan_eval() -> types.ModuleType:
     The module.
 
   Raises:
-    UserError: TF-GAN is not installed.
+    UserError: TF-GAN, or what it needs, is not installed.
   """
-  datasets.import_tensorflow()
+  with errors.require_extra('inception', "TF-GAN's Inception"):
+    datasets.import_tensorflow()
+    return _import_without_parents()
+
+
+def _import_without_parents() -> types.ModuleType:
   package = 'tensorflow_gan'
   spec = importlib.util.find_spec(package)
   if spec is None or not spec.submodule_search_locations:
-    raise errors.UserError(
-      'Inception needs TF-GAN: pip install tensorflow-gan==2.1.0'
-    )
+    raise ModuleNotFoundError(f'No module named {package!r}')
   folder = list(spec.submodule_search_locations)[0]
   parents = {package: folder, f'{package}.python': f'{folder}/python'}
   stand_ins = [name for name in parents if name not in sys.modules]
@@ -110,8 +113,8 @@ class InceptionClassifier:
       raise errors.UserError(
         f'eval.inception_path: {path} is no folder. {_HOW_TO_GET}'
       )
-    tf = datasets.import_tensorflow()
     self._tfgan = import_tfgan_eval()
+    tf = datasets.import_tensorflow()
     handle = path or self._tfgan.INCEPTION_TFHUB
     self._model = _load(handle)
     self.name = f'Inception, {handle}'
@@ -166,7 +169,8 @@ class InceptionClassifier:
 
 def _load(handle: str) -> Callable[..., Any]:
   """The SavedModel as a function from float images to its outputs."""
-  import tensorflow_hub as tfhub  # pylint: disable=g-import-not-at-top
+  with errors.require_extra('inception', "TF-GAN's Inception"):
+    import tensorflow_hub as tfhub  # pylint: disable=g-import-not-at-top
 
   try:
     model = tfhub.load(handle)

@@ -111,6 +111,9 @@ def import_tensorflow() -> types.ModuleType:
 
   Returns:
     The module `tensorflow`, which sees no GPU: JAX needs their memory.
+
+  Raises:
+    ImportError: it is not installed; `errors.require_extra` explains that.
   """
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   with _silence_stderr():
@@ -175,9 +178,12 @@ def _load_tfds(
   other_names: Sequence[str],
 ) -> Dataset:
   """Reads a data set through `tensorflow_datasets`."""
-  import_tensorflow()
-  with _silence_stderr():
-    import tensorflow_datasets as tfds
+  missing = _missing_without_tfds(name, root, other_names)
+  with errors.require_extra('tfds', missing):
+    import_tensorflow()
+    with _silence_stderr():
+      import tensorflow_datasets as tfds
+  tfds.disable_progress_bar()
   builders = tfds.list_builders(with_community_datasets=False)
   _check_name(name, root, builders, other_names)
   where = tfds.core.constants.DATA_DIR if root is None else root
@@ -215,14 +221,37 @@ def _check_name(
   # Names with a namespace would run code from elsewhere; they are not known.
   if name.split('/')[0].split(':')[0] in builders:
     return
+  raise errors.UserError(f'{_unknown_name(name, root, builders, other_names)}.')
+
+
+def _unknown_name(
+  name: str,
+  root: pathlib.Path | None,
+  builders: Sequence[str],
+  other_names: Sequence[str],
+) -> str:
+  """What a data set could be, and the names nearest to this one."""
   own = [*NAMES, *other_names]
   near = difflib.get_close_matches(name, [*own, *builders], n=3, cutoff=0.6)
   hint = f'did you mean {" or ".join(dict.fromkeys(near))}? ' if near else ''
   where = '' if root is None else f', nor are there images in {root}'
-  raise errors.UserError(
+  return (
     f'dataset {name!r} is no known data set, no .npz file and no folder of '
     f'images{where}; {hint}There are {", ".join(own)}, and the image '
-    'classification data sets of tensorflow_datasets.'
+    'classification data sets of tensorflow_datasets'
+  )
+
+
+def _missing_without_tfds(
+  name: str, root: pathlib.Path | None, other_names: Sequence[str]
+) -> str:
+  """What is missing, and that it needs tensorflow_datasets; a subject."""
+  if name not in _HOW_TO_GET:
+    return f'{_unknown_name(name, root, (), other_names)}, which'
+  where = '' if root is None else f' in {root}'
+  return (
+    f'{name}: its files are not found{where}. {_advice(name)} Else '
+    'tensorflow_datasets fetches it, which'
   )
 
 
@@ -245,12 +274,9 @@ def _check_features(name: str, features: Any) -> None:
 
 def _download(builder: Any) -> None:
   """Downloads and prepares a data set, or soon says that it cannot."""
-  import tensorflow_datasets as tfds
-
   # Retries of a download that cannot begin would take minutes.
   if not _any_host_answers(builder.url_infos or ()):
     raise OSError('no network: the servers of its files do not answer')
-  tfds.disable_progress_bar()
   with contextlib.redirect_stdout(io.StringIO()):
     builder.download_and_prepare()
 

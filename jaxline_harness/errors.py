@@ -13,7 +13,8 @@
 # limitations under the License.
 """Errors that launch prints as one line, without a traceback."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+import contextlib
 import difflib
 from typing import Any
 
@@ -45,6 +46,26 @@ class NonFiniteError(TrainingError):
   def __init__(self, message: str, states: Mapping[int, Any]):
     super().__init__(message)
     self.states = states
+
+
+@contextlib.contextmanager
+def require_extra(extra: str, purpose: str) -> Iterator[None]:
+  """Explains a failed import in its block by the extra to install.
+
+  Args:
+    extra: a key of setup.py's EXTRAS_REQUIRE.
+    purpose: what needs it, the start of the message.
+
+  Raises:
+    UserError: an import failed.
+  """
+  try:
+    yield
+  except ImportError as error:
+    raise UserError(
+      f'{purpose} needs the extra {extra!r} ({one_line(error, 200)}): pip '
+      f"install '.[{extra}]' in this project's source tree."
+    ) from error
 
 
 def one_line(error: object, limit: int | None = None) -> str:

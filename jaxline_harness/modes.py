@@ -225,7 +225,9 @@ def _print_end_of_training(
     if os.path.exists(os.path.join(folder, name)):
       print(f'  {name}')
   tensorboard = os.path.join(os.path.dirname(sys.executable), 'tensorboard')
-  print(f'Curves: {tensorboard} --logdir {folder}', flush=True)
+  if os.path.exists(tensorboard):
+    print(f'Curves: {tensorboard} --logdir {folder}')
+  sys.stdout.flush()
 
 
 def run_evaluation(

@@ -21,7 +21,6 @@ import shutil
 import subprocess
 import sys
 
-from packaging import requirements
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -449,50 +448,6 @@ def test_packages_import_only_what_lies_below_them(package):
     if (names := imported_names(path.read_text()) & forbidden)
   }
   assert wrong == {}
-
-
-def setup_constants() -> dict:
-  """setup.py's constants, without running it."""
-  return {
-    node.targets[0].id: ast.literal_eval(node.value)
-    for node in ast.parse((ROOT / 'setup.py').read_text()).body
-    if isinstance(node, ast.Assign)
-  }
-
-
-def test_requirements_are_pinned_within_the_ranges_of_setup():
-  constants = setup_constants()
-  ranges = {}
-  for line in (
-    constants['INSTALL_REQUIRES'] + constants['EXTRAS_REQUIRE']['test']
-  ):
-    requirement = requirements.Requirement(line)
-    ranges[requirement.name] = requirement.specifier
-  lines = (ROOT / 'requirements.txt').read_text().splitlines()
-  pins = [
-    requirements.Requirement(line)
-    for line in filter(None, (line.split('#')[0].strip() for line in lines))
-  ]
-  assert {pin.name for pin in pins} == set(ranges)
-  for pin in pins:
-    (exactly,) = pin.specifier
-    assert exactly.operator == '=='
-    assert ranges[pin.name].contains(exactly.version), str(pin)
-
-
-@pytest.mark.parametrize('python', ['3.11', '3.12', '3.13'])
-def test_every_python_has_one_pin_of_each_library(python):
-  names = [
-    requirement.name
-    for line in (ROOT / 'requirements.txt').read_text().splitlines()
-    if (text := line.split('#')[0].strip())
-    and (requirement := requirements.Requirement(text))
-    and (
-      requirement.marker is None
-      or requirement.marker.evaluate({'python_version': python})
-    )
-  ]
-  assert len(names) == len(set(names)) > 20
 
 
 def test_installation_carries_the_packages_and_their_data(tmp_path):

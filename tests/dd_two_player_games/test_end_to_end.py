@@ -42,15 +42,22 @@ SHORT = (
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory):
-  """The project where dd_venv's Python is the one that runs the tests."""
+  """The project where dd_venv's Python is the one that runs the tests.
+
+  It finds no TensorFlow, nor what else the GANs' extra does not bring.
+  """
   folder = tmp_path_factory.mktemp('checkout')
   for name in ('run.sh', 'requirements.txt'):
     shutil.copy(ROOT / name, folder / name)
   for name in (
     *('configs', 'dd_two_player_games'),
-    *('differentiable_games', 'jaxline_harness'),
+    *('differentiable_games', 'jaxline_harness', 'tests'),
   ):
     (folder / name).symlink_to(ROOT / name)
+  (folder / 'sitecustomize.py').write_text(
+    'from tests import partial_installation\n'
+    "partial_installation.keep('gan', 'plots')\n"
+  )
   python = folder / 'dd_venv' / 'bin' / 'python'
   python.parent.mkdir(parents=True)
   python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
