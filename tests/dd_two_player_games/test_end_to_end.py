@@ -18,12 +18,17 @@ import json
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
 import sys
 
 import numpy as np
 from PIL import Image
 import pytest
+
+from dd_two_player_games import base_config
+from dd_two_player_games import experiment
+from tests import command_lines
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPERIMENT = '--config.experiment_kwargs.config.'
@@ -251,62 +256,25 @@ def test_mixture_of_gaussians(session):
 # What a user can do wrong.
 
 
-NO_NETWORK = """
-import socket
+@pytest.fixture
+def error_line(tmp_path, monkeypatch, capsys):
+  """Runs the program here: the line that it ends with, and nothing else."""
+  monkeypatch.chdir(tmp_path)
 
-def refuse(*args, **kwargs):
-  raise socket.gaierror('no network in this test')
-
-socket.getaddrinfo = refuse
-"""
-
-
-def without_network(folder):
-  """Changes of the environment that cut a Python program off."""
-  (folder / 'sitecustomize.py').write_text(NO_NETWORK)
-  proxies = ('http_proxy', 'https_proxy', 'all_proxy')
-  return {
-    'PYTHONPATH': os.pathsep.join((str(folder), str(ROOT))),
-    **dict.fromkeys(proxies, ''),
-    **{name.upper(): '' for name in proxies},
-  }
-
-
-def error_line(
-  folder,
-  *arguments,
-  config='sgd_fashion_mnist',
-  mode='train',
-  devices=1,
-  env=None,
-):
-  """The line that the program ends with; nothing else may be printed."""
-  env = user_env() | {'PYTHONPATH': str(ROOT)} | (env or {})
-  if devices > 1:
-    env['XLA_FLAGS'] += f' --xla_force_host_platform_device_count={devices}'
-  result = subprocess.run(
-    [
-      *(sys.executable, '-P', '-m', 'dd_two_player_games.experiment'),
+  def run(*arguments, config='sgd_fashion_mnist', mode='train'):
+    flags = [
       f'--config={ROOT}/configs/{config}_config.py',
       f'--jaxline_mode={mode}',
-      *arguments,
-    ],
-    cwd=folder,
-    env=env,
-    stdin=subprocess.DEVNULL,
-    capture_output=True,
-    text=True,
-    timeout=300,
-  )
-  assert result.returncode == 2, result.stderr
-  assert result.stdout == ''
-  (line,) = result.stderr.splitlines()
-  assert line.startswith('error: ')
-  return line
+    ]
+    return command_lines.error_line(
+      capsys, experiment.Experiment, base_config.SCHEMA, *flags, *arguments
+    )
+
+  return run
 
 
-def test_unknown_field(tmp_path):
-  line = error_line(tmp_path, f'{EXPERIMENT}training.batchsize=3')
+def test_unknown_field(error_line, tmp_path):
+  line = error_line(f'{EXPERIMENT}training.batchsize=3')
   assert line == (
     'error: config.experiment_kwargs.config.training.batchsize does not exist; '
     'did you mean config.experiment_kwargs.config.training.batch_size?'
@@ -314,54 +282,55 @@ def test_unknown_field(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_loss_name(tmp_path):
-  line = error_line(
-    tmp_path, f'{EXPERIMENT}losses.generator=generator_saturatin_loss'
-  )
+def test_bad_loss_name(error_line):
+  line = error_line(f'{EXPERIMENT}losses.generator=generator_saturatin_loss')
   assert line == (
     'error: config.experiment_kwargs.config.losses.generator: there is no '
     "'generator_saturatin_loss'; did you mean generator_saturating_loss?"
   )
 
 
-def test_two_update_rules_at_once(tmp_path):
-  line = error_line(tmp_path, f'{EXPERIMENT}training.runge_kutta_updates=True')
+def test_two_update_rules_at_once(error_line):
+  line = error_line(f'{EXPERIMENT}training.runge_kutta_updates=True')
   assert line == (
     'error: config.experiment_kwargs.config.training.simultaneous_updates=True '
     'and .runge_kutta_updates=True: choose one update rule'
   )
 
 
-def test_batch_that_devices_cannot_share(tmp_path):
-  line = error_line(tmp_path, f'{EXPERIMENT}training.batch_size=34', devices=4)
+def test_batch_that_devices_cannot_share(error_line):
+  line = error_line(f'{EXPERIMENT}training.batch_size=34')
   assert line == (
     'error: config.experiment_kwargs.config.training.batch_size=34 is not '
     'divisible by the number of devices, 4'
   )
 
 
-def test_missing_checkpoint(tmp_path):
-  line = error_line(tmp_path, mode='eval')
+def test_missing_checkpoint(error_line, tmp_path):
+  line = error_line(mode='eval')
   assert 'runs/sgd_fashion_mnist' in line
   assert 'checkpoint' in line
   missing = tmp_path / 'missing'
-  line = error_line(tmp_path, f'--config.restore_path={missing}', mode='eval')
+  line = error_line(f'--config.restore_path={missing}', mode='eval')
   assert str(missing) in line
 
 
-def test_missing_data(tmp_path):
+@pytest.mark.slow  # Imports TensorFlow.
+def test_missing_data(error_line, tmp_path, monkeypatch):
+  def refuse(*unused_args, **unused_kwargs):
+    raise socket.gaierror('no network in this test')
+
+  monkeypatch.setattr(socket, 'getaddrinfo', refuse)
+  for name in ('http_proxy', 'https_proxy', 'all_proxy'):
+    monkeypatch.setenv(name, '')
+    monkeypatch.setenv(name.upper(), '')
   empty = tmp_path / 'empty'
   empty.mkdir()
-  line = error_line(
-    tmp_path,
-    f'{EXPERIMENT}data_dir={empty}',
-    config='sgd_cifar',
-    env=without_network(tmp_path),
-  )
+  line = error_line(f'{EXPERIMENT}data_dir={empty}', config='sgd_cifar')
   for part in ('cifar10', str(empty), 'no network', 'cifar-10-binary.tar.gz'):
     assert part in line
 
 
-def test_missing_npz(tmp_path):
-  line = error_line(tmp_path, f'{EXPERIMENT}dataset={tmp_path}/none.npz')
+def test_missing_npz(error_line, tmp_path):
+  line = error_line(f'{EXPERIMENT}dataset={tmp_path}/none.npz')
   assert line == f'error: {tmp_path}/none.npz: no such file or folder.'

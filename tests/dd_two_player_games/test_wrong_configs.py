@@ -24,6 +24,7 @@ import pytest
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment
 from jaxline_harness import errors
+from tests import command_lines
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 
@@ -46,61 +47,82 @@ def write_config(path, *lines):
   )
 
 
-def test_command_lines_and_files(tmp_path, one_device_env):
+SHIPPED = f'--config={CONFIGS / "sgd_fashion_mnist_config.py"}'
+INNER = '--config.experiment_kwargs.config'
+FIELD = INNER.removeprefix('--')
+
+
+def test_no_device_is_asked_before_a_config_is_refused(
+  tmp_path, one_device_env
+):
   """Status 2 and one line, where JAX would fail if it looked for a device."""
-  env = one_device_env | {'JAX_PLATFORMS': 'nowhere'}
-  shipped = f'--config={CONFIGS / "sgd_fashion_mnist_config.py"}'
-  inner = '--config.experiment_kwargs.config'
-  field = inner.removeprefix('--')
+  result = subprocess.run(
+    [
+      *(sys.executable, '-m', 'dd_two_player_games.experiment', SHIPPED),
+      f'{INNER}.training.batch_size=-1',
+    ],
+    cwd=tmp_path,
+    env=one_device_env | {'JAX_PLATFORMS': 'nowhere'},
+    capture_output=True,
+    text=True,
+    timeout=240,
+  )
+  assert result.returncode == 2
+  assert result.stdout == ''
+  assert result.stderr == (
+    f'error: {FIELD}.training.batch_size must be a whole number from 1 to '
+    '1048576, not -1\n'
+  )
+  assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'expected'),
+  [
+    (
+      [SHIPPED, f'{INNER}.optimizers.generator.lr=nan'],
+      f'{FIELD}.optimizers.generator.lr must be a finite number above 0 up to '
+      '1000000, not nan',
+    ),
+    (
+      [SHIPPED, f'{INNER}.nets.generator=DCGANGenerater'],
+      f"{FIELD}.nets.generator: there is no 'DCGANGenerater'; did you mean "
+      'DCGANGenerator?',
+    ),
+    (
+      [SHIPPED, f'{INNER}.nets.gen_kwargs.chanels=3'],
+      f'{FIELD}.nets.gen_kwargs.chanels does not exist; did you mean channels?',
+    ),
+    (
+      [SHIPPED, '--config.trainig_steps=3'],
+      'config.trainig_steps does not exist; did you mean '
+      'config.training_steps?',
+    ),
+    (
+      ['--config=typed.py'],
+      "--config: typed.py:5: TypeError: Could not override field 'random_seed'",
+    ),
+    (
+      ['--config=new.py'],
+      f'{FIELD}.training.grad_regularizes.explicit_non_dd_coeffs.disc.'
+      'self_norm must be a finite number from -1000000 up to 1000000, not '
+      '1e+30',
+    ),
+  ],
+)
+def test_command_lines_and_files(
+  tmp_path, monkeypatch, capsys, arguments, expected
+):
+  monkeypatch.chdir(tmp_path)
   write_config(tmp_path / 'typed.py', 'experiment.random_seed = "seven"')
   write_config(
     tmp_path / 'new.py',
     'experiment.training.grad_regularizes = base_config.consensus(1e30)',
   )
-  commands = {
-    (shipped, f'{inner}.training.batch_size=-1'): (
-      f'{field}.training.batch_size must be a whole number from 1 to 1048576, '
-      'not -1'
-    ),
-    (shipped, f'{inner}.optimizers.generator.lr=nan'): (
-      f'{field}.optimizers.generator.lr must be a finite number above 0 up to '
-      '1000000, not nan'
-    ),
-    (shipped, f'{inner}.nets.generator=DCGANGenerater'): (
-      f"{field}.nets.generator: there is no 'DCGANGenerater'; did you mean "
-      'DCGANGenerator?'
-    ),
-    (shipped, f'{inner}.nets.gen_kwargs.chanels=3'): (
-      f'{field}.nets.gen_kwargs.chanels does not exist; did you mean channels?'
-    ),
-    (shipped, '--config.trainig_steps=3'): (
-      'config.trainig_steps does not exist; did you mean config.training_steps?'
-    ),
-    ('--config=typed.py',): (
-      "--config: typed.py:5: TypeError: Could not override field 'random_seed'"
-    ),
-    ('--config=new.py',): (
-      f'{field}.training.grad_regularizes.explicit_non_dd_coeffs.disc.'
-      'self_norm must be a finite number from -1000000 up to 1000000, not 1e+30'
-    ),
-  }
-  processes = {
-    arguments: subprocess.Popen(
-      [sys.executable, '-m', 'dd_two_player_games.experiment', *arguments],
-      cwd=tmp_path,
-      env=env,
-      stdout=subprocess.PIPE,
-      stderr=subprocess.PIPE,
-      text=True,
-    )
-    for arguments in commands
-  }
-  for arguments, process in processes.items():
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 2, (arguments, err)
-    assert out == ''
-    assert err.startswith(f'error: {commands[arguments]}'), err
-    assert err.count('\n') == 1, err
+  line = command_lines.error_line(
+    capsys, experiment.Experiment, base_config.SCHEMA, *arguments
+  )
+  assert line.startswith(f'error: {expected}')
   assert not (tmp_path / 'runs').exists()
 
 

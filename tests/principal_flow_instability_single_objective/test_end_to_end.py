@@ -64,12 +64,3 @@ def test_train_go_on_and_evaluate(tmp_path, one_device_env):
   assert evaluated.returncode == 0, evaluated.stderr
   assert 'test_accuracy' in evaluated.stdout
   assert (folder / 'eval' / 'metrics_00000008.json').is_file()
-
-
-def test_a_mistake_is_one_line(tmp_path, one_device_env):
-  result = run(tmp_path, one_device_env, f'{EXPERIMENT}dal.start=3')
-  assert result.returncode == 2
-  assert result.stderr == (
-    'error: config.experiment_kwargs.config.dal.start has no effect with '
-    'dal.power=None\n'
-  )

@@ -1,0 +1,30 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Programs run in the tests' own process: a new one takes seconds to start."""
+
+import pytest
+
+from jaxline_harness import launch
+
+
+def error_line(capsys, experiment, schema, *arguments: str) -> str:
+  """The line with which a command is refused; it may print nothing else."""
+  with pytest.raises(SystemExit) as end:
+    launch.main(experiment, schema, ['program.py', *arguments])
+  output = capsys.readouterr()
+  assert end.value.code == 2, output.err
+  assert output.out == ''
+  (line,) = output.err.splitlines()
+  assert line.startswith('error: ')
+  return line
