@@ -49,7 +49,7 @@ def _set_environment() -> None:
   os.environ.setdefault(
     'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'jax_tests')
   )
-  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0.2')
+  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
   flags = _without_device_count(os.environ.get('XLA_FLAGS', ''))
   flags.append(f'{_DEVICE_COUNT_FLAG}={DEVICE_COUNT}')
   os.environ['XLA_FLAGS'] = ' '.join(flags)

@@ -17,6 +17,7 @@ import pathlib
 import sys
 
 import numpy as np
+import pytest
 
 from eigengame_unloaded import metrics
 
@@ -33,6 +34,7 @@ def test_power_law():
   np.testing.assert_allclose(values, 1 / np.arange(1, 9), rtol=0.03)
 
 
+@pytest.mark.slow
 def test_ways_reach_the_target():
   examples = benchmark.power_law(dim=96, num_examples=1024)
   first, truth = benchmark.by_eigh(examples)

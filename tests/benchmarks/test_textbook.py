@@ -25,6 +25,7 @@ from dd_two_player_games import base_config
 from dd_two_player_games import experiment
 from dd_two_player_games import gan
 
+pytestmark = pytest.mark.slow
 BATCH_SIZE = 8
 # Of a leaf's largest entry. Both are float32, whose rounding of 6e-8 grows in
 # minimal filtering, layer after layer and in second derivatives. Measured: at
@@ -172,11 +173,7 @@ SPECTRAL_NORM = {'discriminator': 'spectral_norm', 'generator': None}
 
 
 @pytest.mark.parametrize(
-  'generator_loss',
-  [
-    'generator_saturating_loss',
-    pytest.param('generator_goodfellow_loss', marks=pytest.mark.slow),
-  ],
+  'generator_loss', ['generator_saturating_loss', 'generator_goodfellow_loss']
 )
 def test_gradients_of_points(generator_loss):
   players_losses = {
@@ -201,7 +198,6 @@ def smooth_activations(monkeypatch):
   monkeypatch.setattr(jax.nn, 'leaky_relu', _leaky_softplus)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures('smooth_activations')
 def test_gradients_of_mnist():
   """Spectral norm."""
@@ -215,7 +211,6 @@ def test_gradients_of_mnist():
   )
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures('smooth_activations')
 def test_gradients_of_cifar(tmp_path):
   """Batch norm and spectral norm."""
@@ -232,10 +227,7 @@ def test_gradients_of_cifar(tmp_path):
   'rule',
   [
     {'simultaneous_updates': True},
-    pytest.param(
-      {'runge_kutta_updates': True, 'runge_kutta_order': 2},
-      marks=pytest.mark.slow,
-    ),
+    {'runge_kutta_updates': True, 'runge_kutta_order': 2},
     {'runge_kutta_updates': True, 'runge_kutta_order': 4},
   ],
 )
