@@ -186,11 +186,18 @@ run_experiment() {
       ;;
   esac
   config="$(find_config "$config")"
+  [ -r "$config" ] || fail 2 "the config $config cannot be read."
   # A config of another experiment than the GANs' names its module.
   experiment="$(sed -n "s/^EXPERIMENT *= *[\"']\([A-Za-z0-9_.]*\)[\"'].*/\1/p" "$config")"
+  case "${experiment:=dd_two_player_games.experiment}" in
+    *.experiment) ;;
+    *)
+      fail 2 "$config: EXPERIMENT is \"$experiment\"; it must be a module \
+that is named experiment, such as dd_two_player_games.experiment." ;;
+  esac
   prepare
   # -P: modules come from this project, never from the current directory.
-  exec "$venv/bin/python" -P -m "${experiment:-dd_two_player_games.experiment}" \
+  exec "$venv/bin/python" -P -m "$experiment" \
     --config="$config" --jaxline_mode="$mode" "$@"
 }
 

@@ -348,7 +348,8 @@ _EVAL: settings.Tree = {
   'inception_path': Setting(
     '',
     'A local folder of the Inception SavedModel; empty: TF-Hub.',
-    only_if=_INCEPTION,
+    settings.path(),
+    _INCEPTION,
   ),
   'batch_size': Setting(16, 'Samples made at once on each device.'),
   'num_eval_splits': Setting(5, 'Splits that IS and FID are means over.'),
@@ -369,7 +370,10 @@ SETTINGS: settings.Tree = {
     '.npz or a folder of images.',
   ),
   'data_dir': Setting(
-    '', 'Where data sets lie; empty: as tensorflow_datasets.', only_if=_READ
+    '',
+    'Where data sets lie; empty: as tensorflow_datasets.',
+    settings.path(),
+    _READ,
   ),
   'data_processor': Setting(
     'ImageProcessor', 'PointProcessor is for points.', _PROCESSOR

@@ -66,7 +66,8 @@ _SETTINGS: settings.Tree = {
   'data_dir': Setting(
     '',
     'Where data sets lie; empty: as tensorflow_datasets.',
-    only_if=_READ,
+    settings.path(),
+    _READ,
   ),
   'synthetic': {
     'dim': Setting(50, 'Dimension of the data.', _SIZE, _SYNTHETIC),

@@ -55,13 +55,13 @@ _FREE: settings.Tree = {
   'training_steps': Setting(10_000, 'Steps of training.', _STEPS),
   'interval_type': Setting('steps', 'What all intervals count.', _UNIT),
   'log_tensors_interval': Setting(
-    100, 'Between two lines of progress.', _INTERVAL
+    100.0, 'Between two lines of progress.', _INTERVAL
   ),
   'log_train_data_interval': Setting(
     100.0, 'Between two rows of metrics.', _INTERVAL
   ),
   'save_checkpoint_interval': Setting(
-    1000,
+    1000.0,
     'Between two checkpoints; 0: at the end only.',
     settings.real(0, settings.MAX_INT32),
   ),
@@ -101,13 +101,18 @@ _FREE: settings.Tree = {
   'delete_existing_local_checkpoints': Setting(
     False, 'In published configs; has no effect, but for a warning.'
   ),
-  'checkpoint_dir': Setting('', "The run's folder; empty: runs/<config>."),
+  'checkpoint_dir': Setting(
+    '', "The run's folder; empty: runs/<config>.", settings.path()
+  ),
   'restore_path': Setting(
     '',
     'A checkpoint to evaluate, or to start from: the folder of a run, of its '
     'checkpoints/latest or of one step.',
+    settings.path(),
   ),
-  'eval_specific_checkpoint_dir': Setting('', 'The same, to evaluate only.'),
+  'eval_specific_checkpoint_dir': Setting(
+    '', 'The same, to evaluate only.', settings.path()
+  ),
   'eval_initial_weights': Setting(
     False, 'Evaluates them where there is no checkpoint.'
   ),
@@ -215,6 +220,8 @@ class Schema:
     self.check(config)
     settings.check_effect(TOP_LEVEL, config, 'config')
     settings.check_effect(self.experiment, experiment, PREFIX)
+    with config.unlocked():
+      settings.make_paths_absolute(self.tree, config)
     return config
 
   def explain(self, config: config_dict.ConfigDict) -> Iterator[str]:

@@ -14,7 +14,7 @@
 """An experiment's command line: its config, overrides, mode and cluster."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 import contextlib
 import importlib.util
 import os
@@ -22,17 +22,21 @@ import re
 import sys
 import traceback
 from typing import Any
+import warnings
 
 from absl import flags
 from ml_collections import config_dict
-from ml_collections import config_flags
 
 from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
+from jaxline_harness import settings
 
 _MODES = ('train', 'eval')
-_OVERRIDE = re.compile(r'--?(?:no)?config\.([^=]+)')
+_OVERRIDE = re.compile(r'--?(no)?config\.([^=]*)(?:=(.*))?', re.DOTALL)
+_MAX_LENGTH = 1000  # Of a flag; absl's suggestions fail on long ones.
+_MAX_SHOWN = 80
+_WORDS = {'true': True, 'false': False}
 
 
 def parse(
@@ -61,25 +65,21 @@ def parse(
   if spec is None:
     _parse_flags(values, argv)
     raise errors.UserError('--config=FILE is needed; --help says more')
-  config = _load_config(spec)
-  overrides = [m[1] for m in map(_OVERRIDE.match, argv) if m]
-  _check_overrides(overrides, config, schema)
-  with _clear_override_errors():
-    config_flags.DEFINE_config_dict(
-      'config',
-      config,
-      flag_values=values,
-      sys_argv=argv,
-      lock_config=False,
-      accept_new_attributes=True,
-    )
-  _parse_flags(values, argv)
+  try:
+    config = _load_config(spec)
+    _parse_flags(values, _override(config, argv, schema))
+    config = schema.resolve(config)
+  except RecursionError as error:
+    raise errors.UserError(
+      f'--config: what {spec} makes is nested too deeply'
+    ) from error
   flags.FLAGS.mark_as_parsed()  # jaxline asks its own flags there.
-  config = schema.resolve(config)
   if not config.checkpoint_dir:
     name = os.path.basename(spec.split(':', 1)[0]).removesuffix('.py')
     with config.unlocked():
-      config.checkpoint_dir = os.path.join('runs', name.removesuffix('_config'))
+      config.checkpoint_dir = os.path.abspath(
+        os.path.join('runs', name.removesuffix('_config'))
+      )
   config.lock()
   cluster = distributed.find_cluster(
     coordinator.value, num_processes.value, process_id.value
@@ -102,32 +102,17 @@ def take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _parse_flags(values: flags.FlagValues, argv: list[str]) -> None:
+  """Reads what is left of a command line, or raises UserError."""
+  unused = [a for a in argv[1:] if a == '--' or len(a) > _MAX_LENGTH]
   try:
-    with _clear_override_errors():
-      unused = values(argv)[1:]
+    unused = unused or values(argv)[1:]
   except flags.Error as error:
     raise errors.UserError(str(error)) from error
   if unused:
     raise errors.UserError(
-      f'unexpected argument {unused[0]!r}; --help says what is expected'
+      f'unexpected argument {settings.show(unused[0])}; --help says what is '
+      'expected'
     )
-
-
-@contextlib.contextmanager
-def _clear_override_errors() -> Iterator[None]:
-  """Turns what ml_collections raises for a bad override into UserError."""
-  try:
-    yield
-  except (
-    flags.Error,
-    AttributeError,
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-  ) as error:
-    message = error.args[0] if error.args else repr(error)
-    raise errors.UserError(str(message)) from error
 
 
 def _load_config(spec: str) -> config_dict.ConfigDict:
@@ -152,9 +137,9 @@ def _load_config(spec: str) -> config_dict.ConfigDict:
   try:
     module_spec.loader.exec_module(module)
     config = module.get_config(*arguments)
-  except errors.UserError:
+  except (errors.UserError, KeyboardInterrupt):
     raise
-  except Exception as error:  # The file is the user's; any error is.
+  except BaseException as error:  # The file is the user's; any error is.
     lines = [
       frame.lineno
       for frame in traceback.extract_tb(error.__traceback__)
@@ -189,46 +174,120 @@ def _check_placeholders(
       _check_placeholders(value, f'{prefix}.{name}')
 
 
-def _check_overrides(
-  overrides: Sequence[str],
-  config: config_dict.ConfigDict,
-  schema: configs.Schema,
-) -> None:
-  """Checks that overridden fields exist in the full config.
+# Overrides.
 
-  A config file may hold fewer fields than the full config (the published ones
-  do); the missing parents of an override are added to it. What lies under a
-  field `...kwargs` goes to other people's functions and may be anything.
+
+def _override(
+  config: config_dict.ConfigDict, argv: list[str], schema: configs.Schema
+) -> list[str]:
+  """Sets what `--config.a.b=VALUE` says.
+
+  A config file may hold fewer fields than there are (the published ones do).
+  What lies under a field `...kwargs` goes to other people's functions and may
+  be anything.
 
   Args:
-    overrides: dotted names.
-    config: what the config file returned; empty parents are added.
+    config: it is changed.
+    argv: the command line. Of a flag VALUE may be left out; that of another
+      setting may be the next argument.
     schema: all settings.
+
+  Returns:
+    The rest of the command line.
 
   Raises:
     errors.UserError: for a field that does not exist.
   """
   known = {*_names(config), *_names(schema.get_base_config())}
-  for name in map(_without_index, overrides):
-    parents = name.split('.')[:-1]
-    free = any(
-      p.endswith('kwargs') for p in parents if p != 'experiment_kwargs'
-    )
-    if name not in known and not free:
+  rest, arguments = [], iter(argv)
+  for argument in arguments:
+    match = _OVERRIDE.fullmatch(argument)
+    if not match:
+      rest.append(argument)
+      continue
+    negated, name, text = match.groups()
+    field_name, *indices = name.replace(']', '').split('[')
+    setting = settings.find(schema.tree, field_name)
+    is_argument = field_name not in known
+    if is_argument and not (setting and setting.field.accepts({})):
       raise errors.UserError(
-        f'config.{name} does not exist{configs.suggestion(name, known)}'
+        f'config.{field_name[:_MAX_SHOWN]} does not exist'
+        f'{configs.suggestion(field_name, known)}'
       )
-    node = config
-    for parent in parents:
-      if node.get(parent) is None:
-        node[parent] = config_dict.ConfigDict()
-      node = node[parent]
-      if not isinstance(node, config_dict.ConfigDict):
-        break
+    field = None
+    if setting and not is_argument and not indices:
+      field = setting.field
+    if negated or (text is None and field and field.accepts(True)):
+      text = str(not negated)
+    if text is None:
+      text = next(arguments, '')
+    try:
+      _assign(
+        config, field_name.split('.'), list(map(int, indices)), text, field
+      )
+    except (
+      AttributeError,
+      IndexError,
+      KeyError,
+      TypeError,
+      ValueError,
+    ) as error:
+      raise errors.UserError(
+        f'config.{name[:_MAX_SHOWN]} holds nothing that can be set so'
+      ) from error
+  return rest
 
 
-def _without_index(name: str) -> str:
-  return name.split('[', 1)[0]
+def _assign(
+  node: Any,
+  names: list[str],
+  indices: list[int],
+  text: str,
+  field: settings.Field | None,
+) -> None:
+  """Sets a field, or an item of its list; absent parents are added."""
+  *parents, last = names
+  for parent in parents:
+    if node.get(parent) is None:
+      node[parent] = config_dict.ConfigDict()
+    node = node[parent]
+  old = node.get(last)
+  value = _parse_value(text, field, None if indices else old)
+  value = _replace_item(old, indices, value)
+  try:
+    node[last] = value  # A reference to another field stays one.
+  except (TypeError, OverflowError):
+    with node.ignore_type():
+      node[last] = value  # Its check says what is wrong with it.
+
+
+def _replace_item(old: Any, indices: list[int], value: Any) -> Any:
+  """`old` with the item of these indices replaced; `value` without any."""
+  if not indices:
+    return value
+  items = list(old)
+  items[indices[0]] = _replace_item(items[indices[0]], indices[1:], value)
+  return items
+
+
+def _parse_value(text: str, field: settings.Field | None, old: Any) -> Any:
+  """A value from the command line: a Python literal, or the text itself."""
+  is_flag = isinstance(old, bool) or (field is not None and field.accepts(True))
+  if is_flag and text.lower() in _WORDS:
+    return _WORDS[text.lower()]
+  if field is None and isinstance(old, str):
+    return text
+  value: Any = text
+  for parse in (float, ast.literal_eval):
+    with (
+      warnings.catch_warnings(action='ignore'),  # Of literals such as 1if.
+      contextlib.suppress(SyntaxError, ValueError, MemoryError, RecursionError),
+    ):
+      value = parse(text)
+  if field and field.accepts(text):
+    is_better = not isinstance(value, str) and field.accepts(value)
+    return value if is_better else text
+  return value
 
 
 def _names(config: config_dict.ConfigDict, prefix: str = '') -> Iterator[str]:
@@ -248,23 +307,3 @@ def leaves(
       yield from leaves(config[name], f'{prefix}{name}.')
     else:
       yield prefix + name, config[name]
-
-
-class _LiteralParser(flags.ArgumentParser):
-  """Parses Python literals; other text is a string."""
-
-  def parse(self, argument: Any) -> Any:
-    if not isinstance(argument, str):
-      return argument
-    try:
-      return ast.literal_eval(argument)
-    except (SyntaxError, ValueError):
-      return argument
-
-  def flag_type(self) -> str:
-    return 'literal'
-
-
-# Fields that are None or a list in the config file can be overridden too.
-for _type in (type(None), list):
-  config_flags.register_flag_parser_for_type(_type, _LiteralParser())

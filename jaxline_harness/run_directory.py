@@ -136,7 +136,9 @@ def _check_unchanged(
   """Raises UserError unless config.json describes the same training."""
   try:
     with open(path, encoding='utf-8') as f:
-      old = json.load(f)['config']
+      # What has been declared since then is at its default.
+      old = settings.add_defaults(schema.tree, json.load(f)['config'])
+    settings.make_paths_absolute(schema.tree, old)
   except FileNotFoundError:
     logging.warning('%s is missing: the config is not checked against it', path)
     return
@@ -144,9 +146,10 @@ def _check_unchanged(
     raise errors.UserError(
       f'{path} cannot be read ({error}); remove it to go on without the check'
     ) from error
-  # What has been declared since then is at its default.
-  old = to_plain(settings.add_defaults(schema.tree, old))
-  before, after = dict(_flatten(old)), dict(_flatten(to_plain(config)))
+  before, after = (
+    dict(_flatten(to_plain(old))),
+    dict(_flatten(to_plain(config))),
+  )
   changed = [
     name
     for name in sorted(before.keys() | after.keys())

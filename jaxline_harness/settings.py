@@ -34,6 +34,7 @@ import functools
 import inspect
 import math
 import numbers
+import os
 from typing import Any
 
 from absl import logging
@@ -60,12 +61,14 @@ class Field:
     accepts: whether a value will do.
     names: where only these will do, so that the nearest can be offered.
     items: where it is a list of so many different items, what each may be.
+    is_path: whether it is made absolute once all is checked.
   """
 
   wanted: str
   accepts: Callable[[Any], bool]
   names: tuple[str, ...] = ()
   items: tuple['Field', ...] = ()
+  is_path: bool = False
 
   def check(self, path: str, value: Any) -> None:
     """Raises UserError, with one line that begins with `path`, if it won't."""
@@ -136,6 +139,11 @@ def text(empty: bool = True) -> Field:
       isinstance(value, str) and value.isprintable() and (empty or value != '')
     ),
   )
+
+
+def path() -> Field:
+  """A path, `~` in it too, or nothing."""
+  return dataclasses.replace(text(), wanted='a path, or empty', is_path=True)
 
 
 def one_of(names: Iterable[str]) -> Field:
@@ -323,6 +331,15 @@ def add_defaults(tree: Any, given: Any) -> Any:
   }
   full = given | absent
   return full | {name: add_defaults(tree[name], full[name]) for name in tree}
+
+
+def make_paths_absolute(tree: Tree, config: Any) -> None:
+  """Makes them so in place, the user's home included: they are used as such."""
+  for name, setting in leaves(tree):
+    *parents, last = name.split('.')
+    holder = value(config, '.'.join(parents)) if parents else config
+    if setting.field.is_path and holder[last]:
+      holder[last] = os.path.abspath(os.path.expanduser(holder[last]))
 
 
 def check_names(tree: Any, given: Any, path: str) -> None:

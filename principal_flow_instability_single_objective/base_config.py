@@ -107,7 +107,7 @@ _SETTINGS: settings.Tree = {
     'tensorflow_datasets, or the path of an .npz with labels.',
   ),
   'data_dir': Setting(
-    '', 'Where data sets lie; empty: as tensorflow_datasets.'
+    '', 'Where data sets lie; empty: as tensorflow_datasets.', settings.path()
   ),
   'num_test_examples': Setting(
     2000,
@@ -190,9 +190,9 @@ SCHEMA = configs.Schema(
   experiment=_SETTINGS,
   defaults={
     'training_steps': 1000,
-    'log_tensors_interval': 20,
-    'log_train_data_interval': 20,
-    'save_checkpoint_interval': 500,
+    'log_tensors_interval': 20.0,
+    'log_train_data_interval': 20.0,
+    'save_checkpoint_interval': 500.0,
     'best_model_eval_metric': 'test_accuracy',
   },
   metrics={'test_accuracy': True, 'test_loss': False},

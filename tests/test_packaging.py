@@ -241,6 +241,25 @@ def test_config_names_its_experiment(checkout, line):
   assert out[3:6] == ['-P', '-m', 'other.experiment']
 
 
+def test_config_that_names_no_experiment(checkout):
+  config = checkout.root / 'configs' / 'b_config.py'
+  config.write_text("EXPERIMENT = 'http.server'\n")
+  assert checkout.run('train', 'b') == (
+    2,
+    [],
+    [
+      f'run.sh: {config}: EXPERIMENT is "http.server"; it must be a module '
+      'that is named experiment, such as dd_two_player_games.experiment.'
+    ],
+  )
+
+
+def test_config_that_cannot_be_read(checkout):
+  status, out, err = checkout.run('train', '/proc/self/environ')
+  assert (status, out, len(err)) == (2, [], 1)
+  assert err[0].endswith('/environ cannot be read.')
+
+
 @pytest.mark.parametrize(
   ('arguments', 'chosen'),
   [

@@ -184,7 +184,7 @@ def test_schedules_of_the_published_configs_are_known():
     # PRNGKey takes it for 0.
     ('random_seed', 2**32, 'a whole number from 0 to 4294967295'),
     ('dataset', 3, 'a string that is not empty'),
-    ('data_dir', None, 'a string'),
+    ('data_dir', None, 'a path, or empty'),
     ('training.batch_size', 2.5, 'a whole number from 1 to 1048576'),
     ('training.batch_size', True, 'a whole number from 1 to 1048576'),
     ('training.batch_size', 0, 'a whole number from 1 to 1048576'),
@@ -224,7 +224,7 @@ def test_schedules_of_the_published_configs_are_known():
     ('eval.batch_size', 0, 'a whole number from 1 to 1048576'),
     ('eval.num_eval_splits', 0, 'a whole number from 1 to 1048576'),
     ('eval.num_inception_images', 1, 'a whole number from 2 to 1048576'),
-    ('eval.inception_path', None, 'a string'),
+    ('eval.inception_path', None, 'a path, or empty'),
   ],
 )
 def test_wrong_value(field, value, expected):

@@ -348,7 +348,11 @@ def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
       [CONFIG, '--config.experiment_kwargs.confg.size=3'],
       'did you mean config.experiment_kwargs.config.size?',
     ),
-    ([CONFIG, f'{TOY}lr=abc'], "could not convert string to float: 'abc'"),
+    (
+      [CONFIG, f'{TOY}lr=abc'],
+      'config.lr must be a finite number from -1000000 up to 1000000, not '
+      "'abc'",
+    ),
     (
       [CONFIG, '--config.interval_type=step'],
       "config.interval_type: there is no 'step'; did you mean steps?",
@@ -365,7 +369,7 @@ def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
     ),
     (
       [CONFIG, '--config.save_checkpoint_interval=0.5'],
-      'save_checkpoint_interval=0.5: invalid literal for int() with base 10',
+      'save_checkpoint_interval counts steps and must be whole, not 0.5',
     ),
     (
       [CONFIG, '--config.log_all_hosts'],
@@ -386,8 +390,24 @@ def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
     ),
     (
       [CONFIG, '--config.log_async=maybe'],
-      'config.log_async=maybe',
+      "config.log_async must be True or False, not 'maybe'",
     ),
+    ([CONFIG, '--'], "unexpected argument '--'"),
+    ([CONFIG, 3000 * '-'], "unexpected argument '------"),
+    ([CONFIG, f'{TOY}lr={100_000 * "-"}'], "not '-----"),
+    ([CONFIG, f'{TOY}lr={100_000 * "("}'], "not '((((("),
+    ([CONFIG, f'{TOY}lr={5000 * "9"}'], 'not inf'),
+    ([CONFIG, f'{TOY}__class__=1'], 'config.__class__ does not exist'),
+    (
+      [CONFIG, f'{TOY}training.__class__.x=1'],
+      'config.training.__class__.x do',
+    ),
+    ([CONFIG, f'{TOY}net_kwargs.a', '1', f'{TOY}lr.b=2'], 'lr.b does not exi'),
+    ([CONFIG, f'{TOY}{10_000 * "a."}x=1'], '.a.a.a.a.a'),
+    ([CONFIG, f'{TOY}sizes[5]=1'], 'sizes[5] holds nothing that can be set so'),
+    ([CONFIG, f'{TOY}lr[0]=1'], 'lr[0] holds nothing that can be set so'),
+    ([CONFIG, f'{TOY}lr'], "not ''"),
+    ([CONFIG, '--config.=1'], 'config. does not exist'),
     (
       [CONFIG, '--jaxline_mode=eval'],
       'runs/toy/checkpoints/latest: train first',
@@ -411,6 +431,28 @@ def test_error_lines(toy, arguments, expected):
     ('def get_config():\n  return nothing', 'my_config.py:2: NameError'),
     ('x = 1', "no attribute 'get_config'"),
     ('def get_config():\n  return {}', 'must return a ConfigDict, not dict'),
+    ('def get_config():\n  return get_config()', 'RecursionError: maximum'),
+    ('def get_config():\n  raise GeneratorExit', 'my_config.py:2: Generator'),
+    ('import sys\nsys.exit()', 'my_config.py:2: SystemExit'),
+    (
+      'from ml_collections import config_dict\n'
+      'def get_config():\n'
+      '  config = config_dict.ConfigDict()\n'
+      '  for _ in range(5000):\n'
+      '    config = config_dict.ConfigDict({"extra": config})\n'
+      '  return config',
+      'what my_config.py makes is nested too deeply',
+    ),
+    (
+      'from tests.jaxline_harness import toy_experiment\n'
+      'def get_config():\n'
+      '  config = toy_experiment.get_config()\n'
+      '  endless = []\n'
+      '  endless.append(endless)\n'
+      '  config.experiment_kwargs.config.extra = endless\n'
+      '  return config',
+      'what my_config.py makes is nested too deeply',
+    ),
     (
       'from ml_collections import config_dict\n'
       'def get_config():\n'
@@ -476,12 +518,58 @@ def test_fields_absent_from_the_file_can_be_overridden(toy):
   )
 
 
-def test_none_and_lists_can_be_overridden(toy):
-  arguments = (f'{TOY}extra=0.5', f'{TOY}sizes=[3, 4]')
-  assert toy(CONFIG, *arguments)[0] == 0
-  inner = written_config('runs/toy')['experiment_kwargs']['config']
-  assert inner['extra'] == 0.5
-  assert inner['sizes'] == [3, 4]
+@pytest.mark.parametrize(
+  ('arguments', 'name', 'value'),
+  [
+    ([f'{TOY}extra=0.5'], 'extra', 0.5),
+    ([f'{TOY}sizes=[3, 4]'], 'sizes', [3, 4]),
+    ([f'{TOY}sizes[1]=7'], 'sizes', [1, 7]),
+    ([f'{TOY}net_kwargs=None'], 'net_kwargs', None),
+    ([f'{TOY}net_kwargs={{"a": 1}}'], 'net_kwargs', {'a': 1}),
+    ([f'{TOY}net_kwargs.a.b=c'], 'net_kwargs', {'a': {'b': 'c'}}),
+    ([f'{TOY}size', '5'], 'size', 5),
+    ([f'{TOY}lr=1'], 'lr', 1.0),
+    (
+      ['--config.log_train_data_interval=None'],
+      'log_train_data_interval',
+      None,
+    ),
+    (
+      ['--config.interval_type=secs', '--config.save_checkpoint_interval=0.5'],
+      'save_checkpoint_interval',
+      0.5,
+    ),
+    (['--config.log_all_train_data'], 'log_all_train_data', True),
+    (['--config.log_async=False'], 'log_async', False),
+    (['--config.log_async=false'], 'log_async', False),
+    (['--noconfig.log_async'], 'log_async', False),
+  ],
+)
+def test_what_can_be_overridden(toy, arguments, name, value):
+  status, _, err = toy(CONFIG, *arguments, '--config.training_steps=1')
+  assert status == 0, err
+  config = written_config('runs/toy')
+  config |= config['experiment_kwargs']['config']
+  assert config[name] == value
+  assert type(config[name]) is type(value)
+
+
+@pytest.mark.parametrize('folder', ['~/r', './r', 'a/../r', '~/r/', 'r'])
+def test_a_run_is_in_one_place(toy, tmp_path, monkeypatch, folder):
+  monkeypatch.setenv('HOME', str(tmp_path))
+  status, out, err = toy(CONFIG, f'--config.checkpoint_dir={folder}')
+  assert status == 0, err
+  assert f'Files of the run: {tmp_path}/r\n' in out
+  assert os.listdir(tmp_path) == ['r']
+  status, out, _ = toy(
+    CONFIG,
+    '--jaxline_mode=eval',
+    f'--config.restore_path={folder}',
+    f'--config.checkpoint_dir={folder}',
+  )
+  assert status == 0
+  assert f'({tmp_path}/r/checkpoints/latest/20)' in out
+  assert os.listdir(tmp_path) == ['r']
 
 
 def resolve(given):

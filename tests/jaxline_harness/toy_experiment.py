@@ -109,7 +109,7 @@ SCHEMA = configs.Schema(
     'max_back_offs': Setting(0, 'At most so many.', REAL),
     'extra': Setting(None, 'Anything.'),
     'sizes': Setting([1, 2], 'A list.', settings.list_of(settings.SIZE)),
-    'net_kwargs': Setting({}, 'Arguments.'),
+    'net_kwargs': Setting({}, 'Arguments.', settings.mapping().or_none()),
     'training': {
       'on_nonfinite': Setting('stop', 'May change.', changes_no_step=True)
     },
