@@ -14,8 +14,12 @@
 """Writes that leave no half-written file behind, and reads that run no code."""
 
 import contextlib
+import errno
+import itertools
 import os
+import stat
 import tempfile
+from typing import IO
 
 import numpy as np
 
@@ -47,14 +51,35 @@ def write_atomically(path: str, content: str | bytes) -> None:
 def append(path: str, data: bytes) -> None:
   """Appends to a file, or takes back the part that was written and raises."""
   with open(path, 'ab', buffering=0) as f:
-    size = os.fstat(f.fileno()).st_size
+    before = os.fstat(f.fileno())
     try:
       while data:
         data = data[f.write(data) :]
     except OSError:
       with contextlib.suppress(OSError):
-        os.truncate(path, size)
+        os.truncate(path, before.st_size)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
       raise
+
+
+def open_regular(path: str) -> IO[bytes]:
+  """Opens a file to be read.
+
+  Args:
+    path: the file.
+
+  Returns:
+    The open file.
+
+  Raises:
+    OSError: that fails, or it is a pipe or a device, which may have no end.
+  """
+  # Nobody may ever write to a pipe.
+  file = open(path, 'rb', opener=lambda p, f: os.open(p, f | os.O_NONBLOCK))
+  if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    file.close()
+    raise OSError(errno.EINVAL, 'Not a regular file', path)
+  return file
 
 
 def sync(path: str) -> None:
@@ -65,6 +90,14 @@ def sync(path: str) -> None:
       os.fsync(handle)
   finally:
     os.close(handle)
+
+
+def unused_path(path: str) -> str:
+  """Returns the path, or the first of `path.1`, `path.2`, ... that is free."""
+  names = (f'{path}.{number}' for number in itertools.count(1))
+  return next(
+    p for p in itertools.chain([path], names) if not os.path.lexists(p)
+  )
 
 
 def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

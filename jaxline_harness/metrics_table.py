@@ -13,14 +13,21 @@
 # limitations under the License.
 """metrics.csv, which a run that was interrupted goes on with."""
 
-from collections.abc import Iterable, Mapping
+import codecs
+from collections.abc import Mapping
+import contextlib
 import csv
 import io
 import os
+import re
+import shutil
 import time
 
-from jaxline_harness import errors
+from absl import logging
+
 from jaxline_harness import files
+
+_Rows = dict[int, Mapping[str, str]]  # By step.
 
 
 class MetricsTable:
@@ -29,6 +36,10 @@ class MetricsTable:
   The columns are `step`, the metrics in the order of their first appearance and
   `seconds`, the time so far: in training over all starts of the run, in
   evaluation that of the one evaluation.
+
+  People open such files, also while they are written: columns may have been
+  moved or added, and separators and encodings be those of a spreadsheet. Where
+  anything cannot be read, the whole file is kept under another name.
   """
 
   def __init__(self, path: str, last_step: int | None = None):
@@ -39,15 +50,24 @@ class MetricsTable:
       last_step: the step that training goes on from; rows beyond it are cut
         off, since their steps are made again. None keeps all, and does not
         go on with their clock.
+
+    Raises:
+      OSError: the file can be neither read nor written.
     """
     self._path = path
-    self._columns = []
-    self._rows = {}
-    self._is_written = True
-    self._read(last_step)
+    self._columns = ['step', 'seconds']
+    self._last_step = -1
+    self._stamp: tuple[int, ...] | None = None
+    self._unwritten: _Rows = {}
     self._start_time = time.monotonic()
-    if last_step is not None and self._rows:
-      self._start_time -= float(self._rows[max(self._rows)]['seconds'])
+    rows = self._read()
+    if last_step is None:
+      return
+    kept = {step: row for step, row in rows.items() if step <= last_step}
+    if len(kept) < len(rows):
+      self._rewrite(kept)
+    with contextlib.suppress(KeyError, ValueError):
+      self._start_time -= float(kept[self._last_step]['seconds'])
 
   def write(self, step: int, scalars: Mapping[str, str]) -> None:
     """Adds a row, or replaces the step's row.
@@ -59,63 +79,125 @@ class MetricsTable:
     Raises:
       OSError: if that fails; the row is then written with the next one.
     """
-    appends = not self._rows or step > max(self._rows)
-    new_columns = [name for name in scalars if name not in self._columns]
-    self._columns.extend(new_columns)
-    seconds = time.monotonic() - self._start_time
-    self._rows[step] = {
-      'step': str(step),
-      **scalars,
-      'seconds': f'{seconds:.3f}',
-    }
-    appends = appends and not new_columns and self._is_written
-    self._is_written = False
-    if appends and os.path.exists(self._path):
-      files.append(self._path, self._as_csv([self._rows[step]], False))
+    seconds = f'{time.monotonic() - self._start_time:.3f}'
+    self._unwritten[step] = {'step': str(step), **scalars, 'seconds': seconds}
+    if self._can_append():
+      files.append(self._path, self._as_csv(self._unwritten, header=False))
+      self._last_step = max(self._unwritten)
+      self._stamp = _stamp(self._path)
     else:
-      self._rewrite()
-    self._is_written = True
+      self._rewrite(self._read() | self._unwritten)
+    self._unwritten = {}
 
-  def _read(self, last_step: int | None) -> None:
-    if not os.path.exists(self._path):
-      return
-    with open(self._path, encoding='utf-8', errors='replace', newline='') as f:
-      reader = csv.DictReader(f)
-      try:
-        lines = list(reader)
-      except csv.Error as error:
-        raise errors.UserError(
-          f'{self._path} is damaged ({error}): move it away'
-        ) from error
-    fixed = ('step', 'seconds')
-    self._columns = [c for c in reader.fieldnames or () if c not in fixed]
-    for line in lines:
-      # A process that was killed may have left half a line.
-      if None in line or None in line.values() or not _is_row(line):
-        continue
-      if last_step is None or int(line['step']) <= last_step:
-        self._rows[int(line['step'])] = line
-    if len(self._rows) != len(lines):
-      self._rewrite()
+  def _can_append(self) -> bool:
+    """Whether the file is as it was left, and the rows come after its own."""
+    names = {name for row in self._unwritten.values() for name in row}
+    return (
+      self._stamp is not None
+      and self._stamp == _stamp(self._path)
+      and min(self._unwritten) > self._last_step
+      and names <= set(self._columns)
+    )
 
-  def _rewrite(self) -> None:
-    self._rows = dict(sorted(self._rows.items()))
-    files.write_atomically(self._path, self._as_csv(self._rows.values(), True))
+  def _read(self) -> _Rows:
+    """Reads all rows, and makes the file what this class would have written."""
+    try:
+      with files.open_regular(self._path) as f:
+        content = f.read()
+    except FileNotFoundError:
+      return {}
+    rows, num_unread = self._parse(_decode(content))
+    if num_unread:
+      kept = files.unused_path(f'{self._path}.damaged')
+      shutil.copyfile(self._path, kept)
+      logging.warning(
+        '%s has lines that cannot be read (%d): kept as %s',
+        *(self._path, num_unread, kept),
+      )
+    if content != self._as_csv(rows, header=True):
+      self._rewrite(rows)
+    else:
+      self._last_step = max(rows, default=-1)
+      self._stamp = _stamp(self._path)
+    return rows
 
-  def _as_csv(self, rows: Iterable[Mapping[str, str]], header: bool) -> bytes:
+  def _parse(self, text: str) -> tuple[_Rows, int]:
+    """Returns the rows, and how many lines are none; takes over the columns."""
+    lines = [line for line in re.split('\r\n|\r|\n', text) if line.strip()]
+    if not lines:
+      return {}, 0
+    for separator in ',;\t':
+      columns = _split(lines[0], separator)
+      if 'step' in columns and len(set(columns)) == len(columns):
+        break
+    else:
+      return {}, len(lines)
+    self._columns = columns
+    rows: _Rows = {}
+    for line in lines[1:]:
+      cells = _split(line, separator)
+      if len(cells) == len(columns):
+        row = dict(zip(columns, cells, strict=True))
+        step = _parse_step(row['step'])
+        if step is not None:
+          rows[step] = row | {'step': str(step)}
+    return rows, len(lines) - 1 - len(rows)
+
+  def _rewrite(self, rows: _Rows) -> None:
+    self._stamp = None  # In case that this fails.
+    for name in (name for row in rows.values() for name in row):
+      if name not in self._columns:
+        # 'seconds' stays the last.
+        self._columns.insert(len(self._columns) - 1, name)
+    files.write_atomically(self._path, self._as_csv(rows, header=True))
+    self._last_step = max(rows, default=-1)
+    self._stamp = _stamp(self._path)
+
+  def _as_csv(self, rows: _Rows, header: bool) -> bytes:
     text = io.StringIO()
-    columns = ['step', *self._columns, 'seconds']
-    writer = csv.DictWriter(text, columns, restval='', lineterminator='\n')
+    writer = csv.DictWriter(
+      text, self._columns, restval='', lineterminator='\n'
+    )
     if header:
       writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(rows[step] for step in sorted(rows))
     return text.getvalue().encode()
 
 
-def _is_row(line: Mapping[str, str]) -> bool:
+def _stamp(path: str) -> tuple[int, ...] | None:
+  """What changes when someone else writes a file; None if it is not there."""
   try:
-    int(line['step'])
-    float(line['seconds'])
-  except (KeyError, ValueError):
-    return False
-  return True
+    status = os.stat(path)
+  except FileNotFoundError:
+    return None
+  return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _decode(content: bytes) -> str:
+  """Decodes what spreadsheets write: UTF-8 or UTF-16, with a mark or not."""
+  if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+    return content.decode('utf-16', errors='replace')
+  if content[1:2] == b'\0':
+    return content.decode('utf-16-le', errors='replace')
+  return content.decode('utf-8-sig', errors='replace')
+
+
+def _split(line: str, separator: str) -> list[str]:
+  """Returns a line's cells; none if it cannot be read."""
+  try:
+    (cells,) = csv.reader([line], delimiter=separator, strict=True)
+  except csv.Error:
+    return []
+  if '\ufffd' in line:  # Of bytes that were no text.
+    return []
+  if separator == ';':  # Where a comma is the decimal point.
+    cells = [re.sub(r'^([+-]?\d+),(\d+)', r'\1.\2', cell) for cell in cells]
+  return cells
+
+
+def _parse_step(text: str) -> int | None:
+  try:
+    number = float(text)
+  except ValueError:
+    return None
+  return int(number) if number.is_integer() else None
