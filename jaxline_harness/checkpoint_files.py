@@ -15,29 +15,36 @@
 
 ```
 <step>/state/         one replica of the TrainState, by Orbax
+<step>/origin.json    the step and the config that it was saved with
 <step>/metrics.json   the metric's name and value; in the series `best` only
 <step>/digests.json   the SHA-256 of each file above
 ```
 
-All of it is written to a folder `<step>.tmp` that is renamed at the end, so a
+All of it is written to a folder `<step>.tmp`, read back and renamed, so a
 process killed at any moment leaves a whole checkpoint or none. What happens to
-files later (a flipped bit, a copy cut short, a file deleted by hand) shows in
-the digests before anything else reads them. (Orbax's CheckpointManager leaves
-no place for that: files that it did not write are not part of its commit.)
+files later (a flipped bit, a copy cut short, a file deleted, a folder renamed)
+shows before anything else reads them. Orbax's CheckpointManager leaves no place
+for that: it writes files of its own after its handlers' last call, replaces no
+step, and deletes old ones before anyone has read the new.
 
 No pickle: loading a checkpoint runs no code.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 import contextlib
+import errno
+import functools
 import hashlib
 import json
+import logging as python_logging
+import math
 import os
 import re
 import shutil
 import sys
+import tempfile
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import logging
 from etils import epath
@@ -52,70 +59,94 @@ _TEMPORARY = '.tmp'
 _OLD = '.old.tmp'  # Is being deleted.
 _REPLACED = '.replaced.tmp'  # Until the new one is in its place.
 _STATE = 'state'
+_ORIGIN = 'origin.json'
 _METRICS = 'metrics.json'
 _DIGESTS = 'digests.json'
-_SAVE_TIME = 'save_time'
+_MAX_STEP = 2**31 - 1
 _MAX_DIFFERENCES = 6
 _MAX_REASON = 200
+_MAX_JSON_BYTES = 1 << 26
+_SPARE_BYTES = 1 << 16  # More than all files beside the arrays take.
 
 
 class DamagedError(ValueError):
   """A checkpoint is not what was saved; the message says which file."""
 
+  def __init__(self, message: str):
+    super().__init__(errors.one_line(message, _MAX_REASON))
+
+
+class Metric(NamedTuple):
+  """What a checkpoint of the series `best` is chosen by."""
+
+  best_model_eval_metric: str
+  best_eval_metric_value: float
+  save_time: float
+
 
 def is_step_folder(path: str) -> bool:
   """Returns whether a checkpoint lies there, by its name and what is in it."""
-  return os.path.basename(path).isdigit() and any(
-    os.path.exists(os.path.join(path, name)) for name in (_STATE, _DIGESTS)
+  name = os.path.basename(path)
+  return (
+    re.fullmatch('0|[1-9][0-9]{0,9}', name) is not None
+    and int(name) <= _MAX_STEP
+    and any(os.path.exists(os.path.join(path, n)) for n in (_STATE, _DIGESTS))
   )
 
 
 def write(
-  path: str, train_state: Any, metrics: Mapping[str, Any] | None = None
+  path: str,
+  train_state: Any,
+  config: Mapping[str, Any] | None = None,
+  metric: Metric | None = None,
 ) -> None:
   """Writes a checkpoint, in the place of an older one of the same step.
 
   Args:
     path: the folder of the step.
     train_state: numpy arrays.
-    metrics: what `read_metrics` is to return.
+    config: what `read_config` is to return.
+    metric: what `read_metric` is to return.
 
   Raises:
     Exception: of many kinds (Orbax's and TensorStore's own), if that fails.
       Then all is as before.
   """
-  me = jax.process_index()
-  alone = ocp.options.MultiprocessingOptions(
-    primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)
-  )
   temporary = path + _TEMPORARY
   shutil.rmtree(temporary, ignore_errors=True)
   os.makedirs(temporary)
   try:
-    with (
-      _quiet_orbax(),
-      ocp.Checkpointer(
-        ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-        multiprocessing_options=alone,
-      ) as checkpointer,
-    ):
-      checkpointer.save(
-        os.path.join(temporary, _STATE), args=ocp.args.StandardSave(train_state)
-      )
-    if metrics is not None:
-      metrics = {**metrics, _SAVE_TIME: time.time()}
-      _write_json(os.path.join(temporary, _METRICS), metrics)
+    _check_space(temporary, train_state)
+    _write_state(temporary, train_state)
+    if config is not None:
+      origin = {'step': int(os.path.basename(path)), 'config': config}
+      _write_json(temporary, _ORIGIN, origin)
+    if metric is not None:
+      _write_json(temporary, _METRICS, metric._asdict())
     digests = {name: _digest(temporary, name) for name in _files(temporary)}
-    _write_json(os.path.join(temporary, _DIGESTS), digests)
+    _write_json(temporary, _DIGESTS, digests)
+    _check_equal(_read_state(temporary, train_state), train_state)
     if is_step_folder(path):
       os.rename(path, path + _REPLACED)
     os.rename(temporary, path)
     files.sync(os.path.dirname(path))
   except BaseException:
-    shutil.rmtree(temporary, ignore_errors=True)  # Makes room on a full disk.
+    _remove_tree(temporary)  # Makes room on a full disk.
     _take_back(path)
     raise
   shutil.rmtree(path + _REPLACED, ignore_errors=True)
+
+
+def try_out(folder: str) -> None:
+  """Writes a small checkpoint in a folder, reads it, and deletes it again.
+
+  Raises:
+    Exception: see `write`.
+  """
+  path = os.path.join(folder, 'trial')
+  shutil.rmtree(path, ignore_errors=True)
+  write(path, {'x': np.zeros(1)})
+  shutil.rmtree(path)
 
 
 def remove(path: str) -> None:
@@ -134,7 +165,7 @@ def remove_leftovers(folder: str) -> None:
       _take_back(os.path.join(folder, name.removesuffix(_REPLACED)))
   for name in os.listdir(folder):
     if name.endswith(_TEMPORARY):
-      shutil.rmtree(os.path.join(folder, name))
+      shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
 def _take_back(path: str) -> None:
@@ -143,8 +174,17 @@ def _take_back(path: str) -> None:
     os.rename(path + _REPLACED, path)
 
 
+def _remove_tree(path: str) -> None:
+  """Deletes what a failed save has left, where its threads may still write."""
+  for _ in range(20):
+    shutil.rmtree(path, ignore_errors=True)
+    time.sleep(0.05)
+    if not os.path.exists(path):
+      return
+
+
 def check(path: str) -> None:
-  """Checks that a checkpoint is what was saved.
+  """Checks that a checkpoint is what was saved, and where it was.
 
   Args:
     path: the folder of the step.
@@ -161,6 +201,12 @@ def check(path: str) -> None:
     if name not in present:
       raise DamagedError(f'{name} is missing')
     _check_digest(path, name, digest)
+  if _ORIGIN in digests:
+    step = _read_json(path, _ORIGIN).get('step')
+    if str(step) != os.path.basename(path):
+      raise DamagedError(f'it was saved as step {step}, and the folder renamed')
+  if _METRICS in digests:
+    read_metric(path)
 
 
 def read(path: str, abstract_state: Any) -> Any:
@@ -178,22 +224,17 @@ def read(path: str, abstract_state: Any) -> Any:
       itself would hand back arrays of other shapes without a word), or this
       version of Orbax cannot read it.
   """
-  folder = epath.Path(path) / _STATE
-  handler = ocp.StandardCheckpointHandler()
   wanted = _array_types(ocp.tree.serialize_tree(abstract_state, True))
-  # Arrays without memory: only their shapes and types are read.
-  target = jax.tree.map(
-    lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), abstract_state
-  )
   try:
-    with _quiet_orbax():
-      saved = _array_types(handler.metadata(folder).tree)
-      if saved == wanted:
-        return handler.restore(folder, args=ocp.args.StandardRestore(target))
+    with _prepare_for_orbax(path) as folder:
+      metadata = _make_handler().metadata(folder / _STATE)
+    saved = _array_types(metadata.tree)
+    if saved == wanted:
+      return _read_state(path, abstract_state)
   # What a file of any content makes Orbax raise is not documented.
   except Exception as error:
     raise errors.UserError(
-      f'the checkpoint {path} cannot be read: {_in_words(error)}'
+      f'the checkpoint {path} cannot be read: {_describe(error)}'
     ) from error
   raise errors.UserError(
     f"the checkpoint {path} does not fit this config's networks and "
@@ -201,23 +242,33 @@ def read(path: str, abstract_state: Any) -> Any:
   )
 
 
-def read_metrics(path: str) -> dict[str, Any]:
-  """Returns the metrics that were saved with a checkpoint.
+def read_config(path: str) -> dict[str, Any] | None:
+  """Returns the config that a checkpoint was saved with, None if it is old."""
+  if not os.path.exists(os.path.join(path, _ORIGIN)):
+    return None
+  return _read_json(path, _ORIGIN).get('config')
+
+
+def read_metric(path: str) -> Metric:
+  """Returns the metric that was saved with a checkpoint.
 
   Raises:
     DamagedError: if that fails.
   """
   digests = _read_json(path, _DIGESTS)
   _check_digest(path, _METRICS, digests.get(_METRICS))
-  return _read_json(path, _METRICS)
-
-
-def save_time(path: str) -> float:
-  """Returns when a checkpoint with metrics was saved, infinity if damaged."""
   try:
-    return read_metrics(path)[_SAVE_TIME]
-  except DamagedError:
-    return float('inf')
+    name, value, save_time = metric = Metric(**_read_json(path, _METRICS))
+  except TypeError:
+    raise DamagedError(f'{_METRICS} has other fields') from None
+  numbers = [x for x in (value, save_time) if type(x) in (int, float)]
+  if (
+    not isinstance(name, str)
+    or len(numbers) < 2
+    or any(map(math.isnan, numbers))
+  ):
+    raise DamagedError(f'{_METRICS} holds no metric: {metric}')
+  return metric
 
 
 def reason_of_failed_write(error: Exception) -> str:
@@ -225,46 +276,111 @@ def reason_of_failed_write(error: Exception) -> str:
   # TensorStore has its own exceptions, with the system's code in their text.
   match = re.search(r"os_error_code='(\d+)'", str(error))
   code = int(match[1]) if match else getattr(error, 'errno', None)
-  if code:
-    return os.strerror(code)
-  return _in_words(error)
+  return os.strerror(code) if code else _describe(error)
+
+
+# Orbax.
+
+
+def _make_handler() -> ocp.StandardCheckpointHandler:
+  return ocp.StandardCheckpointHandler(
+    multiprocessing_options=_make_options_of_one_process()
+  )
+
+
+def _make_options_of_one_process() -> ocp.options.MultiprocessingOptions:
+  me = jax.process_index()
+  return ocp.options.MultiprocessingOptions(
+    primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)
+  )
+
+
+def _write_state(path: str, train_state: Any) -> None:
+  with (
+    _prepare_for_orbax(path) as folder,
+    ocp.Checkpointer(
+      _make_handler(), multiprocessing_options=_make_options_of_one_process()
+    ) as checkpointer,
+  ):
+    checkpointer.save(folder / _STATE, args=ocp.args.StandardSave(train_state))
+
+
+def _read_state(path: str, like: Any) -> Any:
+  """Reads numpy arrays of the structure, shapes and types of others."""
+  # Arrays without memory: only their shapes and types are read.
+  target = jax.tree.map(
+    lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), like
+  )
+  with _prepare_for_orbax(path) as folder:
+    return _make_handler().restore(
+      folder / _STATE, args=ocp.args.StandardRestore(target)
+    )
 
 
 @contextlib.contextmanager
-def _quiet_orbax() -> Iterator[None]:
+def _prepare_for_orbax(path: str) -> Iterator[epath.Path]:
+  """Gives a folder a path that Orbax can use, whatever its own is.
+
+  Orbax looks for files by patterns, in which [ and * have a meaning, and
+  TensorStore takes only Unicode. The path may be that of a link.
+  """
+  _silence_orbax()
+  if re.fullmatch(r'[\w/.,=@ +-]*', path):
+    yield epath.Path(path)
+    return
+  with tempfile.TemporaryDirectory() as folder:
+    link = os.path.join(folder, 'checkpoint')
+    os.symlink(os.path.abspath(path), link)
+    yield epath.Path(link)
+
+
+def _silence_orbax() -> None:
   """Keeps back what Orbax prints of errors that are handled here.
 
-  With `--verbosity=0` and more it is shown.
+  With `--verbosity=0` and more it is shown. The threads of a failed save go on
+  after it, so this is for good.
   """
-  if logging.get_verbosity() >= logging.INFO:
-    yield
-    return
-  is_foreign = lambda record: f'{os.sep}orbax{os.sep}' not in record.pathname
-  logger = logging.get_absl_logger()
-  logger.addFilter(is_foreign)
-  # The first of several errors closes the event loop that TensorStore's threads
-  # then call, soon or later: so this hook stays.
-  if not isinstance(sys.unraisablehook, _ShowUnraisable):
-    sys.unraisablehook = _ShowUnraisable(sys.unraisablehook)
-  try:
-    yield
-  finally:
-    logger.removeFilter(is_foreign)
+  for logger in (
+    logging.get_absl_logger(),
+    python_logging.getLogger('asyncio'),
+  ):
+    logger.addFilter(_is_to_be_shown)
+  if getattr(sys.unraisablehook, 'func', None) is not _show_unraisable:
+    sys.unraisablehook = functools.partial(_show_unraisable, sys.unraisablehook)
 
 
-class _ShowUnraisable:
-  """`sys.unraisablehook` without the calls of event loops that are closed."""
-
-  def __init__(self, show: Callable[[Any], Any]):
-    self._show = show
-
-  def __call__(self, unraisable: Any) -> None:
-    if str(unraisable.exc_value) != 'Event loop is closed':
-      self._show(unraisable)
+def _is_to_be_shown(record: python_logging.LogRecord) -> bool:
+  package = f'{os.sep}orbax{os.sep}'
+  return logging.get_verbosity() >= logging.INFO or not (
+    package in record.pathname or package in record.getMessage()
+  )
 
 
-def _in_words(error: Exception) -> str:
-  return ' '.join(f'{type(error).__name__}: {error}'.split())[:_MAX_REASON]
+def _show_unraisable(show: Callable[[Any], Any], unraisable: Any) -> None:
+  # The first of several errors closes the loop that TensorStore then calls.
+  if str(unraisable.exc_value) != 'Event loop is closed':
+    show(unraisable)
+
+
+def _check_space(folder: str, train_state: Any) -> None:
+  """Raises OSError on a full disk: a failure within Orbax lasts longer."""
+  arrays = map(np.asarray, jax.tree.leaves(train_state))
+  needed = sum(array.nbytes for array in arrays) + _SPARE_BYTES
+  disk = os.statvfs(folder)
+  if disk.f_bfree * disk.f_frsize < needed:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), folder)
+
+
+def _check_equal(found: Any, expected: Any) -> None:
+  equal = jax.tree.map(
+    lambda x, y: np.asarray(x).tobytes() == np.asarray(y).tobytes(),
+    *(found, expected),
+  )
+  if not all(jax.tree.leaves(equal)):
+    raise ValueError('what was written reads differently')
+
+
+# Files.
 
 
 def _files(folder: str) -> Iterator[str]:
@@ -275,7 +391,7 @@ def _files(folder: str) -> Iterator[str]:
 
 
 def _digest(folder: str, name: str) -> str:
-  with _opening(folder, name) as f:
+  with _open_file(folder, name) as f:
     return hashlib.file_digest(f, 'sha256').hexdigest()
 
 
@@ -285,19 +401,19 @@ def _check_digest(folder: str, name: str, digest: str | None) -> None:
 
 
 def _read_json(path: str, name: str) -> dict[str, Any]:
-  with _opening(path, name) as f:
-    text = f.read()
+  with _open_file(path, name) as f:
+    text = f.read(_MAX_JSON_BYTES)
   try:
     return dict(json.loads(text))
   except (ValueError, TypeError, RecursionError) as error:
-    raise DamagedError(f'{name}: {error}') from error
+    raise DamagedError(f'{name} cannot be read: {error}') from error
 
 
 @contextlib.contextmanager
-def _opening(path: str, name: str) -> Iterator[Any]:
+def _open_file(path: str, name: str) -> Iterator[Any]:
   """Opens a file of a checkpoint; errors become those of `check`."""
   try:
-    with open(os.path.join(path, name), 'rb') as f:
+    with files.open_regular(os.path.join(path, name)) as f:
       yield f
   except PermissionError as error:  # That is no damage.
     raise errors.UserError(
@@ -307,8 +423,13 @@ def _opening(path: str, name: str) -> Iterator[Any]:
     raise DamagedError(f'{name}: {error.strerror}') from error
 
 
-def _write_json(path: str, value: Any) -> None:
+def _write_json(folder: str, name: str, value: Any) -> None:
+  path = os.path.join(folder, name)
   files.write_atomically(path, json.dumps(value, indent=2) + '\n')
+
+
+def _describe(error: Exception) -> str:
+  return errors.one_line(f'{type(error).__name__}: {error}', _MAX_REASON)
 
 
 def _array_types(tree: Any) -> dict[str, str]:

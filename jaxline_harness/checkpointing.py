@@ -29,6 +29,7 @@ from collections.abc import Callable, Mapping
 import ctypes
 import functools
 import os
+import time
 import types
 from typing import Any
 
@@ -37,12 +38,13 @@ import jax
 from ml_collections import config_dict
 
 from jaxline_harness import checkpoint_files
+from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
+from jaxline_harness import files
+from jaxline_harness import run_directory
 
 _CHECKPOINTS = 'checkpoints'
-_METRIC_NAME = 'best_model_eval_metric'
-_METRIC_VALUE = 'best_eval_metric_value'
 
 
 class ExperimentState(types.SimpleNamespace):
@@ -64,7 +66,11 @@ class Checkpointer:
   """
 
   def __init__(
-    self, config: config_dict.ConfigDict, mode: str, writer: Any = None
+    self,
+    config: config_dict.ConfigDict,
+    mode: str,
+    writer: Any = None,
+    schema: configs.Schema | None = None,
   ):
     """Prepares to save and restore; touches no file.
 
@@ -74,9 +80,12 @@ class Checkpointer:
         `on_save_error`.
       mode: 'train' or 'eval'.
       writer: see the attribute.
+      schema: tells which settings change a step. None lets a training go on
+        from checkpoints of other configs.
     """
     self._config = config
     self._mode = mode
+    self._schema = schema
     self.writer = writer
     self.save_error: str | None = None
     self._states = {}
@@ -87,7 +96,6 @@ class Checkpointer:
     self._damage: dict[str, str | None] = {}
     self._reported: set[str] = set()
     self._chosen: dict[str, str | None] = {}
-    self._tidied: set[str] = set()
 
   # jaxline's protocol.
 
@@ -110,17 +118,18 @@ class Checkpointer:
         and `config.on_save_error` is 'stop'. Older checkpoints stay.
     """
     state = self.get_experiment_state(ckpt_series)
-    step = int(state.global_step)
-    path = os.path.join(self._series_folder(ckpt_series), str(step))
-    is_saved = checkpoint_files.is_step_folder(path)
-    if ckpt_series == 'latest' and is_saved and not self._damage.get(path):
-      return
+    path = os.path.join(
+      self._series_folder(ckpt_series), str(int(state.global_step))
+    )
+    is_latest = ckpt_series == 'latest'
+    if is_latest and checkpoint_files.is_step_folder(path):
+      if self._why_damaged(path) is None:
+        return
     snapshot = state.experiment_module.snapshot_state()
-    metrics = self._metrics(state) if ckpt_series == 'best' else None
-    if ckpt_series == 'latest' and self.writer is not None:
+    if is_latest and self.writer is not None:
       self.writer.sync()  # No checkpoint outlasts the rows before it.
     try:
-      self._write(ckpt_series, path, snapshot['train_state'], metrics)
+      self._write(ckpt_series, path, snapshot['train_state'])
     # What a full disk makes Orbax and TensorStore raise is not documented.
     except Exception as error:
       reason = checkpoint_files.reason_of_failed_write(error)
@@ -132,8 +141,8 @@ class Checkpointer:
     self.save_error = None
     self._chosen.pop(ckpt_series, None)
     logging.info('saved %s', path)
-    if ckpt_series == 'latest' and self.writer is not None:
-      state.experiment_module.write_samples(self.writer, step)
+    if is_latest and self.writer is not None:
+      state.experiment_module.write_samples(self.writer, state.global_step)
     _release_freed_memory()
 
   def can_be_restored(self, ckpt_series: str) -> bool:
@@ -196,12 +205,13 @@ class Checkpointer:
     state = self.get_experiment_state(ckpt_series)
     module = state.experiment_module
     train_state = checkpoint_files.read(path, module.abstract_train_state())
+    self._check_origin(path, int(train_state.global_step))
     module.restore_from_snapshot({'train_state': train_state})
     state.global_step = int(train_state.global_step)
     self._chosen.pop(ckpt_series, None)
     if ckpt_series == 'best':
-      metrics = checkpoint_files.read_metrics(path)
-      state.best_eval_metric_value = metrics[_METRIC_VALUE]
+      metric = checkpoint_files.read_metric(path)
+      state.best_eval_metric_value = metric.best_eval_metric_value
     elif self.writer is not None:
       # Again: the process that saved it may have been killed before it did so.
       module.write_samples(self.writer, state.global_step)
@@ -210,6 +220,21 @@ class Checkpointer:
     """Does nothing: `save` returns when the checkpoint is on disk."""
 
   # Beyond the protocol.
+
+  def check_folder(self) -> None:
+    """Checks, before training, that checkpoints can be kept in its folder.
+
+    Raises:
+      errors.UserError: if a small one cannot be written there and read.
+    """
+    try:
+      checkpoint_files.try_out(self._root)
+    except Exception as error:  # See `save`.
+      reason = checkpoint_files.reason_of_failed_write(error)
+      raise errors.UserError(
+        f'config.checkpoint_dir: cannot keep checkpoints in {self._root} '
+        f'({reason})'
+      ) from error
 
   def missing_message(self) -> str:
     """Returns where a checkpoint was looked for and what to do."""
@@ -242,7 +267,7 @@ class Checkpointer:
       errors.UserError: see `restore_path`.
     """
     self._chosen.pop('latest', None)
-    path = _agreed(functools.partial(self.restore_path, 'latest'))
+    path = _choose_for_all(functools.partial(self.restore_path, 'latest'))
     self._chosen['latest'] = path
     return path
 
@@ -326,20 +351,13 @@ class Checkpointer:
   def _score(self, path: str) -> float:
     """Higher is better; infinite if damaged, -infinite if of another metric."""
     try:
-      metrics = checkpoint_files.read_metrics(path)
+      name, value, _ = checkpoint_files.read_metric(path)
     except checkpoint_files.DamagedError:
       return float('inf')
-    if metrics[_METRIC_NAME] != self._config.best_model_eval_metric:
+    if name != self._config.best_model_eval_metric:
       return float('-inf')
-    if self._config.best_model_eval_metric_higher_is_better:
-      return metrics[_METRIC_VALUE]
-    return -metrics[_METRIC_VALUE]
-
-  def _metrics(self, state: ExperimentState) -> dict[str, Any]:
-    return {
-      _METRIC_NAME: state.best_model_eval_metric,
-      _METRIC_VALUE: float(state.best_eval_metric_value),
-    }
+    higher = self._config.best_model_eval_metric_higher_is_better
+    return value if higher else -value
 
   # Damage.
 
@@ -358,39 +376,62 @@ class Checkpointer:
 
     Only who writes a series may do this: training, under the lock of the run,
     that of 'latest', and evaluation that of 'best'.
-
-    Args:
-      ckpt_series: 'latest' or 'best'.
     """
     folder = os.path.join(self._root, 'damaged', ckpt_series)
     for path in _newest_first(self._series_folder(ckpt_series)):
-      if self._damage.get(path) is None:
-        continue
-      os.makedirs(folder, exist_ok=True)
-      name = target = os.path.join(folder, os.path.basename(path))
-      number = 0
-      while os.path.exists(target):
-        number += 1
-        target = f'{name}.{number}'
-      os.rename(path, target)
-      logging.warning('moved the damaged checkpoint %s to %s', path, target)
+      if self._why_damaged(path) is not None:
+        os.makedirs(folder, exist_ok=True)
+        target = files.unused_path(os.path.join(folder, os.path.basename(path)))
+        os.rename(path, target)
+        logging.warning('moved the damaged checkpoint %s to %s', path, target)
+
+  def _check_origin(self, path: str, step: int) -> None:
+    """Checks that a readable checkpoint is one of this run, if it is to be.
+
+    Args:
+      path: of the checkpoint.
+      step: that of its state.
+
+    Raises:
+      errors.UserError: if its folder bears another step, or training would go
+        on in this run's folder from another run's state.
+    """
+    if str(step) != os.path.basename(path):
+      raise errors.UserError(
+        f'the checkpoint {path} holds the state of step {step}: move it away'
+      )
+    config = checkpoint_files.read_config(path)
+    if config is None or self._schema is None:
+      return
+    changes = run_directory.describe_changes(config, self._config, self._schema)
+    if not changes:
+      return
+    message = f'the checkpoint {path} was saved with another config: {changes}'
+    if self._mode == 'train' and self.is_own(path):
+      raise errors.UserError(f'{message}. Set it back, or move it away')
+    logging.warning('%s', message)
 
   # Writing.
 
-  def _write(
-    self, ckpt_series: str, path: str, train_state: Any, metrics: Any
-  ) -> None:
+  def _write(self, ckpt_series: str, path: str, train_state: Any) -> None:
     """Writes one checkpoint, then deletes those that are too many."""
-    folder = os.path.dirname(path)
+    folder = self._series_folder(ckpt_series)
     os.makedirs(folder, exist_ok=True)
-    if ckpt_series not in self._tidied:
-      checkpoint_files.remove_leftovers(folder)
-      self._tidied.add(ckpt_series)
+    checkpoint_files.remove_leftovers(folder)
     self._set_damaged_aside(ckpt_series)
-    checkpoint_files.write(path, train_state, metrics)
+    state = self.get_experiment_state(ckpt_series)
+    metric = None
+    if ckpt_series == 'best':
+      metric = checkpoint_files.Metric(
+        state.best_model_eval_metric,
+        float(state.best_eval_metric_value),
+        time.time(),
+      )
+    config = run_directory.to_plain(self._config)
+    checkpoint_files.write(path, train_state, config, metric)
     self._damage[path] = None
     paths = _newest_first(folder)
-    if ckpt_series == 'best':
+    if metric is not None:
       paths.sort(key=self._score, reverse=True)
     for old in paths[self._config.max_checkpoints_to_keep :]:
       checkpoint_files.remove(old)
@@ -437,13 +478,20 @@ def _find_checkpoints(path: str) -> list[str]:
     folder = os.path.join(path, *parts)
     if found := _newest_first(folder):
       if os.path.basename(folder) == 'best':
-        found.sort(key=checkpoint_files.save_time, reverse=True)
+        found.sort(key=_save_time, reverse=True)
       return found
   raise errors.UserError(
     f'no checkpoint in {path} (looked there, in latest/ and in '
     'checkpoints/latest/): config.restore_path takes the folder of a run, of '
     'its checkpoints/latest or of one step'
   )
+
+
+def _save_time(path: str) -> float:
+  try:
+    return checkpoint_files.read_metric(path).save_time
+  except checkpoint_files.DamagedError:
+    return float('inf')  # To be noticed.
 
 
 def _release_freed_memory() -> None:
@@ -457,7 +505,7 @@ def _release_freed_memory() -> None:
     trim(0)
 
 
-def _agreed(choose: Callable[[], str | None]) -> str | None:
+def _choose_for_all(choose: Callable[[], str | None]) -> str | None:
   """Calls a function on the first process, for all; its UserError, too."""
   path, message = None, None
   if jax.process_index() == 0:

@@ -152,7 +152,7 @@ def _run(experiment_class: Any, schema: configs.Schema, argv: list[str]) -> int:
       if mode == 'train':
         modes.run_training(experiment_class, config, schema, watcher)
       else:
-        modes.run_evaluation(experiment_class, config)
+        modes.run_evaluation(experiment_class, config, schema)
   return 0 if watcher.stop_signal is None else 128 + watcher.stop_signal
 
 

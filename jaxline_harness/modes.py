@@ -93,7 +93,7 @@ def run_training(
   from jaxline_harness import run_lock  # pylint: disable=g-import-not-at-top
 
   folder = config.checkpoint_dir
-  checkpointer = checkpointing.Checkpointer(config, 'train')
+  checkpointer = checkpointing.Checkpointer(config, 'train', schema=schema)
   experiment_class = _checked(experiment_class, config)
   with contextlib.ExitStack() as stack:
     if jax.process_index() == 0:
@@ -102,6 +102,7 @@ def run_training(
     if jax.process_index() == 0:
       own = step is not None and checkpointer.own_step() is not None
       run_directory.prepare(config, own, schema)
+      checkpointer.check_folder()
       if own and config.delete_existing_local_checkpoints:
         # A debugging aid in the published configs, where it is always on: it
         # would make every second start of a run its end.
@@ -231,7 +232,9 @@ def _print_end_of_training(
 
 
 def run_evaluation(
-  experiment_class: Any, config: config_dict.ConfigDict
+  experiment_class: Any,
+  config: config_dict.ConfigDict,
+  schema: configs.Schema,
 ) -> None:
   """Evaluates one checkpoint and prints its metrics."""
   import jax  # pylint: disable=g-import-not-at-top
@@ -240,7 +243,7 @@ def run_evaluation(
   from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
 
-  checkpointer = checkpointing.Checkpointer(config, 'eval')
+  checkpointer = checkpointing.Checkpointer(config, 'eval', schema=schema)
   path = checkpointer.choose()
   if path is None and not config.eval_initial_weights:
     raise errors.UserError(checkpointer.missing_message())

@@ -130,15 +130,45 @@ def to_plain(value: Any) -> Any:
   return repr(value)
 
 
+def describe_changes(
+  old: Any, config: config_dict.ConfigDict, schema: configs.Schema
+) -> str:
+  """Names the settings that change a step and differ, with both values.
+
+  Args:
+    old: what `to_plain` made of the config of before.
+    config: the config.
+    schema: tells what changes a step.
+
+  Returns:
+    The differences, or '' if there are none.
+  """
+  # What has been declared since then is at its default.
+  old = settings.add_defaults(schema.tree, old)
+  settings.make_paths_absolute(schema.tree, old)
+  before, after = _flatten(to_plain(old)), _flatten(to_plain(config))
+
+  def show(fields: Mapping[str, Any], name: str) -> str:
+    return json.dumps(fields[name]) if name in fields else '(absent)'
+
+  def changes_a_step(name: str) -> bool:
+    setting = settings.find(schema.tree, name)
+    return setting is None or not setting.changes_no_step
+
+  return '; '.join(
+    f'{name} was {show(before, name)}, now {show(after, name)}'
+    for name in sorted(before.keys() | after.keys())
+    if show(before, name) != show(after, name) and changes_a_step(name)
+  )
+
+
 def _check_unchanged(
   path: str, config: config_dict.ConfigDict, schema: configs.Schema
 ) -> None:
   """Raises UserError unless config.json describes the same training."""
   try:
-    with open(path, encoding='utf-8') as f:
-      # What has been declared since then is at its default.
-      old = settings.add_defaults(schema.tree, json.load(f)['config'])
-    settings.make_paths_absolute(schema.tree, old)
+    with files.open_regular(path) as f:
+      changes = describe_changes(json.load(f)['config'], config, schema)
   except FileNotFoundError:
     logging.warning('%s is missing: the config is not checked against it', path)
     return
@@ -146,46 +176,21 @@ def _check_unchanged(
     raise errors.UserError(
       f'{path} cannot be read ({error}); remove it to go on without the check'
     ) from error
-  before, after = (
-    dict(_flatten(to_plain(old))),
-    dict(_flatten(to_plain(config))),
-  )
-  changed = [
-    name
-    for name in sorted(before.keys() | after.keys())
-    if before.get(name, _ABSENT) != after.get(name, _ABSENT)
-  ]
-  declared = {name: settings.find(schema.tree, name) for name in changed}
-  names = [
-    name
-    for name, setting in declared.items()
-    if setting is None or not setting.changes_no_step
-  ]
-  if names:
-    changes = '; '.join(
-      f'{name} was {_show(before, name)}, now {_show(after, name)}'
-      for name in names
-    )
+  if changes:
     raise errors.UserError(
       f'{os.path.dirname(path)} holds a run with another config: {changes}. '
       'Set it back, or start a new run with --config.checkpoint_dir=DIR'
     )
 
 
-_ABSENT = object()
-
-
-def _show(fields: Mapping[str, Any], name: str) -> str:
-  return json.dumps(fields[name]) if name in fields else '(absent)'
-
-
-def _flatten(tree: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
-  """Yields (dotted name, value) for each leaf; an empty dict is a leaf."""
+def _flatten(tree: Any, prefix: str = '') -> dict[str, Any]:
+  """Maps the dotted name of each leaf to its value; an empty dict is a leaf."""
   if not isinstance(tree, dict) or not tree:
-    yield prefix, tree
-    return
+    return {prefix: tree}
+  flat = {}
   for key, value in tree.items():
-    yield from _flatten(value, f'{prefix}.{key}' if prefix else key)
+    flat.update(_flatten(value, f'{prefix}.{key}' if prefix else key))
+  return flat
 
 
 def _versions() -> dict[str, str]:
@@ -228,9 +233,10 @@ def _make_folder(folder: str) -> None:
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder):
       pass
-  except OSError as error:
+  except (OSError, RecursionError) as error:  # Of thousands of folders.
+    reason = getattr(error, 'strerror', None) or error
     raise errors.UserError(
-      f'config.checkpoint_dir: cannot write to {folder} ({error.strerror})'
+      f'config.checkpoint_dir: cannot write to {folder} ({reason})'
     ) from error
 
 

@@ -51,17 +51,21 @@ def locked(folder: str) -> Iterator[None]:
   try:
     os.makedirs(folder, exist_ok=True)
     file = open(path, 'a+', encoding='utf-8')  # noqa: SIM115
-  except OSError as error:
+  except (OSError, RecursionError) as error:  # Of thousands of folders.
+    reason = getattr(error, 'strerror', None) or error
     raise errors.UserError(
-      f'config.checkpoint_dir: cannot write to {folder} ({error.strerror})'
+      f'config.checkpoint_dir: cannot write to {folder} ({reason})'
     ) from error
-  with file:
+  try:
     _acquire(file, folder)
     try:
       yield
     finally:
       with contextlib.suppress(OSError):
         _write(file, '')
+  finally:
+    with contextlib.suppress(OSError):  # A full disk takes no more now either.
+      file.close()
 
 
 def _acquire(file: TextIO, folder: str) -> None:

@@ -17,10 +17,13 @@ import ctypes
 import json
 import os
 import pathlib
+import shutil
 import time
 
+import jax
 from ml_collections import config_dict
 import numpy as np
+from orbax import checkpoint as ocp
 import pytest
 
 from jaxline_harness import checkpoint_files
@@ -52,7 +55,9 @@ def config(tmp_path):
 
 def make(config, step=None, mode='train', series='latest', writer=None):
   """Returns a checkpointer whose experiment was trained to `step`."""
-  checkpointer = checkpointing.Checkpointer(config, mode, writer)
+  checkpointer = checkpointing.Checkpointer(
+    config, mode, writer, toy_experiment.SCHEMA
+  )
   experiment = toy_experiment.Experiment(
     mode,
     **config.experiment_kwargs.to_dict()
@@ -260,6 +265,104 @@ def test_restore_path_to_a_folder_of_best_takes_the_last_saved(config):
   save_best(config, 3, 2.0)
   path = os.path.join(config.checkpoint_dir, 'checkpoints', 'best')
   assert checkpointing.find_checkpoint(path) == os.path.join(path, '3')
+
+
+# Names of folders in which some library sees more than a name.
+NAMES = [
+  *('lr[0.1]', '*', 'a?b', '**', '{a,b}', ' a  b ', 'a\\b', "it's", '"', '#a'),
+  *('%20', '$HOME', '~', 'gs:a', '-a', '20', 'a.tmp', 'Läufe', '训练', 'a\nb'),
+  *('\x1b[31m', os.fsdecode(b'\xff'), 'n' * 255),
+]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_any_name_that_a_file_system_takes(config, tmp_path, name):
+  config.checkpoint_dir = str(tmp_path / name / name)
+  checkpointer, state = make(config)
+  checkpointer.check_folder()
+  for step in (1, 2, 3):
+    advance(checkpointer, step)
+    checkpointer.save('latest')
+  assert os.listdir(tmp_path) == [name]
+  for mode in ('train', 'eval'):
+    other, restored = make(config, mode=mode)
+    assert other.step_to_restore() == 3
+    other.restore('latest')
+    assert params(restored).tobytes() == params(state).tobytes()
+  # And elsewhere.
+  shutil.move(config.checkpoint_dir, tmp_path / 'plain')
+  config.checkpoint_dir = str(tmp_path / 'plain')
+  other, restored = make(config)
+  other.restore('latest')
+  assert params(restored).tobytes() == params(state).tobytes()
+  assert sorted(os.listdir(tmp_path / 'plain')) == ['checkpoints']
+
+
+def test_a_folder_that_cannot_keep_checkpoints_is_refused_early(
+  config, tmp_path, monkeypatch
+):
+  for folder in (tmp_path / ('n' * 256), tmp_path / 'file' / 'run'):
+    (tmp_path / 'file').write_text('')
+    config.checkpoint_dir = str(folder)
+    with pytest.raises(errors.UserError, match='cannot keep checkpoints in'):
+      make(config)[0].check_folder()
+  config.checkpoint_dir = str(tmp_path / 'run')
+  monkeypatch.setattr(os, 'statvfs', lambda path: FULL_DISK)
+  with pytest.raises(errors.UserError, match=r'\(No space left on device\)'):
+    make(config)[0].check_folder()
+  assert os.listdir(tmp_path / 'run' / 'checkpoints') == []
+
+
+FULL_DISK = os.statvfs_result((4096, 4096, 1000, 1, 1, 9, 9, 9, 0, 255))
+
+
+def test_an_old_one_goes_only_when_the_new_one_reads_well(config, monkeypatch):
+  config.max_checkpoints_to_keep = 1
+  config.on_save_error = 'go_on'
+  checkpointer, _ = make(config, 1)
+  checkpointer.save('latest')
+  save = ocp.Checkpointer.save
+
+  def save_less(self, path, args):
+    save(self, path, args=ocp.args.StandardSave({'w': np.zeros(2)}))
+
+  def save_other_numbers(self, path, args):
+    zeros = jax.tree.map(np.zeros_like, args.item)
+    save(self, path, args=ocp.args.StandardSave(zeros))
+
+  def save_nothing(self, path, args):
+    path.mkdir()
+
+  for step, wrong in enumerate(
+    (save_less, save_other_numbers, save_nothing), 2
+  ):
+    advance(checkpointer, step)
+    with monkeypatch.context() as failing:
+      failing.setattr(ocp.Checkpointer, 'save', wrong)
+      checkpointer.save('latest')
+    assert 'cannot save' in checkpointer.save_error
+    folder = os.path.join(config.checkpoint_dir, 'checkpoints', 'latest')
+    assert os.listdir(folder) == ['1']
+    assert make(config)[0].step_to_restore() == 1
+
+
+def test_checkpoints_of_before_can_be_gone_on_from(config):
+  """They say neither their step nor their config."""
+  checkpointer, state = make(config, 4)
+  checkpointer.save('latest')
+  forget_origin(config, 4)
+  other, restored = make(config)
+  other.restore('latest')
+  assert restored.global_step == 4
+  assert params(restored).tobytes() == params(state).tobytes()
+
+
+def forget_origin(config, step):
+  folder = pathlib.Path(config.checkpoint_dir, 'checkpoints/latest', str(step))
+  (folder / 'origin.json').unlink()
+  digests = json.loads((folder / 'digests.json').read_text())
+  del digests['origin.json']
+  (folder / 'digests.json').write_text(json.dumps(digests))
 
 
 def test_checkpoint_holds_no_pickle(config):

@@ -13,8 +13,11 @@
 # limitations under the License.
 """Checkpoints that something has damaged: noticed, passed over, kept."""
 
+import hashlib
+import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -251,6 +254,222 @@ def test_best(config, warnings, damage, name):
   # A new one is saved beside what cannot be judged, and not in its place.
   test_checkpointing.save_best(config, 3, 3.0)
   assert test_checkpointing.restored_best(config) == (3, 3.0)
+
+
+# Folders that were moved, or are another run's.
+
+
+@pytest.mark.parametrize('move', [os.rename, shutil.copytree])
+@pytest.mark.parametrize('step', [5, 1000, 2**31 - 1])
+def test_a_folder_by_another_name(config, warnings, move, step):
+  params = train(config)
+  folder = series_folder(config)
+  move(folder / '4', folder / str(step))
+  checkpointer, state = test_checkpointing.make(config)
+  checkpointer.restore('latest')
+  newest = 2 if move is os.rename else 4
+  assert state.global_step == newest
+  assert test_checkpointing.params(state).tobytes() == params[newest]
+  assert f'{step} is damaged (it was saved as step 4' in warnings[0]
+  # It stands in the way of no save and is not among those that are kept.
+  config.max_checkpoints_to_keep = 1
+  test_checkpointing.advance(checkpointer, 6)
+  checkpointer.save('latest')
+  assert checkpointing.steps_in(folder) == [6]
+  assert os.listdir(folder.parent / 'damaged' / 'latest') == [str(step)]
+
+
+def test_a_copy_that_comes_while_training_hinders_no_save(config, warnings):
+  config.max_checkpoints_to_keep = 1
+  checkpointer, _ = test_checkpointing.make(config, 4)
+  checkpointer.save('latest')
+  folder = series_folder(config)
+  for name in ('6', '1000'):
+    shutil.copytree(folder / '4', folder / name)
+  test_checkpointing.advance(checkpointer, 6)
+  checkpointer.save('latest')
+  assert checkpointing.steps_in(folder) == [6]
+  assert test_checkpointing.make(config)[0].step_to_restore() == 6
+
+
+def test_an_old_checkpoint_by_another_name(config):
+  """It does not say its step, but its state does."""
+  train(config)
+  test_checkpointing.forget_origin(config, 4)
+  folder = series_folder(config)
+  os.rename(folder / '4', folder / '5')
+  checkpointer, _ = test_checkpointing.make(config)
+  with pytest.raises(errors.UserError, match='/5 holds the state of step 4: '):
+    checkpointer.restore('latest')
+
+
+def test_the_origin_is_under_the_digests(config):
+  train(config)
+  path = series_folder(config) / '4'
+  origin = path / 'origin.json'
+  origin.write_text(origin.read_text().replace('"step": 4', '"step": 5'))
+  os.rename(path, path.with_name('5'))
+  with pytest.raises(checkpoint_files.DamagedError, match='origin.json is not'):
+    checkpoint_files.check(str(path.with_name('5')))
+
+
+@pytest.mark.parametrize('field', ['seed', 'lr', 'sizes', 'net_kwargs.depth'])
+def test_another_runs_checkpoint(config, tmp_path, warnings, field):
+  config.experiment_kwargs.config.net_kwargs.depth = 1
+  params = train(config)
+  first = config.checkpoint_dir
+  *parents, name = field.split('.')
+  node = config.experiment_kwargs.config
+  for parent in parents:
+    node = node[parent]
+  node[name] = [7] if field == 'sizes' else 7
+  changes = f'another config: experiment_kwargs.config.{field} was .*, now .*7'
+  # In this run's folder it is an error, even without a config.json.
+  for mode in ('train', 'eval'):
+    checkpointer, state = test_checkpointing.make(config, mode=mode)
+    if mode == 'train':
+      with pytest.raises(errors.UserError, match=f'latest/4 was .*{changes}'):
+        checkpointer.restore('latest')
+      assert warnings == []
+      continue
+    checkpointer.restore('latest')
+    assert re.search(changes, warnings.pop())
+  # Elsewhere it is what was asked for.
+  config.restore_path = first
+  config.checkpoint_dir = str(tmp_path / 'other')
+  checkpointer, state = test_checkpointing.make(config)
+  checkpointer.restore('latest')
+  assert re.search(changes, warnings.pop())
+  assert test_checkpointing.params(state).tobytes() == params[4]
+
+
+def test_what_may_change_makes_no_other_config(config, warnings):
+  train(config)
+  config.training_steps = 100
+  config.log_tensors_interval = 7
+  config.experiment_kwargs.config.eval.samples = 8
+  checkpointer, state = test_checkpointing.make(config)
+  checkpointer.restore('latest')
+  assert state.global_step == 4
+  assert warnings == []
+
+
+# Odd files.
+
+
+def test_names_that_are_no_steps(config, warnings):
+  train(config)
+  folder = series_folder(config)
+  for name in (
+    '99999999999999999999',
+    '²',
+    '٣',
+    '007',
+    '-1',
+    '2147483648',
+    '+9',
+  ):
+    shutil.copytree(folder / '2', folder / name)
+  (folder / '50').write_text('')
+  (folder / '60').mkdir()
+  os.mkfifo(folder / '70')
+  assert checkpointing.steps_in(folder) == [2, 4]
+  checkpointer, state = test_checkpointing.make(config)
+  checkpointer.restore('latest')
+  assert state.global_step == 4
+  test_checkpointing.advance(checkpointer, 6)
+  checkpointer.save('latest')
+  assert checkpointing.steps_in(folder) == [2, 4, 6]
+  assert warnings == []
+
+
+@pytest.mark.parametrize(
+  'name', ['digests.json', 'origin.json', 'state/_METADATA']
+)
+@pytest.mark.parametrize(
+  'make', [os.mkfifo, lambda path: os.symlink('/dev/zero', path), os.mkdir]
+)
+def test_what_is_no_file_is_damage(config, warnings, name, make):
+  params = train(config)
+  path = series_folder(config) / '4' / name
+  path.unlink()
+  make(path)
+  checkpointer, state = test_checkpointing.make(config)
+  checkpointer.restore('latest')
+  assert test_checkpointing.params(state).tobytes() == params[2]
+  assert f'4 is damaged ({name}' in warnings[0]
+
+
+def test_a_link_to_a_file_is_that_file(config, tmp_path):
+  train(config)
+  path = series_folder(config) / '4' / 'state' / 'manifest.ocdbt'
+  os.rename(path, tmp_path / 'moved')
+  os.symlink(tmp_path / 'moved', path)
+  assert test_checkpointing.make(config)[0].step_to_restore() == 4
+
+
+NO_METRICS = [
+  *(
+    '',
+    '{',
+    'null',
+    '7',
+    '[]',
+    '[["a", 1]]',
+    '{}',
+    '{"best_model_eval_metric": 1}',
+  ),
+  *(
+    json.dumps(good | change)
+    for good in [
+      {
+        'best_model_eval_metric': 'score',
+        'best_eval_metric_value': 9.0,
+        'save_time': 1.0,
+      }
+    ]
+    for change in (
+      {'best_model_eval_metric': None},
+      {'best_model_eval_metric': ['score']},
+      {'best_eval_metric_value': None},
+      {'best_eval_metric_value': '9'},
+      {'best_eval_metric_value': [9.0]},
+      {'best_eval_metric_value': True},
+      {'best_eval_metric_value': float('nan')},
+      {'save_time': 'now'},
+      {'more': 1},
+    )
+  ),
+]
+
+
+@pytest.mark.parametrize('content', NO_METRICS)
+def test_metrics_that_are_none_with_digests_that_agree(
+  config, warnings, content
+):
+  test_checkpointing.save_best(config, 3, 2.0)
+  test_checkpointing.save_best(config, 5, 1.0)
+  path = series_folder(config, 'best') / '3'
+  (path / 'metrics.json').write_text(content)
+  digests = json.loads((path / 'digests.json').read_text())
+  digests['metrics.json'] = hashlib.sha256(content.encode()).hexdigest()
+  (path / 'digests.json').write_text(json.dumps(digests))
+  assert test_checkpointing.restored_best(config) == (5, 1.0)
+  assert 'best/3 is damaged (metrics.json' in warnings[0]
+  assert checkpointing.find_checkpoint(str(path.parent)) == str(path)
+  config.restore_path = str(path.parent)
+  checkpointer, _ = test_checkpointing.make(config, mode='eval')
+  assert checkpointer.step_to_restore() == 5
+
+
+def test_escapes_do_not_reach_the_terminal(config, warnings):
+  train(config)
+  path = series_folder(config) / '4' / 'digests.json'
+  path.write_text(json.dumps({'\x1b[31mred\r\nerror: \u202eall lost': ''}))
+  test_checkpointing.make(config)[0].step_to_restore()
+  (line,) = warnings
+  assert line.isprintable()
+  assert '\\x1b[31mred error: \\u202eall lost is missing' in line
 
 
 def test_digests_that_are_none(config):
