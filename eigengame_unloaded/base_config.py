@@ -130,12 +130,18 @@ _SETTINGS: settings.Tree = {
 
 
 def _check(config: config_dict.ConfigDict) -> None:
-  """Ends a schedule with training where it is to, and checks the optimiser."""
+  """Completes the optimiser's settings, and checks them."""
   optimizer = config.experiment_kwargs.config.optimizer
   arguments = optimizer.scheduler_kwargs
   if arguments and arguments.get('decay_steps', 1) is None:
     with config.unlocked():
       arguments.decay_steps = max(1, config.training_steps)
+  default = _SETTINGS['optimizer']['kwargs'].default
+  accepted = optimizers.arguments_of(optimizer.name)
+  is_default = optimizer.kwargs and optimizer.kwargs.to_dict() == default
+  if is_default and not accepted >= default.keys():
+    with config.unlocked():
+      optimizer.kwargs = {}  # They are those of the default optimiser.
   optimizers.check(f'{configs.PREFIX}.optimizer', optimizer)
 
 

@@ -18,10 +18,12 @@ Settings are `name`, `lr`, `clip`, `kwargs`, `scheduler` and
 """
 
 from collections.abc import Callable, Iterable, Mapping
+import dataclasses
 import inspect
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import config_dict
 import optax
 
@@ -85,7 +87,11 @@ def make_optimizer(
   kwargs = dict(kwargs or {})
   if name == 'sgd' and kwargs.get('momentum') == 0:
     del kwargs['momentum']  # Else optax would keep a trace of no effect.
-  optimizer = _function(name)(rate, **kwargs)
+  function = _function(name)
+  if 'key' in inspect.signature(function).parameters:
+    optimizer = _with_raw_keys(function(rate, **{'key': 0} | kwargs))
+  else:
+    optimizer = function(rate, **kwargs)
   if clip:
     optimizer = optax.chain(optimizer, optax.clip(clip))
   return optimizer, schedule
@@ -97,6 +103,36 @@ def momentum(
   """A trace of gradients, then the learning rate."""
   return optax.chain(
     optax.trace(momentum, nesterov), optax.scale_by_learning_rate(learning_rate)
+  )
+
+
+def _with_raw_keys(
+  optimizer: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+  """Keeps keys as the numbers in them, like all else that a run saves."""
+
+  def is_key(leaf):
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+  def strip(state):
+    return jax.tree.map(
+      lambda leaf: jax.random.key_data(leaf) if is_key(leaf) else leaf, state
+    )
+
+  def update(updates, state, params=None):
+    kinds = jax.eval_shape(optimizer.init, updates)
+    state = jax.tree.map(
+      lambda kind, leaf: (
+        jax.random.wrap_key_data(leaf) if is_key(kind) else leaf
+      ),
+      kinds,
+      state,
+    )
+    updates, state = optimizer.update(updates, state, params)
+    return updates, strip(state)
+
+  return optax.GradientTransformation(
+    lambda params: strip(optimizer.init(params)), update
   )
 
 
@@ -127,6 +163,10 @@ _MOMENTUM = settings.real(above=-1, below=1)
 _SHARE = settings.real(0, below=1)
 _STEPS = settings.whole(1, settings.MAX_INT32)
 _STEPS_OR_NONE_YET = settings.whole(0, settings.MAX_INT32)
+# Whether 0 will do, the schedule says.
+_RATE = dataclasses.replace(
+  settings.POSITIVE, accepts=settings.NOT_NEGATIVE.accepts
+)
 _MASK = settings.Field(
   'True, False, None or a function',
   lambda value: value is None or isinstance(value, bool) or callable(value),
@@ -147,23 +187,31 @@ _ARGUMENTS = {
   for names, field in (
     ('b1 momentum', _MOMENTUM),
     ('b2 b3 decay', _SHARE),
-    ('end_value eps eps_root weight_decay', settings.NOT_NEGATIVE),
+    ('end_value eps eps_root eta weight_decay', settings.NOT_NEGATIVE),
     ('initial_accumulator_value', settings.NOT_NEGATIVE),
     ('decay_rate peak_value', settings.POSITIVE),
     ('decay_steps transition_steps', _STEPS),
     ('decay_offset transition_begin warmup_steps', _STEPS_OR_NONE_YET),
     ('boundaries_and_scales', _BOUNDARIES),
+    ('key seed', settings.SEED),
     ('mask trust_ratio_mask weight_decay_mask', _MASK),
   )
   for name in names.split()
 }
 
 
+def arguments_of(name: str) -> set[str]:
+  """The names of an optimiser's arguments."""
+  return set(inspect.signature(_function(name)).parameters)
+
+
 def declare_schedule(lr: float) -> dict[str, settings.Setting]:
   """Declares the settings of a learning rate."""
   return {
     'lr': Setting(
-      lr, "Learning rate, or a schedule's first.", settings.POSITIVE
+      lr,
+      "Learning rate, or a schedule's first, which 0 may be if it rises.",
+      _RATE,
     ),
     'scheduler': Setting(
       None,
@@ -218,7 +266,14 @@ def check(path: str, config: config_dict.ConfigDict) -> None:
     optimizer, _ = make_optimizer(**config)
     return optimizer.update(params, optimizer.init(params), params)
 
-  _try_out(path, use, {'w': jax.ShapeDtypeStruct((2, 2), 'float32')})
+  shape = (2, 2)
+  results = _try_out(path, use, {'w': jax.ShapeDtypeStruct(shape, 'float32')})
+  for leaf in jax.tree.leaves(results):
+    if leaf.shape == shape and not jnp.issubdtype(leaf.dtype, jnp.floating):
+      raise errors.UserError(
+        f'{path}.kwargs: {config.name} would keep {leaf.dtype} numbers of each '
+        'parameter; they must be floating-point ones'
+      )
 
 
 def check_schedule(path: str, config: config_dict.ConfigDict) -> None:
@@ -230,6 +285,9 @@ def check_schedule(path: str, config: config_dict.ConfigDict) -> None:
     raise errors.UserError(
       f'{path}.scheduler_kwargs has no effect without a scheduler'
     )
+  rises = arguments.get('peak_value') or arguments.get('end_value')
+  if not (config.scheduler and rises):
+    settings.POSITIVE.check(f'{path}.lr', config.lr)
   if config.scheduler:
     settings.check_arguments(
       f'{path}.scheduler_kwargs',
@@ -245,10 +303,10 @@ def check_schedule(path: str, config: config_dict.ConfigDict) -> None:
   )
 
 
-def _try_out(path: str, function: Callable[..., Any], argument: Any) -> None:
+def _try_out(path: str, function: Callable[..., Any], argument: Any) -> Any:
   """Traces a function of these settings; raises UserError if it fails."""
   try:
-    jax.eval_shape(function, argument)
+    return jax.eval_shape(function, argument)
   except Exception as error:  # Whatever optax makes of wrong arguments.
     raise errors.UserError(
       f'{path}: optax does not take these settings: '

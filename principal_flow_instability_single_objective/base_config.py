@@ -55,7 +55,7 @@ _DAL: settings.Tree = {
     settings.NOT_NEGATIVE,
   ),
   'max_learning_rate': Setting(
-    5.0, 'No rate is larger.', settings.POSITIVE, _WITH_POWER
+    5.0, 'No rate that is applied is larger.', settings.POSITIVE, _WITH_POWER
   ),
   'product': Setting(
     'exact',
@@ -142,6 +142,11 @@ _SETTINGS: settings.Tree = {
 
 
 _CONTRADICTIONS = (
+  (
+    lambda c: c.dal.power is not None and not c.optimizer.lr,
+    'optimizer.lr=0 does not go with dal.power={dal.power}: rates of DAL are '
+    'multiples of it',
+  ),
   (
     lambda c: c.dal.stop is not None and c.dal.stop <= c.dal.start,
     'dal.stop={dal.stop} is not after dal.start={dal.start}',

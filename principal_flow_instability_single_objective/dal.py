@@ -78,6 +78,7 @@ def scale_by_dal(
   max_learning_rate: float = 5.0,
   start: int = 0,
   stop: int | None = None,
+  schedule: optax.Schedule | None = None,
 ) -> optax.GradientTransformationExtraArgs:
   r"""Multiplies gradients by DAL's learning rate over a fixed one.
 
@@ -86,7 +87,8 @@ def scale_by_dal(
       0, \frac{h_{\max}}{h_0}\Big)
 
   An optimiser after it multiplies by :math:`h_0`; with a schedule that starts
-  from there, DAL's learning rates follow the schedule's shape.
+  from there, DAL's learning rates follow the schedule's shape, up to
+  :math:`h_{\max}`.
 
   Args:
     power: p. With 0 gradients stay as they are, and norms are measured.
@@ -95,6 +97,7 @@ def scale_by_dal(
     max_learning_rate: :math:`h_{\max}`.
     start: the first update, counted from 0, with DAL's learning rate.
     stop: the first update after it without; None: there is none.
+    schedule: that of the optimiser after this one, if it has one.
 
   Returns:
     A transformation whose `update` takes `hessian_product`, a function from a
@@ -123,6 +126,11 @@ def scale_by_dal(
       scale = jnp.clip(
         2 / (learning_rate * ratio**power), 0, max_learning_rate / learning_rate
       )
+      if schedule is not None:
+        # The schedule is a factor that comes after this one.
+        rate = jnp.asarray(schedule(state.num_updates))
+        largest = max_learning_rate / jnp.maximum(rate, learning_rate)
+        scale = jnp.minimum(scale, largest)
       is_on = (state.num_updates >= start) & (
         stop is None or state.num_updates < stop
       )

@@ -317,8 +317,12 @@ def make_optimizer(
   parts = [optax.sgd(schedule, momentum=settings.momentum or None)]
   if config.dal.power is not None:
     scale = dal.scale_by_dal(
-      *(config.dal.power, settings.lr, config.dal.max_learning_rate),
-      *(config.dal.start, config.dal.stop),
+      power=config.dal.power,
+      learning_rate=settings.lr,
+      max_learning_rate=config.dal.max_learning_rate,
+      start=config.dal.start,
+      stop=config.dal.stop,
+      schedule=schedule if settings.scheduler else None,
     )
     parts.insert(0, scale)
   return optax.with_extra_args_support(optax.chain(*parts)), schedule

@@ -81,6 +81,24 @@ def test_published_optimiser_is_the_default():
 
 
 @pytest.mark.parametrize(
+  ('name', 'kwargs'),
+  [
+    ('adam', {}),
+    ('lion', {}),
+    ('sgd', {'momentum': 0.9, 'nesterov': True}),
+    ('momentum', {'momentum': 0.9, 'nesterov': True}),
+    ('rmsprop', {'momentum': 0.9, 'nesterov': True}),
+  ],
+)
+def test_default_arguments_of_another_optimiser_are_left_out(name, kwargs):
+  optimizer = resolved(optimizer={'name': name}).experiment_kwargs.config
+  assert optimizer.optimizer.kwargs.to_dict() == kwargs
+  given = {'name': 'adam', 'kwargs': {'momentum': 0.5}}
+  with pytest.raises(errors.UserError, match='kwargs.momentum does not exist'):
+    resolved(optimizer=given)
+
+
+@pytest.mark.parametrize(
   ('settings', 'message'),
   [
     ({'metod': 'oja'}, r'config\.metod does not exist; did you mean method'),

@@ -83,7 +83,7 @@ def npy(tmp_path):
 # Exactness.
 
 
-@pytest.mark.parametrize('source', ['synthetic', 'streamed', 'graph'])
+@pytest.mark.parametrize('source', ['synthetic', 'streamed', 'graph', 'noise'])
 def test_chunks_and_restarts_change_no_bit(source, npy):
   settings = {
     'synthetic': {},
@@ -94,6 +94,7 @@ def test_chunks_and_restarts_change_no_bit(source, npy):
       'centring': 'none',
       'training': {'batch_size': 4},
     },
+    'noise': {'optimizer': {'name': 'noisy_sgd', 'lr': 0.1}},
   }[source]
   reference = make(**settings)
   train(reference, 7)

@@ -15,11 +15,14 @@
 
 import jax
 import jax.numpy as jnp
+from ml_collections import config_dict
 import numpy as np
 import optax
 import pytest
 
+from jaxline_harness import errors
 from jaxline_harness import optimizers
+from jaxline_harness import settings
 
 
 def _updates(optimizer, grads, params=1.0):
@@ -116,3 +119,98 @@ def test_clip_bounds_each_element_of_the_update(name, scheduled):
   np.testing.assert_allclose(
     _updates(optimizer, grads, jnp.zeros(3)), expected, rtol=1e-6
   )
+
+
+@pytest.mark.parametrize('kwargs', [{}, {'key': 7, 'eta': 0.5}])
+def test_a_key_is_kept_as_plain_numbers(kwargs):
+  optimizer, _ = optimizers.make_optimizer('noisy_sgd', 0.1, kwargs=kwargs)
+  state = optimizer.init({'w': jnp.ones(3)})
+  for leaf in jax.tree.leaves(state):
+    assert np.asarray(leaf).dtype in (np.int32, np.uint32)
+  reference = optax.noisy_sgd(0.1, **{'key': 0} | kwargs)
+  grads, params = np.array([[1.0, 2.0]] * 3, np.float32), jnp.zeros(2)
+  updates = _updates(optimizer, grads, params)
+  np.testing.assert_array_equal(updates, _updates(reference, grads, params))
+  assert np.abs(updates[0] - updates[1]).max() > 0
+
+
+# Checks.
+
+
+def check(lr=0.1, **given):
+  declared = optimizers.declare(lr=0.1)
+  config = settings.add_defaults(declared, {'lr': lr, **given})
+  settings.check(declared, config, 'opt')
+  optimizers.check('opt', config_dict.ConfigDict(config))
+
+
+@pytest.mark.parametrize(
+  ('name', 'kwargs'),
+  [
+    ('adam', {'mu_dtype': int}),
+    ('adamw', {'mu_dtype': 'int8'}),
+    ('lion', {'mu_dtype': bool}),
+    ('amsgrad', {'mu_dtype': 'complex64'}),
+    ('sgd', {'momentum': 0.9, 'accumulator_dtype': 'uint8'}),
+    ('adafactor', {'momentum': 0.9, 'dtype_momentum': 'int32'}),
+  ],
+)
+def test_averages_are_floating_point_numbers(name, kwargs):
+  with pytest.raises(errors.UserError) as error:
+    check(name=name, kwargs=kwargs)
+  line = str(error.value)
+  assert line.startswith(f'opt.kwargs: {name} would keep ')
+  assert line.endswith('they must be floating-point ones')
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16', float, None])
+def test_averages_of_other_floating_point_types(dtype):
+  check(name='adam', kwargs={'mu_dtype': dtype})
+
+
+@pytest.mark.parametrize('name', optimizers.OPTIMIZERS)
+def test_every_optimiser_has_floating_point_averages(name):
+  check(name=name, kwargs={'momentum': 0.9} if name == 'momentum' else {})
+
+
+RISING = {
+  'warmup_constant_schedule': {'peak_value': 0.1, 'warmup_steps': 3},
+  'linear_schedule': {'end_value': 0.1, 'transition_steps': 3},
+  'warmup_cosine_decay_schedule': {
+    'peak_value': 0.1,
+    'warmup_steps': 3,
+    'decay_steps': 9,
+  },
+}
+
+
+@pytest.mark.parametrize('name', RISING)
+def test_a_schedule_may_rise_from_zero(name):
+  check(lr=0.0, scheduler=name, scheduler_kwargs=RISING[name])
+  optimizer, schedule = optimizers.make_optimizer(
+    'sgd', 0.0, scheduler=name, scheduler_kwargs=RISING[name]
+  )
+  assert schedule(0) == 0
+  assert schedule(3) > 0
+  np.testing.assert_array_equal(_updates(optimizer, [1.0]), [0.0])
+
+
+@pytest.mark.parametrize(
+  ('name', 'kwargs'),
+  [
+    (None, {}),
+    ('cosine_decay_schedule', {'decay_steps': 9}),
+    ('exponential_decay', {'transition_steps': 9, 'decay_rate': 0.5}),
+    ('linear_schedule', {'end_value': 0.0, 'transition_steps': 9}),
+    ('piecewise_constant_schedule', {'boundaries_and_scales': {'3': 2.0}}),
+  ],
+)
+def test_no_rate_is_zero_for_ever(name, kwargs):
+  with pytest.raises(errors.UserError, match=r'^opt\.lr must be a finite numb'):
+    check(lr=0.0, scheduler=name, scheduler_kwargs=kwargs)
+
+
+def test_a_rate_is_never_negative():
+  name = 'linear_schedule'
+  with pytest.raises(errors.UserError, match=r'^opt\.lr must be a finite numb'):
+    check(lr=-0.1, scheduler=name, scheduler_kwargs=RISING[name])

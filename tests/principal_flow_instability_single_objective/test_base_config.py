@@ -78,6 +78,17 @@ def test_the_word_none_is_none():
     ({'dal': {'power': 1, 'start': 10**6}}, 'start=1000000 has no effect'),
     ({'dal': {'product': 'hvp'}}, "no 'hvp'; there is exact, finite_diff"),
     ({'optimizer': {'lr': float('nan')}}, 'lr must be a finite number above'),
+    (
+      {
+        'dal': {'power': 0.5},
+        'optimizer': {
+          'lr': 0.0,
+          'scheduler': 'linear_schedule',
+          'scheduler_kwargs': {'end_value': 0.1, 'transition_steps': 3},
+        },
+      },
+      'optimizer.lr=0 does not go with dal.power=0.5',
+    ),
     ({'optimizer': {'momentum': 1.0}}, 'a finite number from 0 below 1'),
     ({'optimizer': {'scheduler': 'cosine'}}, "there is no 'cosine'"),
     (

@@ -179,6 +179,23 @@ def test_chains_with_momentum_and_a_schedule():
   )
 
 
+@pytest.mark.parametrize('base', [1e-3, 0.1])
+def test_no_applied_rate_is_above_the_maximum(base):
+  largest, factor = 0.5, 1000
+  schedule = optax.warmup_constant_schedule(base, factor * base, 4)
+  chain = optax.chain(
+    dal.scale_by_dal(0.5, base, largest, schedule=schedule), optax.sgd(schedule)
+  )
+  state = chain.init(START)
+  grads = {'w': np.ones(1, np.float32)}
+  for _ in range(6):  # Of flat ground, where DAL's own rate has no bound.
+    updates, state = chain.update(
+      grads, state, hessian_product=lambda v: jax.tree.map(jnp.zeros_like, v)
+    )
+    # The schedule's first value is the optimiser's rate but for rounding.
+    assert 0.9999 < -updates['w'] / largest < 1.000001
+
+
 def test_dal_finds_the_stable_rate_of_a_parabola():
   """λ = 4: p = 1 takes 2/λ = 0.5 and bounces, p = 2 takes 1/8."""
   parabola = {'a': jnp.array([0.3]), 'b': jnp.array([0.0])}
