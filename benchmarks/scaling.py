@@ -89,10 +89,10 @@ def _lowered(model: Any, num_devices: int):
   """The step of an experiment for so many devices; nothing is computed."""
   import jax
 
-  from jaxline_harness import train_loop
+  from jaxline_harness import device_mesh
 
-  mesh = train_loop.make_mesh(jax.local_devices()[:num_devices])
-  run = train_loop.run_on_devices(model.update, mesh)
+  mesh = device_mesh.make_mesh(jax.local_devices()[:num_devices])
+  run = device_mesh.run_everywhere(model.update, mesh)
   return run.lower(model.abstract_train_state(), model.device_data())
 
 

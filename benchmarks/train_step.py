@@ -113,7 +113,7 @@ class Project:
 
   def run(self, steps: int) -> None:
     self._steps_done += steps
-    self._experiment._run_chunk(self._steps_done)
+    self._experiment.run_chunk(self._steps_done)
 
 
 class Textbook:

@@ -46,6 +46,7 @@ from dd_two_player_games import tfgan_inception_utils
 from differentiable_games import adjustments
 from differentiable_games import rules
 from differentiable_games import updates
+from jaxline_harness import device_mesh
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import files
@@ -221,7 +222,7 @@ class Experiment(train_loop.ChunkedExperiment):
       return self._point_metrics()
     if self._image_metrics is None:
       self._image_metrics = self._make_image_metrics()
-    params_and_state = train_loop.unreplicate(
+    params_and_state = device_mesh.unreplicate(
       (self._rule.evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(
@@ -266,7 +267,7 @@ class Experiment(train_loop.ChunkedExperiment):
   # Pictures.
 
   def _samples(self, num_samples: int, key: jax.Array) -> np.ndarray:
-    params, state = train_loop.unreplicate(
+    params, state = device_mesh.unreplicate(
       (self._rule.evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(self._gan, params, state, pmap=False)

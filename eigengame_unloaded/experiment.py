@@ -31,6 +31,7 @@ from eigengame_unloaded import optim
 from eigengame_unloaded import pictures
 from eigengame_unloaded import sources
 from jaxline_harness import configs
+from jaxline_harness import device_mesh
 from jaxline_harness import errors
 from jaxline_harness import launch
 from jaxline_harness import train_loop
@@ -186,7 +187,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def eigenvectors(self) -> np.ndarray:
     """The players as rows, float64 `(k, d)`."""
-    state = train_loop.unreplicate(self.train_state)
+    state = device_mesh.unreplicate(self.train_state)
     return state.eigenvectors.astype(np.float64)
 
   def measure(self) -> dict[str, float]:

@@ -44,6 +44,7 @@ from dd_two_player_games import experiment
 from dd_two_player_games import model_utils
 from jaxline_harness import errors
 from jaxline_harness import files
+from jaxline_harness import train_loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FOLDER = ROOT / 'runs' / 'figures'
@@ -138,7 +139,7 @@ def train(
   def train_to(step):
     with config.unlocked():
       config.training_steps = step
-    made.train_loop(config, state, [])
+    train_loop.run_loop(made, config, state)
     if state.global_step < step:  # A signal has asked it to stop.
       raise KeyboardInterrupt
 

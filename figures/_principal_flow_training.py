@@ -16,10 +16,11 @@
 import types
 from typing import Any
 
-from jaxline import utils
 from matplotlib.figure import Figure
 import numpy as np
 
+from jaxline_harness import periodic
+from jaxline_harness import train_loop
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import experiment
 
@@ -58,16 +59,14 @@ def train(
   config.experiment_kwargs.config.eval.interval = interval
   config = base_config.resolve(config)
   rows: list[dict[str, Any]] = []
-  record = utils.PeriodicAction(
-    lambda step, logs: rows.append({'step': step} | logs),
-    'steps',
-    interval,
-    run_async=False,
+  record = periodic.PeriodicAction(
+    lambda step, logs: rows.append({'step': step} | logs), interval
   )
   model = experiment.Experiment('train', None, config.experiment_kwargs.config)
   model.ensure_train_state()
   start = model.evaluate(global_step=0, rng=None, writer=None)
-  model.train_loop(config, types.SimpleNamespace(global_step=0), [record])
+  state = types.SimpleNamespace(global_step=0)
+  train_loop.run_loop(model, config, state, [record])
   history = {name: np.array([row[name] for row in rows]) for name in rows[0]}
   end = model.evaluate(global_step=num_steps, rng=None, writer=None)
   return start, history, end

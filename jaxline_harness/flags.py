@@ -73,7 +73,6 @@ def parse(
     raise errors.UserError(
       f'--config: what {spec} makes is nested too deeply'
     ) from error
-  flags.FLAGS.mark_as_parsed()  # jaxline asks its own flags there.
   if not config.checkpoint_dir:
     name = os.path.basename(spec.split(':', 1)[0]).removesuffix('.py')
     with config.unlocked():

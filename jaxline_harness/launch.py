@@ -49,7 +49,7 @@ from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import flags
-from jaxline_harness import modes
+from jaxline_harness import signals
 
 _EXIT_USER_ERROR = 2
 _EXIT_FAILURE = 1
@@ -133,17 +133,13 @@ def _print_help(schema: configs.Schema, argv: list[str]) -> int:
 
 def _run(experiment_class: Any, schema: configs.Schema, argv: list[str]) -> int:
   """Reads the flags, runs the mode and returns the exit status."""
-  # Imported here, before flags are parsed, since it defines some.
-  from jaxline import utils  # pylint: disable=g-import-not-at-top
-
-  from jaxline_harness import signals  # pylint: disable=g-import-not-at-top
-
   logging.use_absl_handler()
   logging.get_absl_handler().setFormatter(
     python_logging.Formatter('%(levelname)s: %(message)s')
   )
   config, mode, cluster = flags.parse(argv, schema)
-  modes.mend_jaxline(utils)
+  from jaxline_harness import modes  # pylint: disable=g-import-not-at-top
+
   modes.enable_compilation_cache()
   with distributed.joined(cluster, _settings(config, mode)):
     if not inspect.isclass(experiment_class):

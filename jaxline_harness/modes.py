@@ -11,13 +11,9 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""What an experiment is run for: training and evaluation.
+"""What an experiment is run for: training and evaluation."""
 
-This is also the one place that mends what jaxline 0.0.8 calls and current JAX
-no longer has.
-"""
-
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 import contextlib
 import hashlib
 import os
@@ -26,40 +22,25 @@ import sys
 from typing import Any
 
 from absl import logging
+import jax
 from ml_collections import config_dict
+import numpy as np
 
+from jaxline_harness import checkpoint_files
+from jaxline_harness import checkpointing
 from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import files
-
-
-def mend_jaxline(jaxline_utils: Any) -> None:
-  """Replaces what jaxline 0.0.8 calls and current JAX no longer has."""
-  import jax  # pylint: disable=g-import-not-at-top
-
-  from jaxline_harness import train_loop  # pylint: disable=g-import-not-at-top
-
-  jaxline_utils.bcast_local_devices = train_loop.replicate
-  jaxline_utils.rendezvous = lambda: distributed.exchange(None)
-  # It prints a traceback for every error, also those that are one line here.
-  jaxline_utils.log_activity = _log_activity
-  if not hasattr(jax, 'tree_map'):
-    # For jaxline's in-memory checkpointer.
-    jax.tree_map = jax.tree.map  # type: ignore[attr-defined]
-
-
-@contextlib.contextmanager
-def _log_activity(activity_name: str) -> Iterator[None]:
-  logging.info('%s ...', activity_name)
-  yield
-  logging.info('%s done', activity_name)
+from jaxline_harness import periodic
+from jaxline_harness import run_directory
+from jaxline_harness import run_lock
+from jaxline_harness import signals
+from jaxline_harness import train_loop
 
 
 def enable_compilation_cache() -> None:
   """Caches compiled programs on disk unless the user has chosen otherwise."""
-  import jax  # pylint: disable=g-import-not-at-top
-
   if jax.config.values.get('jax_compilation_cache_dir') is not None:
     return
   folder = os.path.join(files.cache_folder(), _machine())
@@ -79,131 +60,158 @@ def _machine() -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def _make_experiment(
+  experiment_class: Any, mode: str, config: config_dict.ConfigDict
+) -> train_loop.ChunkedExperiment:
+  """Makes an experiment as jaxline does; it suits the whole config."""
+  rng = jax.random.PRNGKey(config.random_seed)
+  if mode == 'train' and not config.legacy_random_seed_behavior:
+    rng = jax.random.split(rng)[1]
+  experiment = experiment_class(mode, init_rng=rng, **config.experiment_kwargs)
+  experiment.check_config(config)
+  return experiment
+
+
 def run_training(
   experiment_class: Any,
   config: config_dict.ConfigDict,
   schema: configs.Schema,
-  watcher: Any,
+  watcher: signals.Watcher,
 ) -> None:
-  """Trains, from the newest checkpoint of the run's folder if there is one."""
-  import jax  # pylint: disable=g-import-not-at-top
+  """Trains, from the newest checkpoint of the run's folder if there is one.
 
-  from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
-  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
-  from jaxline_harness import run_lock  # pylint: disable=g-import-not-at-top
+  Args:
+    experiment_class: a `train_loop.ChunkedExperiment`.
+    config: a full config.
+    schema: its settings.
+    watcher: of signals.
 
-  folder = config.checkpoint_dir
+  Raises:
+    errors.UserError: if the config, the data and the folder do not go together.
+    errors.TrainingError: if training cannot go on.
+  """
+  is_first = jax.process_index() == 0
   checkpointer = checkpointing.Checkpointer(config, 'train', schema=schema)
-  experiment_class = _checked(experiment_class, config)
+  state = checkpointer.get_experiment_state('latest')
+  state.experiment_module = _make_experiment(experiment_class, 'train', config)
   with contextlib.ExitStack() as stack:
-    if jax.process_index() == 0:
-      stack.enter_context(run_lock.locked(folder))
+    if is_first:
+      stack.enter_context(run_lock.locked(config.checkpoint_dir))
     step = checkpointer.step_to_restore()
-    if jax.process_index() == 0:
+    if is_first:
       own = step is not None and checkpointer.own_step() is not None
-      run_directory.prepare(config, own, schema)
-      checkpointer.check_folder()
-      if own and config.delete_existing_local_checkpoints:
-        # A debugging aid in the published configs, where it is always on: it
-        # would make every second start of a run its end.
-        logging.warning(
-          'config.delete_existing_local_checkpoints has no effect: training '
-          'goes on from %s; delete that folder to start anew',
-          folder,
-        )
+      _prepare_folder(config, schema, checkpointer, own)
     try:
-      while not _train_to_the_end(experiment_class, config, checkpointer, step):
-        experiment_class = _again(checkpointer)
+      while not _train_from(step, config, checkpointer):
         step = checkpointer.step_to_restore()
     except errors.TrainingError as error:
       raise errors.TrainingError(
         f'{error}; {checkpointer.describe_newest()}'
       ) from error
-    step = checkpointer.get_experiment_state('latest').global_step
-  if jax.process_index() == 0:
-    _print_end_of_training(config, step, watcher.stop_signal is not None)
+  if is_first:
+    stopped = watcher.stop_signal is not None
+    _print_end_of_training(config, state.global_step, stopped)
 
 
-def _train_to_the_end(
-  experiment_class: Any,
+def _prepare_folder(
   config: config_dict.ConfigDict,
-  checkpointer: Any,
-  step: int | None,
+  schema: configs.Schema,
+  checkpointer: checkpointing.Checkpointer,
+  has_checkpoint: bool,
+) -> None:
+  run_directory.prepare(config, has_checkpoint, schema)
+  checkpointer.check_folder()
+  if has_checkpoint and config.delete_existing_local_checkpoints:
+    # A debugging aid in the published configs, where it is always on: it would
+    # make every second start of a run its end.
+    logging.warning(
+      'config.delete_existing_local_checkpoints has no effect: training goes '
+      'on from %s; delete that folder to start anew',
+      config.checkpoint_dir,
+    )
+
+
+def _train_from(
+  step: int | None, config: config_dict.ConfigDict, checkpointer: Any
 ) -> bool:
   """Trains from the checkpoint of a step; False if it is to be done again."""
-  import jax  # pylint: disable=g-import-not-at-top
-  from jaxline import train  # pylint: disable=g-import-not-at-top
-
-  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
-
-  with contextlib.ExitStack() as stack:
-    writer = None
-    if jax.process_index() == 0:
-      writer = run_directory.Writer(
-        config.checkpoint_dir, 'train', step or 0, config.on_save_error
-      )
-      stack.callback(writer.close)
-    checkpointer.writer = writer
-    try:
-      train.train(
-        experiment_class,
-        config,
-        checkpointer,
-        writer=None,
-        periodic_actions=_row_actions(config, writer),
-      )
-    except errors.NonFiniteError as error:
-      message = f'{error}; {checkpointer.save_for_inspection(error.states)}'
-      distributed.exchange(None)  # The first process writes: it is not ended.
-      state = checkpointer.get_experiment_state('latest')
-      if not state.experiment_module.back_off():
-        raise errors.TrainingError(message) from error
-      logging.warning(
-        '%s; goes back to step %d with a smaller learning rate',
-        message,
-        checkpointer.own_step() or step or 0,
-      )
-      return False
+  state = checkpointer.get_experiment_state('latest')
+  experiment = state.experiment_module
+  state.global_step = 0
+  is_first = jax.process_index() == 0
+  checkpointer.writer = None
+  if is_first:
+    checkpointer.writer = run_directory.Writer(
+      config.checkpoint_dir, 'train', step or 0, config.on_save_error
+    )
+  if step is not None:
+    checkpointer.restore('latest')
+  elif is_first and config.save_initial_train_checkpoint:
+    checkpointer.save('latest')
+  try:
+    actions = _make_actions(config, checkpointer)
+    train_loop.run_loop(experiment, config, state, actions)
+  except errors.NonFiniteError as error:
+    message = f'{error}; {checkpointer.save_for_inspection(error.states)}'
+    distributed.exchange(None)  # The first process writes: it is not ended.
+    if not experiment.back_off():
+      raise errors.TrainingError(message) from error
+    logging.warning(
+      '%s; goes back to step %d with a smaller learning rate',
+      message,
+      checkpointer.own_step() or step or 0,
+    )
+    return False
+  if is_first:
+    checkpointer.save('latest')
+  distributed.exchange(None)  # None ends before the first one has saved.
   if checkpointer.save_error is not None:
     raise errors.TrainingError(checkpointer.save_error)
   return True
 
 
-def _again(checkpointer: Any) -> Any:
-  """Returns a maker of experiments that gives the one that there is."""
-  experiment = checkpointer.get_experiment_state('latest').experiment_module
-  return lambda mode, init_rng, **kwargs: experiment
+def _make_actions(
+  config: config_dict.ConfigDict, checkpointer: Any
+) -> Sequence[periodic.PeriodicAction]:
+  """Returns what to do between chunks: rows, lines of the log, checkpoints.
 
-
-def _row_actions(config: config_dict.ConfigDict, writer: Any) -> tuple:
-  """Returns jaxline's action that writes metrics, to come before its others.
-
-  jaxline's own one comes after the one that saves, and runs in a thread. A
-  process killed between the two leaves a checkpoint without its row, and no
-  restart makes that step again.
+  Rows come before the checkpoint: a process may be killed between the two, and
+  no restart makes a step again that has been saved.
 
   Args:
-    config: jaxline's config.
-    writer: a `run_directory.Writer`, or None for no action.
+    config: a full config.
+    checkpointer: its `writer` is None in processes that write nothing.
   """
-  from jaxline import utils  # pylint: disable=g-import-not-at-top
-
-  if writer is None:
-    return ()
-  interval = config.log_train_data_interval
-  interval_type = config.logging_interval_type or config.interval_type
-  if config.log_all_train_data and interval is not None:
-    interval, interval_type = 1, 'steps'
-  return (
-    utils.PeriodicAction(
-      writer.write_scalars,
-      interval_type=interval_type,
-      interval=interval,
-      run_async=False,
-      logging_growth_ratios=config.periodic_action_growth_ratios,
-      end_step_to_action=config.training_steps,
-    ),
+  unit = config.logging_interval_type or config.interval_type
+  growth_ratios = config.periodic_action_growth_ratios
+  log = periodic.PeriodicAction(
+    lambda step, logs: logging.info('step %d: %s', step, _to_floats(logs)),
+    config.log_tensors_interval,
+    unit,
+    growth_ratios,
   )
+  if checkpointer.writer is None:
+    return [log]
+  interval = config.log_train_data_interval
+  log_all = config.log_all_train_data and interval is not None
+  write_row = periodic.PeriodicAction(
+    checkpointer.writer.write_scalars,
+    1 if log_all else interval,
+    'steps' if log_all else unit,
+    growth_ratios,
+    last_step=config.training_steps,
+  )
+  save = periodic.PeriodicAction(
+    lambda *_: checkpointer.save('latest'),
+    config.save_checkpoint_interval,
+    config.checkpoint_interval_type or config.interval_type,
+    growth_ratios,
+  )
+  return [write_row, log, save]
+
+
+def _to_floats(logs: Mapping[str, Any]) -> dict[str, float]:
+  return {name: float(value) for name, value in logs.items()}
 
 
 def _print_end_of_training(
@@ -236,59 +244,71 @@ def run_evaluation(
   config: config_dict.ConfigDict,
   schema: configs.Schema,
 ) -> None:
-  """Evaluates one checkpoint and prints its metrics."""
-  import jax  # pylint: disable=g-import-not-at-top
-  from jaxline import train  # pylint: disable=g-import-not-at-top
+  """Evaluates one checkpoint and prints its metrics.
 
-  from jaxline_harness import checkpointing  # pylint: disable=g-import-not-at-top
-  from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
+  Args:
+    experiment_class: a `train_loop.ChunkedExperiment`.
+    config: a full config.
+    schema: its settings.
 
+  Raises:
+    errors.UserError: if there is nothing to evaluate, or what the best is
+      chosen by is not measured.
+  """
   checkpointer = checkpointing.Checkpointer(config, 'eval', schema=schema)
   path = checkpointer.choose()
   if path is None and not config.eval_initial_weights:
     raise errors.UserError(checkpointer.missing_message())
-  with config.unlocked():
-    config.one_off_evaluate = True
-    if path is None or not checkpointer.is_own(path):
-      config.best_model_eval_metric = ''  # Another run's best is not ours.
+  experiment = _make_experiment(experiment_class, 'eval', config)
+  state = checkpointer.get_experiment_state('latest')
+  state.experiment_module, state.global_step = experiment, 0
+  if path is not None:
+    checkpointer.restore('latest')
+  else:
+    experiment.ensure_train_state()
   writer = None
   if jax.process_index() == 0:
     writer = run_directory.Writer(
       config.checkpoint_dir, 'eval', on_error=config.on_save_error
     )
-  train.evaluate(
-    _with_initial_state(_checked(experiment_class, config), path is None),
-    config,
-    checkpointer,
-    writer,
-    'eval',
+  scalars = experiment.evaluate(
+    global_step=np.asarray([state.global_step]),
+    rng=jax.random.PRNGKey(config.random_seed),
+    writer=writer,
   )
-  if writer is not None:
-    writer.close()
-    _print_metrics(path, *writer.last_scalars)
+  if writer is None:
+    return
+  writer.write_scalars(state.global_step, scalars)
+  # Another run's best is not ours.
+  if config.best_model_eval_metric and path and checkpointer.is_own(path):
+    _save_if_best(config, checkpointer, scalars)
+  _print_metrics(path, state.global_step, scalars)
 
 
-def _checked(experiment_class: Any, config: config_dict.ConfigDict) -> Any:
-  """Returns a maker of experiments that suit the whole config."""
-
-  def make(mode, init_rng, **kwargs):
-    experiment = experiment_class(mode, init_rng=init_rng, **kwargs)
-    experiment.check_config(config)
-    return experiment
-
-  return make
-
-
-def _with_initial_state(experiment_class: Any, needed: bool) -> Any:
-  """Returns a maker of experiments that have a state if nothing restores it."""
-
-  def make(mode, init_rng, **kwargs):
-    experiment = experiment_class(mode, init_rng=init_rng, **kwargs)
-    if needed:
-      experiment.ensure_train_state()
-    return experiment
-
-  return make
+def _save_if_best(
+  config: config_dict.ConfigDict, checkpointer: Any, scalars: Mapping[str, Any]
+) -> None:
+  """Keeps the evaluated checkpoint if none before had a better metric."""
+  name = config.best_model_eval_metric
+  if name not in scalars:
+    raise errors.UserError(
+      f'config.best_model_eval_metric={name} is not measured; there is '
+      f'{", ".join(sorted(scalars))}'
+    )
+  sign = 1 if config.best_model_eval_metric_higher_is_better else -1
+  before = sign * float('-inf')
+  path = checkpointer.restore_path('best')
+  if path is not None:
+    before = checkpoint_files.read_metric(path).best_eval_metric_value
+  if sign * scalars[name] > sign * before:  # NaN is not.
+    latest = checkpointer.get_experiment_state('latest')
+    best = checkpointer.get_experiment_state('best')
+    best.experiment_module = latest.experiment_module
+    best.global_step = latest.global_step
+    best.best_model_eval_metric = name
+    best.best_eval_metric_value = scalars[name]
+    best.experiment_module.on_new_best_model(best)
+    checkpointer.save('best')
 
 
 def _print_metrics(path: str | None, step: int, scalars: Any) -> None:

@@ -15,27 +15,26 @@
 
 A chunk is one compiled program: `lax.fori_loop` over `update` inside one
 `shard_map`, its first and last step run-time arguments. The host sees only what
-comes out of a chunk. Chunks end where one of jaxline's periodic actions is due
-and after about two seconds at the latest; how long they are changes no result.
+comes out of a chunk. Chunks end where a periodic action is due and after about
+two seconds at the latest; how long they are changes no result.
 """
 
 import abc
-from collections.abc import Callable, Iterable, Mapping, Sequence
-import fractions
-import math
+from collections.abc import Callable, Mapping, Sequence
 import time
 from typing import Any
 
 import jax
 from jax import sharding
 import jax.numpy as jnp
-from jaxline import experiment
-from jaxline import utils
+from jaxline import experiment as jaxline_experiment
 from ml_collections import config_dict
 import numpy as np
 
+from jaxline_harness import device_mesh
 from jaxline_harness import distributed
 from jaxline_harness import errors
+from jaxline_harness import periodic
 from jaxline_harness import progress
 from jaxline_harness import signals
 
@@ -44,147 +43,12 @@ PyTree = Any
 # back and try a smaller learning rate, `back_offs`; the last two int32 scalars.
 TrainState = Any
 
-AXIS = 'i'  # Of the devices.
 DEFAULT_MAX_CHUNK_STEPS = 1000
-_CHUNK_SECONDS = 2.0
-_EVERYWHERE = sharding.PartitionSpec()
 _NEVER = np.int32(-1)
 _MAX_NAMES = 5
 
 
-def make_mesh(devices: Sequence[Any] | None = None) -> sharding.Mesh:
-  """Returns the one-axis mesh `i`, by default of all processes' devices."""
-  devices = jax.devices() if devices is None else devices
-  return sharding.Mesh(np.array(devices), (AXIS,))
-
-
-def replicate(tree: PyTree) -> PyTree:
-  """Puts one copy of each array on each device of all processes.
-
-  Args:
-    tree: arrays of any shapes, the same in all processes.
-
-  Returns:
-    The same tree of global arrays of the same shapes.
-  """
-  placement = sharding.NamedSharding(make_mesh(), _EVERYWHERE)
-
-  def put(x):
-    x = np.asarray(x)
-    return jax.make_array_from_callback(x.shape, placement, lambda _: x)
-
-  return jax.tree.map(put, tree)
-
-
-def unreplicate(tree: PyTree) -> PyTree:
-  """Fetches this process's copy as numpy arrays: the inverse of `replicate`.
-
-  Args:
-    tree: arrays that are the same on all devices.
-
-  Returns:
-    The same tree of numpy arrays, which share memory with the device's where
-    that is possible: the next step may write over them.
-  """
-  return jax.device_get(jax.tree.map(lambda x: x.addressable_data(0), tree))
-
-
-def run_on_devices(
-  function: Callable[..., Any], mesh: sharding.Mesh, **options: Any
-) -> Any:
-  """Compiles a function that each device of a mesh runs on replicated arrays.
-
-  Inside, `lax.pmean(x, 'i')`, `lax.axis_index('i')` and the like are what they
-  are inside `pmap`, gradients through them too.
-
-  Args:
-    function: of pytrees of arrays, to arrays that are the same on all devices.
-    mesh: its devices need not be here for `lower` and `compile`.
-    **options: of `jax.jit`.
-
-  Returns:
-    A function under `jax.jit`.
-  """
-  # Where JAX checks what varies over devices it sums some gradients by itself.
-  mapped = jax.shard_map(
-    function,
-    mesh=mesh,
-    in_specs=_EVERYWHERE,
-    out_specs=_EVERYWHERE,
-    check_vma=False,
-  )
-  placement = sharding.NamedSharding(mesh, _EVERYWHERE)
-  return jax.jit(
-    mapped, in_shardings=placement, out_shardings=placement, **options
-  )
-
-
-class ChunkPlanner:
-  """Chooses the step at which the next chunk ends."""
-
-  def __init__(
-    self,
-    actions: Iterable[utils.PeriodicAction],
-    last_step: int,
-    max_chunk_steps: int,
-  ):
-    """Prepares to plan.
-
-    Args:
-      actions: the periodic actions that must meet their steps.
-      last_step: the last step of training.
-      max_chunk_steps: the longest chunk.
-    """
-    self._actions = tuple(actions)
-    self._last_step = last_step
-    self._max_chunk_steps = max_chunk_steps
-    self._steps_in_time = 1
-    self._chunks_timed = 0
-
-  def next_end(self, step: int) -> int:
-    """Returns the last step of the chunk that begins after `step`."""
-    ends: list[float] = [step + min(self._max_chunk_steps, self._steps_in_time)]
-    ends.append(self._last_step)
-    ends.extend(next_due_step(action, step) for action in self._actions)
-    return max(step + 1, int(min(ends)))
-
-  def record(self, steps: int, seconds: float) -> None:
-    """Learns from a chunk how many steps the next one may have."""
-    self._chunks_timed += 1
-    if self._chunks_timed > 1:  # The first one compiled the program.
-      rate = steps / max(seconds, 1e-6)
-      self._steps_in_time = max(1, int(rate * _CHUNK_SECONDS))
-
-
-def next_due_step(action: utils.PeriodicAction, step: int) -> float:
-  """Returns the first step after `step` at which an action may be due.
-
-  Actions by the clock (`interval_type='secs'`) constrain no step. jaxline keeps
-  an action's settings private and offers no other way to ask.
-
-  Args:
-    action: one of jaxline's periodic actions.
-    step: the present step.
-
-  Returns:
-    A whole number, or infinity.
-  """
-  # pylint: disable=protected-access
-  if action.log_all_data:
-    return step + 1
-  if action._interval_type != 'steps':
-    return math.inf
-  # `step % interval == 0` for whole steps: for 2.5 these are multiples of 5.
-  period = fractions.Fraction(action._interval).numerator
-  due = [(step // period + 1) * period]
-  for ratio in action._logging_growth_ratios or ():
-    exponents = range(len(str(step)) + 1)
-    candidates = (round(ratio * 10**exponent) for exponent in exponents)
-    due.extend(candidate for candidate in candidates if candidate > step)
-  return min(due)
-
-
-class ChunkedExperiment(experiment.AbstractExperiment):
+class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
   """A jaxline experiment whose step is a pure function of one `TrainState`.
 
   Nothing but `train_state` and `device_data()` influences a step, so restarts
@@ -298,14 +162,11 @@ class ChunkedExperiment(experiment.AbstractExperiment):
         optimisers start from it.)
     """
     self.ensure_train_state()
-    state = unreplicate(self.train_state)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-      if jnp.issubdtype(leaf.dtype, jnp.inexact) and np.isnan(leaf).any():
-        name = jax.tree_util.keystr(path, simple=True, separator='/')
-        raise errors.TrainingError(
-          f'step {int(state.global_step)}: {name} holds NaN; this state is not '
-          'saved'
-        )
+    state = device_mesh.unreplicate(self.train_state)
+    for name in _name_leaves(np.isnan, state):
+      raise errors.TrainingError(
+        f'step {state.global_step}: {name} holds NaN; this state is not saved'
+      )
     return {'train_state': state}
 
   def restore_from_snapshot(self, snapshot_state: Mapping[str, PyTree]) -> None:
@@ -322,7 +183,8 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     """
     if self.max_back_offs == 0:
       return False
-    self._back_offs = int(unreplicate(self.train_state.back_offs)) + 1
+    before = device_mesh.unreplicate(self.train_state.back_offs)
+    self._back_offs = int(before) + 1
     self.train_state = None
     return self._back_offs <= self.max_back_offs
 
@@ -330,7 +192,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     # A checkpoint knows of those before it only.
     if self._back_offs:
       state = state._replace(back_offs=np.int32(self._back_offs))
-    self.train_state = replicate(state)
+    self.train_state = device_mesh.replicate(state)
 
   def step(
     self, *, global_step: Any, rng: Any, writer: Any
@@ -338,73 +200,10 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     """Makes one step; jaxline's interface, which `train_loop` does not use."""
     del global_step, rng, writer
     self.ensure_train_state()
-    return self._run_chunk(int(unreplicate(self.train_state.global_step)) + 1)
+    step = device_mesh.unreplicate(self.train_state.global_step)
+    return self.run_chunk(int(step) + 1)
 
-  def train_loop(
-    self,
-    config: config_dict.ConfigDict,
-    state: Any,
-    periodic_actions: Sequence[utils.PeriodicAction],
-    writer: Any = None,
-  ) -> None:
-    """Trains to `config.training_steps`, or until a signal asks to stop.
-
-    Args:
-      config: jaxline's config, with `max_chunk_steps` if there is such a limit.
-      state: jaxline's state; its `global_step` is kept up to date. Where it has
-        a `save_checkpoint` (`checkpointing.ExperimentState`), SIGQUIT calls it.
-      periodic_actions: called after each chunk, when due exactly.
-      writer: not used; the periodic actions hold it.
-
-    Raises:
-      errors.NonFiniteError: if a step gives a loss or a parameter that is not
-        finite.
-    """
-    del writer
-    # jaxline documents the interval None as "off" but does not handle it.
-    actions = [a for a in periodic_actions if a._interval is not None]  # pylint: disable=protected-access
-    planner = ChunkPlanner(
-      actions,
-      config.training_steps,
-      config.get('max_chunk_steps', DEFAULT_MAX_CHUNK_STEPS),
-    )
-    display = progress.Progress(
-      state.global_step, config.training_steps, jax.process_index() == 0
-    )
-    self.ensure_train_state()
-    try:
-      with signals.watch() as watcher, display:
-        watcher.can_save = True
-        self._run_chunks(config, state, actions, planner, watcher, display)
-    finally:
-      _finish(actions)
-
-  def _run_chunks(
-    self, config, state, actions, planner, watcher, display
-  ) -> None:
-    """The loop itself."""
-    while self.should_run_step(state.global_step, config):
-      end, stop_signal, save = _agree(
-        planner.next_end(state.global_step),
-        watcher.stop_signal,
-        watcher.save_requested,
-      )
-      if save:
-        watcher.save_requested = False
-        _save_on_request(state, display)
-      if stop_signal is not None:
-        watcher.stop_signal = stop_signal  # It may be another process's.
-        return
-      start_time = time.monotonic()
-      logs = self._run_chunk(end)
-      seconds = time.monotonic() - start_time
-      planner.record(end - state.global_step, seconds)
-      state.global_step = end
-      display.update(end, seconds, logs)
-      for action in actions:
-        action(time.time(), end, logs)
-
-  def _run_chunk(self, last_step: int) -> dict[str, np.ndarray]:
+  def run_chunk(self, last_step: int) -> dict[str, np.ndarray]:
     """Trains to `last_step` and returns that step's logs, and `measure`'s.
 
     Raises:
@@ -412,8 +211,10 @@ class ChunkedExperiment(experiment.AbstractExperiment):
         finite.
     """
     if self._compiled_chunk is None:
-      self._compiled_chunk = _compile_together(self.lower_chunk(make_mesh()))
-      self._device_data = replicate(self.device_data())
+      self._compiled_chunk = _compile_together(
+        self.lower_chunk(device_mesh.make_mesh())
+      )
+      self._device_data = device_mesh.replicate(self.device_data())
     start = _copy_state(self.train_state)
     logs, bad_step = self._advance(last_step)
     if bad_step != _NEVER:
@@ -426,7 +227,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     self.train_state, logs, bad_step = self._compiled_chunk(
       self.train_state, self._device_data, np.int32(last_step)
     )
-    logs, bad_step = unreplicate((logs, bad_step))
+    logs, bad_step = device_mesh.unreplicate((logs, bad_step))
     return logs, int(bad_step)
 
   def _explain_nonfinite(
@@ -441,7 +242,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     Returns:
       The error to raise. The state is then that after the step.
     """
-    self.train_state = replicate(start)
+    self.train_state = device_mesh.replicate(start)
     if int(start.global_step) < step - 1:
       self._advance(step - 1)
     before = _copy_state(self.train_state)
@@ -455,7 +256,7 @@ class ChunkedExperiment(experiment.AbstractExperiment):
         for name, value in _select_losses(logs).items()
         if name not in terms and not np.isfinite(value)
       ),
-      *_list_nonfinite(after.params),
+      *_name_leaves(lambda x: ~np.isfinite(x), {'params': after.params}),
     ]
     if not names:
       names = ['something that was finite when the step was made again']
@@ -475,21 +276,23 @@ class ChunkedExperiment(experiment.AbstractExperiment):
       names.extend(terms)
       # In order, which JAX does not keep in dicts.
       return [
-        jax.lax.pmin(jnp.asarray(is_finite, jnp.int32), AXIS)
+        jax.lax.pmin(jnp.asarray(is_finite, jnp.int32), device_mesh.AXIS)
         for is_finite in terms.values()
       ]
 
     arguments = self.train_state, self._device_data
-    program = run_on_devices(examine, make_mesh()).lower(*arguments)
-    values = unreplicate(_compile_together(program)(*arguments))
+    program = device_mesh.run_everywhere(
+      examine, device_mesh.make_mesh()
+    ).lower(*arguments)
+    values = device_mesh.unreplicate(_compile_together(program)(*arguments))
     return dict(zip(names, map(bool, values), strict=True))
 
   def lower_chunk(self, mesh: sharding.Mesh) -> jax.stages.Lowered:
     """Lowers the training program, from shapes alone.
 
     Args:
-      mesh: as `make_mesh` makes it. Its devices need not be here: those that
-        `jax.experimental.topologies` describes can be compiled for.
+      mesh: as `device_mesh.make_mesh` makes it. Its devices need not be here:
+        those that `jax.experimental.topologies` describes can be compiled for.
 
     Returns:
       A function of (state, device data, last step) that trains from the state's
@@ -501,7 +304,9 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     shapes = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), arguments
     )
-    program = run_on_devices(self._run_steps, mesh, donate_argnums=0)
+    program = device_mesh.run_everywhere(
+      self._run_steps, mesh, donate_argnums=0
+    )
     return program.lower(*shapes)
 
   def _run_steps(self, train_state, data, last_step):
@@ -530,6 +335,91 @@ class ChunkedExperiment(experiment.AbstractExperiment):
     return train_state, logs, bad_step
 
 
+def _compile_together(program: jax.stages.Lowered) -> jax.stages.Compiled:
+  """Compiles a program on all processes before one of them runs it.
+
+  How long that takes differs, and collectives do not wait for ever.
+  """
+  compiled = program.compile()
+  distributed.exchange(None)
+  return compiled
+
+
+def _copy_state(train_state: TrainState) -> TrainState:
+  """One replica as arrays that no later step writes over."""
+  return jax.tree.map(np.array, device_mesh.unreplicate(train_state))
+
+
+def _select_losses(logs: Mapping[str, Any]) -> dict[str, Any]:
+  return {k: v for k, v in logs.items() if k.endswith('loss')}
+
+
+def _name_leaves(has: Callable[[Any], Any], tree: PyTree) -> list[str]:
+  """Names the leaves that have an entry of some kind."""
+  return [
+    jax.tree_util.keystr(path, simple=True, separator='/')
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    if has(leaf).any()
+  ]
+
+
+# The host's part.
+
+
+def run_loop(
+  experiment: ChunkedExperiment,
+  config: config_dict.ConfigDict,
+  state: Any,
+  actions: Sequence[periodic.PeriodicAction] = (),
+) -> None:
+  """Trains to `config.training_steps`, or until a signal asks to stop.
+
+  Args:
+    experiment: what to train.
+    config: has `training_steps`, and `max_chunk_steps` if that is limited.
+    state: its `global_step` is kept up to date. Where it has a
+      `save_checkpoint` (`checkpointing.ExperimentState`), SIGQUIT calls it.
+    actions: called after each chunk; chunks end where they are due.
+
+  Raises:
+    errors.NonFiniteError: if a step gives a loss or a parameter that is not
+      finite.
+  """
+  planner = periodic.ChunkPlanner(
+    actions,
+    config.training_steps,
+    config.get('max_chunk_steps', DEFAULT_MAX_CHUNK_STEPS),
+  )
+  for action in actions:
+    action.start(state.global_step)
+  experiment.ensure_train_state()
+  display = progress.Progress(
+    state.global_step, config.training_steps, jax.process_index() == 0
+  )
+  with signals.watch() as watcher, display:
+    watcher.can_save = True
+    while experiment.should_run_step(state.global_step, config):
+      end, stop_signal, save = _agree(
+        planner.next_end(state.global_step),
+        watcher.stop_signal,
+        watcher.save_requested,
+      )
+      if save:
+        watcher.save_requested = False
+        _save_on_request(state, display)
+      if stop_signal is not None:
+        watcher.stop_signal = stop_signal  # It may be another process's.
+        return
+      start_time = time.monotonic()
+      logs = experiment.run_chunk(end)
+      seconds = time.monotonic() - start_time
+      planner.record(end - state.global_step, seconds)
+      state.global_step = end
+      display.update(end, seconds, logs)
+      for action in actions:
+        action(end, logs)
+
+
 def _agree(
   end: int, stop_signal: int | None, save: bool
 ) -> tuple[int, int | None, bool]:
@@ -546,20 +436,10 @@ def _agree(
   Returns:
     The same for all processes.
   """
-  ends, signals_received, saves = zip(
+  ends, stop_signals, saves = zip(
     *distributed.exchange([end, stop_signal, save]), strict=True
   )
-  return ends[0], next(filter(None, signals_received), None), any(saves)
-
-
-def _compile_together(program: jax.stages.Lowered) -> jax.stages.Compiled:
-  """Compiles a program on all processes before one of them runs it.
-
-  How long that takes differs, and collectives do not wait for ever.
-  """
-  compiled = program.compile()
-  distributed.exchange(None)
-  return compiled
+  return ends[0], next(filter(None, stop_signals), None), any(saves)
 
 
 def _save_on_request(state: Any, display: progress.Progress) -> None:
@@ -569,31 +449,3 @@ def _save_on_request(state: Any, display: progress.Progress) -> None:
   elif jax.process_index() == 0:
     save()
     display.say(f'saved step {state.global_step}')
-
-
-def _copy_state(train_state: TrainState) -> TrainState:
-  """One replica as arrays that no later step writes over."""
-  return jax.tree.map(np.array, unreplicate(train_state))
-
-
-def _select_losses(logs: Mapping[str, Any]) -> dict[str, Any]:
-  return {k: v for k, v in logs.items() if k.endswith('loss')}
-
-
-def _list_nonfinite(params: PyTree) -> list[str]:
-  return [
-    jax.tree_util.keystr(path, simple=True, separator='/')
-    for path, leaf in jax.tree_util.tree_leaves_with_path({'params': params})
-    if not np.isfinite(leaf).all()
-  ]
-
-
-def _finish(actions: Iterable[utils.PeriodicAction]) -> None:
-  """Waits for actions in other threads and raises what they raised.
-
-  (`PeriodicAction.wait_to_finish` drops the error of one that has ended.)
-  """
-  for action in actions:
-    future = action._apply_fn_future  # pylint: disable=protected-access
-    if future is not None and hasattr(future, 'result'):
-      future.result()

@@ -26,6 +26,7 @@ import numpy as np
 import optax
 
 from jaxline_harness import datasets
+from jaxline_harness import device_mesh
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import launch
@@ -187,7 +188,7 @@ class Experiment(train_loop.ChunkedExperiment):
   # Measurements.
 
   def measure(self) -> dict[str, Any]:
-    state = train_loop.unreplicate(self.train_state)
+    state = device_mesh.unreplicate(self.train_state)
     if state.global_step % self._config.eval.interval:
       return {}
     return {**self._curvature(state), **self._accuracies('test', self._test)}
@@ -225,7 +226,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _accuracies(self, name: str, examples: Batch) -> dict[str, float]:
     """Loss and accuracy on all of these examples."""
-    params = train_loop.unreplicate(self.train_state.params)
+    params = device_mesh.unreplicate(self.train_state.params)
     sums = [
       self._sums_of_batch(params, part)
       for part in _parts(examples, self._config.eval.batch_size)
@@ -243,7 +244,7 @@ class Experiment(train_loop.ChunkedExperiment):
   ) -> dict[str, float]:
     del rng
     step = int(np.ravel(global_step)[0])
-    state = train_loop.unreplicate(self.train_state)
+    state = device_mesh.unreplicate(self.train_state)
     metrics = {
       **self._accuracies('train', self._train),
       **self._accuracies('test', self._test),

@@ -18,7 +18,7 @@ import numpy as np
 
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment
-from jaxline_harness import train_loop
+from jaxline_harness import device_mesh
 
 MLP = {'depth': 1, 'hidden_size': 8}
 SIMULTANEOUS = {'simultaneous_updates': True}
@@ -86,11 +86,11 @@ def make(config, mode='train'):
 def train(an_experiment, last_step, chunk=None):
   """Trains to `last_step` in chunks of this length; the last chunk's logs."""
   an_experiment.ensure_train_state()
-  state = train_loop.unreplicate(an_experiment.train_state)
+  state = device_mesh.unreplicate(an_experiment.train_state)
   step, logs = int(state.global_step), None
   while step < last_step:
     step = min(last_step, step + (chunk or last_step))
-    logs = an_experiment._run_chunk(step)
+    logs = an_experiment.run_chunk(step)
   return logs
 
 

@@ -33,11 +33,11 @@ from dd_two_player_games import drift_utils
 from dd_two_player_games import experiment
 from dd_two_player_games import gan
 from dd_two_player_games import model_utils
+from jaxline_harness import device_mesh
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import optimizers
 from jaxline_harness import run_directory
-from jaxline_harness import train_loop
 from tests.dd_two_player_games import small_experiments
 
 DEVICES = 4
@@ -546,13 +546,13 @@ def test_pmap_gives_the_same_step():
   step = jax.pmap(made.update, axis_name='i')
   wanted, _ = step(
     *model_utils.put_on_local_devices(
-      (train_loop.unreplicate(made.train_state), made.device_data())
+      (device_mesh.unreplicate(made.train_state), made.device_data())
     )
   )
   small_experiments.train(made, 1)
   jax.tree.map(
     lambda found, copies: np.testing.assert_array_equal(found, copies[0]),
-    train_loop.unreplicate(made.train_state),
+    device_mesh.unreplicate(made.train_state),
     jax.device_get(wanted),
   )
 

@@ -31,9 +31,9 @@ from eigengame_unloaded import base_config
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import experiment
 from eigengame_unloaded import metrics
+from jaxline_harness import device_mesh
 from jaxline_harness import errors
 from jaxline_harness import run_directory
-from jaxline_harness import train_loop
 
 ROOT = pathlib.Path(__file__).parents[2]
 SGD = {'lr': 0.1, 'kwargs': {}}
@@ -57,10 +57,10 @@ def make(training=None, optimizer=None, mode='train', **settings):
 def train(made, last_step, chunk=None):
   """Trains to `last_step` in chunks of this length; the last chunk's logs."""
   made.ensure_train_state()
-  step, logs = int(train_loop.unreplicate(made.train_state).global_step), None
+  step, logs = int(device_mesh.unreplicate(made.train_state).global_step), None
   while step < last_step:
     step = min(last_step, step + (chunk or last_step))
-    logs = made._run_chunk(step)
+    logs = made.run_chunk(step)
   return logs
 
 

@@ -28,6 +28,7 @@ import pytest
 
 from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
+from jaxline_harness import device_mesh
 from jaxline_harness import errors
 from jaxline_harness import train_loop
 from tests.jaxline_harness import toy_experiment
@@ -74,11 +75,13 @@ def make(config, step=None, mode='train', series='latest', writer=None):
 def advance(checkpointer, step, series='latest'):
   state = checkpointer.get_experiment_state(series)
   train_config = config_dict.ConfigDict({'training_steps': step})
-  state.experiment_module.train_loop(train_config, state, [])
+  train_loop.run_loop(state.experiment_module, train_config, state)
 
 
 def params(state):
-  return train_loop.unreplicate(state.experiment_module.train_state).params['w']
+  return device_mesh.unreplicate(state.experiment_module.train_state).params[
+    'w'
+  ]
 
 
 def test_round_trip(config):

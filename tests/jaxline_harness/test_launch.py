@@ -33,6 +33,7 @@ from jaxline_harness import checkpointing
 from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import launch
+from jaxline_harness import train_loop
 from tests.jaxline_harness import toy_experiment
 
 FOLDER = pathlib.Path(__file__).parent
@@ -296,8 +297,8 @@ def test_back_off_goes_on_from_the_checkpoint(toy, caplog):
     experiment.restore_from_snapshot(
       {'train_state': start._replace(back_offs=np.int32(back_offs))}
     )
-    experiment.train_loop(
-      config_dict.ConfigDict({'training_steps': last_step}), state, []
+    train_loop.run_loop(
+      experiment, config_dict.ConfigDict({'training_steps': last_step}), state
     )
   end = experiment.snapshot_state()['train_state']
   assert state_bytes('runs/toy')['w'] == end.params['w'].tobytes()

@@ -21,12 +21,13 @@ import types
 
 import jax
 import jax.numpy as jnp
-from jaxline import utils
 from ml_collections import config_dict
 import numpy as np
 import pytest
 
+from jaxline_harness import device_mesh
 from jaxline_harness import errors
+from jaxline_harness import periodic
 from jaxline_harness import progress
 from jaxline_harness import signals
 from jaxline_harness import train_loop
@@ -44,12 +45,12 @@ def run(experiment, last_step, max_chunk_steps=1000, actions=(), state=None):
   config = config_dict.ConfigDict(
     {'training_steps': last_step, 'max_chunk_steps': max_chunk_steps}
   )
-  experiment.train_loop(config, state, actions)
+  train_loop.run_loop(experiment, config, state, actions)
   return state
 
 
 def bits(experiment):
-  state = train_loop.unreplicate(experiment.train_state)
+  state = device_mesh.unreplicate(experiment.train_state)
   return [np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(state)]
 
 
@@ -57,8 +58,7 @@ def recorder(calls, interval, **kwargs):
   def record(step, scalars):
     calls.append((step, scalars))
 
-  kwargs = {'interval_type': 'steps', 'run_async': False} | kwargs
-  return utils.PeriodicAction(record, interval=interval, **kwargs)
+  return periodic.PeriodicAction(record, interval, **kwargs)
 
 
 def test_chunk_length_changes_no_bit():
@@ -115,8 +115,8 @@ def test_actions_are_called_when_due_with_that_steps_logs():
   calls, grown, at_end = [], [], []
   actions = [
     recorder(calls, 6),
-    recorder(grown, 1000, logging_growth_ratios=(1, 2, 5)),
-    recorder(at_end, 1000, end_step_to_action=47),
+    recorder(grown, 1000, growth_ratios=(1, 2, 5)),
+    recorder(at_end, 1000, last_step=47),
   ]
   run(make_experiment(), 47, actions=actions)
   assert [step for step, _ in calls] == [6, 12, 18, 24, 30, 36, 42]
@@ -137,7 +137,7 @@ def test_measurements_of_a_chunks_end_are_logged_too(monkeypatch):
     experiment,
     'measure',
     lambda: {
-      'measured': train_loop.unreplicate(experiment.train_state.global_step)
+      'measured': device_mesh.unreplicate(experiment.train_state.global_step)
     },
   )
   run(experiment, 6, actions=[recorder(calls, interval=3)])
@@ -145,16 +145,9 @@ def test_measurements_of_a_chunks_end_are_logged_too(monkeypatch):
   assert len(calls[0][1]) > 1
 
 
-def test_action_that_wants_all_data_gets_every_step():
-  calls = []
-  run(make_experiment(), 10, actions=[recorder(calls, 5, log_all_data=True)])
-  assert [step for step, _ in calls] == list(range(1, 11))
-
-
 def test_action_by_the_clock():
   calls = []
-  action = recorder(calls, 0.01, interval_type='secs')
-  action.update_time(time.time(), 0)
+  action = recorder(calls, 0.01, unit='secs')
   run(make_experiment(), 4000, max_chunk_steps=20, actions=[action])
   assert len(calls) > 1
   steps = [step for step, _ in calls]
@@ -162,17 +155,10 @@ def test_action_by_the_clock():
 
 
 def test_action_switched_off():
-  run(make_experiment(), 3, actions=[recorder([], None)])
-
-
-def test_error_in_another_thread_is_raised():
-  def fail(step, scalars):
-    del step, scalars
-    raise RuntimeError('disk full')
-
-  action = utils.PeriodicAction(fail, interval_type='steps', interval=3)
-  with pytest.raises(RuntimeError, match='disk full'):
-    run(make_experiment(), 3, actions=[action])
+  calls = []
+  actions = [recorder(calls, interval, last_step=3) for interval in (None, 0)]
+  run(make_experiment(), 3, actions=actions)
+  assert not calls
 
 
 @pytest.mark.parametrize(
@@ -182,7 +168,6 @@ def test_error_in_another_thread_is_raised():
     (5, None, 4, 5),
     (5, None, 5, 10),
     (120.0, None, 7, 120),
-    (2.5, None, 0, 5),
     (100, (1, 2, 5), 0, 1),
     (100, (1, 2, 5), 9, 10),
     (100, (1, 2, 5), 99, 100),
@@ -191,12 +176,12 @@ def test_error_in_another_thread_is_raised():
   ],
 )
 def test_next_due_step(interval, ratios, step, expected):
-  action = recorder([], interval, logging_growth_ratios=ratios)
-  assert train_loop.next_due_step(action, step) == expected
+  action = recorder([], interval, growth_ratios=ratios)
+  assert action.next_due_step(step) == expected
 
 
 def test_planner_keeps_chunks_short():
-  planner = train_loop.ChunkPlanner([], last_step=10_000, max_chunk_steps=500)
+  planner = periodic.ChunkPlanner([], last_step=10_000, max_chunk_steps=500)
   assert planner.next_end(0) == 1
   planner.record(1, 60.0)  # Compiling says nothing.
   assert planner.next_end(1) == 2
@@ -289,9 +274,7 @@ def test_sigquit_saves_and_goes_on_and_sigint_stops():
       time.sleep(0.3)
 
   state.save_checkpoint = save
-  action = utils.PeriodicAction(
-    send, interval_type='steps', interval=10, run_async=False
-  )
+  action = periodic.PeriodicAction(send, 10)
   before = signal.getsignal(signal.SIGINT)
   with signals.watch() as watcher:
     run(experiment, 1000, actions=[action], state=state)
@@ -410,14 +393,14 @@ def test_code_for_pmap_runs_unchanged():
   x, noise = np.linspace(0, 1, 10, dtype=np.float32).reshape(2, 5)
   copies = np.stack([x] * jax.local_device_count())
   mapped = jax.pmap(step, axis_name='i', in_axes=(0, None))(copies, noise)
-  compiled = train_loop.run_on_devices(step, train_loop.make_mesh())
+  compiled = device_mesh.run_everywhere(step, device_mesh.make_mesh())
   for wanted, found in zip(mapped, compiled(x, noise), strict=True):
     np.testing.assert_array_equal(found, wanted[0])
 
 
 def test_replicate_and_back():
   tree = {'x': np.arange(3), 'y': np.float32(2)}
-  back = train_loop.unreplicate(train_loop.replicate(tree))
+  back = device_mesh.unreplicate(device_mesh.replicate(tree))
   np.testing.assert_array_equal(back['x'], tree['x'])
   assert back['y'] == 2
   assert back['y'].shape == ()

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxline_harness import configs
+from jaxline_harness import device_mesh
 from jaxline_harness import launch
 from jaxline_harness import settings
 from jaxline_harness import train_loop
@@ -84,13 +85,13 @@ class Experiment(train_loop.ChunkedExperiment):
     }
 
   def write_samples(self, writer, global_step):
-    w = train_loop.unreplicate(self.train_state.params['w'])
+    w = device_mesh.unreplicate(self.train_state.params['w'])
     image = np.clip(w * 64 + 128, 0, 255).astype(np.uint8)[None]
     writer.write_png(f'samples/step_{global_step:08d}.png', image)
 
   def evaluate(self, *, global_step, rng, writer):
     del rng
-    w = train_loop.unreplicate(self.train_state.params['w'])
+    w = device_mesh.unreplicate(self.train_state.params['w'])
     score = {'score': float(np.sum(w)), 'spread': float(np.std(w))}
     step = int(np.ravel(global_step)[0])
     writer.write_json(f'eval/metrics_{step}.json', score)

@@ -27,9 +27,9 @@ import optax
 import pytest
 from scipy import integrate
 
+from jaxline_harness import device_mesh
 from jaxline_harness import errors
 from jaxline_harness import run_directory
-from jaxline_harness import train_loop
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import dal
 from principal_flow_instability_single_objective import diagnostics
@@ -84,7 +84,7 @@ def train(config, last_step, chunk=None):
   step = 0
   while step < last_step:
     step = min(last_step, step + (chunk or last_step))
-    logs = made._run_chunk(step)
+    logs = made.run_chunk(step)
   return made.snapshot_state()['train_state'], logs
 
 
@@ -149,11 +149,11 @@ def test_restarts_and_chunks_change_no_bit(config_of, trained_with_dal):
   config = config_of({'batch_size': 16}, dal=DAL)
   first = make(config)
   first.ensure_train_state()
-  first._run_chunk(2)
+  first.run_chunk(2)
   second = make(config)
   second.restore_from_snapshot(first.snapshot_state())
-  second._run_chunk(3)
-  logs = second._run_chunk(5)
+  second.run_chunk(3)
+  logs = second.run_chunk(5)
   assert_equal(second.snapshot_state()['train_state'], trained_with_dal[0])
   assert_equal(logs, trained_with_dal[1])
 
@@ -228,7 +228,7 @@ def test_hessian_of_the_full_batch_with_gradients_of_minibatches(config_of):
   config = config_of({'batch_size': 16}, dal=DAL | {'batch': 'full'})
   made = make(config)
   made.ensure_train_state()
-  logs = made._run_chunk(1)
+  logs = made.run_chunk(1)
   params = made.initial_train_state().params
   batches = {
     name: experiment.draws.draw_batch(x, made._data_key, 0, 16)
@@ -257,8 +257,8 @@ def test_schedule_sets_the_learning_rate(config_of):
 def test_measured_curvature_is_that_of_the_dense_hessian(config_of):
   made = make(config_of())
   made.ensure_train_state()
-  logs = made._run_chunk(20)
-  params = train_loop.unreplicate(made.train_state.params)
+  logs = made.run_chunk(20)
+  params = device_mesh.unreplicate(made.train_state.params)
   loss = loss_on(made._train)
   matrix = np.asarray(hessian.dense(loss, params), np.float64)
   eigenvalues = np.linalg.eigvalsh(matrix)[::-1]
@@ -274,7 +274,7 @@ def test_measured_curvature_is_that_of_the_dense_hessian(config_of):
   test = loss_on(made._test)(params)
   np.testing.assert_allclose(logs['test_loss'], test, rtol=1e-5)
   assert logs['test_accuracy'] * 8 == round(logs['test_accuracy'] * 8)
-  assert 'lambda_0' not in made._run_chunk(21)
+  assert 'lambda_0' not in made.run_chunk(21)
 
 
 def distances_after_a_step(loss, params, h, num_pairs):
@@ -324,7 +324,7 @@ def test_drift_is_that_of_the_dense_hessian_in_float64(config_of):
   made = make(config_of(optimizer={'lr': h}, eval=evaluation))
   made.ensure_train_state()
   metrics = made.evaluate(global_step=0, rng=None, writer=None)
-  params = train_loop.unreplicate(made.train_state.params)
+  params = device_mesh.unreplicate(made.train_state.params)
   with jax.enable_x64(True):
     flat, unravel = ravel_pytree(
       jax.tree.map(lambda x: np.asarray(x, np.complex128), params)
@@ -357,9 +357,9 @@ def test_the_edge_of_stability_with_momentum(config_of):
 def test_measuring_does_not_change_training(config_of):
   made = make(config_of())
   made.ensure_train_state()
-  made._run_chunk(2)
+  made.run_chunk(2)
   made.evaluate(global_step=2, rng=None, writer=None)
-  made._run_chunk(4)
+  made.run_chunk(4)
   state, _ = train(config_of(), 4)
   assert_equal(made.snapshot_state()['train_state'], state)
 
@@ -433,8 +433,8 @@ def test_conv_net_is_trained(config_of):
   net = {'name': 'ConvNet', 'kwargs': {'layers': [2, 'pool', 3, 'pool']}}
   made = make(config_of(net=net, optimizer={'lr': 0.05}))
   made.ensure_train_state()
-  before = made._run_chunk(1)['train_loss']
-  assert made._run_chunk(20)['train_loss'] < before
+  before = made.run_chunk(1)['train_loss']
+  assert made.run_chunk(20)['train_loss'] < before
 
 
 # What cannot be.
