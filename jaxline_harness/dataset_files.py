@@ -11,19 +11,17 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The files that data sets lie in.
+"""The files that data sets lie in: idx, CIFAR-10's binary ones, `.npz`.
 
-The original files of MNIST, Fashion-MNIST and CIFAR-10, `.npz` files, and
-folders of images.
+Folders of images are in `image_folders`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 import gzip
 import math
 import os
 import pathlib
 from typing import Any, cast, IO, NamedTuple
-import warnings
 import zlib
 
 from absl import logging
@@ -33,11 +31,9 @@ from jaxline_harness import errors
 from jaxline_harness import files
 
 _EMBEDDED = pathlib.Path(__file__).resolve().parent / 'embedded'
-_IMAGE_SUFFIXES = frozenset(
-  '.bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp'.split()
-)
-# Files that desktops leave behind in folders.
-_LITTER = frozenset(('thumbs.db', 'desktop.ini'))
+# What folders and arrays are called.
+SPLITS = ('train', 'test', 'val', 'valid', 'validation')
+_MAX_CLASSES = 1 << 16  # Unless there are more images.
 
 _IDX_PREFIXES = {'train': 'train', 'test': 't10k'}
 # MNIST and Fashion-MNIST use the same file names. The first labels tell them
@@ -250,70 +246,61 @@ def _read_cifar10(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   return np.ascontiguousarray(images), rows[:, 0].astype(np.int32)
 
 
-# A user's own images.
+# `.npz` files.
 
 
-def is_image_path(path: pathlib.Path, split: str) -> bool:
-  """Whether `path` is an `.npz`, or a folder with images lying in it."""
-  if path.suffix == '.npz':
-    return True
-  return any(
-    entry.suffix.lower() in _IMAGE_SUFFIXES
-    for folder in (path / split, path)
-    if folder.is_dir()
-    for entry in folder.iterdir()
-  )
-
-
-def load_path(path: pathlib.Path, split: str, name: str) -> Dataset:
-  """Reads an `.npz` or a folder of images.
+def read_npz(
+  path: pathlib.Path, split: str
+) -> tuple[np.ndarray, np.ndarray | None]:
+  """Reads images, and labels if there are any.
 
   Args:
-    path: where it is to be.
+    path: the file.
     split: which split of it.
-    name: what the user calls it.
 
   Returns:
-    The split's examples in their stored order.
+    Images, uint8 `(N, height, width, channels)`, and labels, int32 `(N,)` or
+    None.
 
   Raises:
-    UserError: there is none, or it is damaged.
+    UserError: there are none, or the file is damaged.
   """
-  if path.is_dir():
-    return _read_folder(path, split, name)
-  if not path.exists():
-    raise errors.UserError(f'{path}: no such file or folder.')
-  if path.suffix != '.npz':
-    raise errors.UserError(
-      f'{path}: a data set is an .npz file or a folder of images.'
-    )
-  check_split(path, split, ('train',))
-  return _read_npz(path, name)
-
-
-def _read_npz(path: pathlib.Path, name: str) -> Dataset:
-  """Reads `images` (or the only array) and `labels`, if there are any."""
   try:
     arrays = files.read_npz(path)
-    keys = [key for key in arrays if key != 'labels']
-    key = 'images' if 'images' in keys else keys[0] if keys else None
-    if key is None or (key != 'images' and len(keys) > 1):
-      raise ValueError(
-        "the images' array must be the only one or be called images; "
-        f'there is {", ".join(arrays) or "none"}'
-      )
   except (OSError, ValueError) as error:
     raise errors.UserError(
       f'{path}: cannot be read as an .npz of images '
       f'({errors.one_line(error, 200)}).'
     ) from None
-  images, labels = arrays[key], arrays.get('labels')
-  return Dataset(
-    _check_images(images, path),
-    None if labels is None else _check_labels(labels, len(images), path),
-    name,
-    str(path),
-  )
+  names = _names_in_npz(arrays)
+  if not names:
+    raise errors.UserError(
+      f"{path}: the images' array must be the only one, or be called images, "
+      f'x_train or train_images; there is {", ".join(arrays) or "none"}.'
+    )
+  check_split(path, split, tuple(names))
+  images, labels = (arrays.get(key) for key in names[split])
+  images = _check_images(images, path)
+  if labels is not None:
+    labels = _check_labels(labels, len(images), path)
+  return images, labels
+
+
+def _names_in_npz(names: Collection[str]) -> dict[str, tuple[str, str]]:
+  """The names of images and labels by split, as people give them."""
+  for images, labels in (('x_{}', 'y_{}'), ('{}_images', '{}_labels')):
+    found = {
+      split: (images.format(split), labels.format(split))
+      for split in SPLITS
+      if images.format(split) in names
+    }
+    if found:
+      return found
+  others = [name for name in names if name != 'labels']
+  if 'images' in others or len(others) == 1:
+    images = 'images' if 'images' in others else others[0]
+    return {'train': (images, 'labels')}
+  return {}
 
 
 def _check_images(images: np.ndarray, path: pathlib.Path) -> np.ndarray:
@@ -334,85 +321,24 @@ def _check_images(images: np.ndarray, path: pathlib.Path) -> np.ndarray:
 
 def _check_labels(
   labels: np.ndarray, num_images: int, path: pathlib.Path
-) -> np.ndarray:
+) -> np.ndarray | None:
+  """Returns the number of each image's class, or None if it has several."""
+  shape = labels.shape
+  if len(shape) == 2 and len(labels) == num_images:
+    if shape[1] > 1:
+      logging.warning('%s: several labels an image are left out.', path)
+      return None
+    labels = labels[:, 0]
   if labels.shape != (num_images,) or labels.dtype.kind not in 'iu':
     raise errors.UserError(
       f'{path}: labels must be {num_images} integers, not {labels.dtype} of '
-      f'shape {labels.shape}.'
+      f'shape {shape}.'
     )
+  for row in (labels.argmin(), labels.argmax()):
+    if not 0 <= labels[row] < max(num_images, _MAX_CLASSES):
+      raise errors.UserError(
+        f'{path}: labels must number the classes from 0, fewer than '
+        f'{max(num_images, _MAX_CLASSES)}; that of image {row} is '
+        f'{labels[row]}.'
+      )
   return labels.astype(np.int32)
-
-
-def _read_folder(path: pathlib.Path, split: str, name: str) -> Dataset:
-  """Reads a folder of images of one size, sorted by name.
-
-  All are greyscale if every file is, else all are RGB.
-  """
-  if (path / split).is_dir():
-    path = path / split
-  else:
-    check_split(path, split, ('train',))
-  files = _image_files(path)
-  headers = [_use_image(file, _mode_and_size) for file in files]
-  modes, sizes = zip(*headers, strict=True)
-  for file, size in zip(files, sizes, strict=True):
-    if size != sizes[0]:
-      raise errors.UserError(
-        f'{file}: {size[0]} x {size[1]} pixels, but {files[0].name} has '
-        f'{sizes[0][0]} x {sizes[0][1]}; all images must have one size.'
-      )
-  mode = 'L' if set(modes) <= {'1', 'L', 'LA'} else 'RGB'
-  if any(m in ('LA', 'La', 'PA', 'RGBA', 'RGBa') for m in modes):
-    logging.warning('%s: transparency is left out of the images.', path)
-  width, height = sizes[0]
-  images = np.empty((len(files), height, width, len(mode)), np.uint8)
-  for i, file in enumerate(files):
-    pixels = _use_image(file, lambda image: np.asarray(image.convert(mode)))
-    images[i] = pixels.reshape(images.shape[1:])
-  return Dataset(images, None, name, str(path))
-
-
-def _image_files(path: pathlib.Path) -> list[pathlib.Path]:
-  """The images in a folder, sorted; anything else there is an error."""
-  files = []
-  for entry in sorted(path.iterdir()):
-    if entry.name.startswith('.') or entry.name.lower() in _LITTER:
-      logging.warning('%s is left out: not an image.', entry)
-    elif entry.suffix.lower() in _IMAGE_SUFFIXES and not entry.is_dir():
-      files.append(entry)
-    else:
-      raise errors.UserError(
-        f'{entry}: not an image; the folder of a data set holds images only.'
-      )
-  if not files:
-    raise errors.UserError(f'{path}: no images in this folder.')
-  return files
-
-
-def _mode_and_size(image: Any) -> tuple[str, tuple[int, int]]:
-  if image.mode.startswith(('I', 'F')):
-    raise ValueError(f'its pixels have more than 8 bits (mode {image.mode})')
-  if getattr(image, 'n_frames', 1) != 1:
-    raise ValueError(f'it has {image.n_frames} frames')
-  return image.mode, image.size
-
-
-def _use_image(file: pathlib.Path, use: Callable[[Any], Any]) -> Any:
-  """`use(image)`, with the errors of a damaged file as one line."""
-  from PIL import Image
-
-  try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('error', Image.DecompressionBombWarning)
-      with Image.open(file) as image:
-        return use(image)
-  except (
-    *(OSError, ValueError, SyntaxError, EOFError, zlib.error),
-    *(Image.DecompressionBombError, Image.DecompressionBombWarning),
-  ) as error:
-    raise errors.UserError(
-      f'{file}: cannot be read as an image ({errors.one_line(error, 200)}).'
-    ) from None
-
-
-# tensorflow_datasets.

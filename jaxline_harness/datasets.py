@@ -35,6 +35,7 @@ import numpy as np
 
 from jaxline_harness import dataset_files
 from jaxline_harness import errors
+from jaxline_harness import image_folders
 
 Dataset = dataset_files.Dataset
 NAMES = ('fashion_mnist_10k', 'fashion_mnist', 'mnist', 'cifar10')
@@ -89,21 +90,36 @@ def load(
     UserError: the data set does not exist, cannot be had, or is damaged.
   """
   name = os.fspath(name)
-  root = None if not data_dir else pathlib.Path(data_dir).expanduser()
+  root = pathlib.Path(os.path.expanduser(data_dir)) if data_dir else None
+  try:
+    dataset = _load_files(name, split, root)
+  except OSError as error:
+    raise errors.UserError(
+      f'{error.filename or name}: {error.strerror or error}.'
+    ) from error
+  return dataset or _load_tfds(name, split, root, other_names)
+
+
+def _load_files(
+  name: str, split: str, root: pathlib.Path | None
+) -> Dataset | None:
+  """Reads all but `tensorflow_datasets`; None if there is nothing."""
   dataset = dataset_files.find_original(name, split, root)
   if dataset is not None:
     return dataset
-  if root is not None and dataset_files.is_image_path(root, split):
-    return dataset_files.load_path(root, split, name)
+  if root is not None and (
+    root.suffix == '.npz' or image_folders.holds_images(root, in_classes=False)
+  ):
+    return _load_path(root, split, name)
   path = _as_path(name, root)
   if path is not None:
-    return dataset_files.load_path(path, split, path.name)
+    return _load_path(path, split, path.name)
   if name == 'fashion_mnist_10k':
     dataset_files.check_split(name, split, ('train',))
     return dataset_files.read_embedded_fashion_mnist(name)
   if (name, split) == ('fashion_mnist', 'test'):
     return dataset_files.read_embedded_fashion_mnist(name)
-  return _load_tfds(name, split, root, other_names)
+  return None
 
 
 def import_tensorflow() -> types.ModuleType:
@@ -159,16 +175,32 @@ def _as_path(name: str, root: pathlib.Path | None) -> pathlib.Path | None:
   """The path that `name` means; None if it is the name of a data set."""
   if name in NAMES or not name:
     return None
-  path = pathlib.Path(name).expanduser()
+  path = pathlib.Path(os.path.expanduser(name))
   candidates = [path] if root is None else [path, root / path]
   for candidate in candidates:
-    if candidate.is_file() or (
-      candidate.is_dir() and dataset_files.is_image_path(candidate, 'train')
+    # Unlike those of pathlib, these take names that are too long.
+    if os.path.isfile(candidate) or (
+      os.path.isdir(candidate) and image_folders.holds_images(candidate)
     ):
       return candidate
   if path.suffix == '.npz' or name[0] in ('.', '~') or path.is_absolute():
     return path
   return None
+
+
+def _load_path(path: pathlib.Path, split: str, name: str) -> Dataset:
+  """Reads an `.npz` or a folder of images."""
+  if path.is_dir():
+    images, labels = image_folders.read(path, split)
+  elif not path.exists():
+    raise errors.UserError(f'{path}: no such file or folder.')
+  elif path.suffix == '.npz' and path.is_file():
+    images, labels = dataset_files.read_npz(path, split)
+  else:
+    raise errors.UserError(
+      f'{path}: a data set is an .npz file or a folder of images.'
+    )
+  return Dataset(images, labels, name, str(path))
 
 
 def _load_tfds(
@@ -236,9 +268,10 @@ def _unknown_name(
   hint = f'did you mean {" or ".join(dict.fromkeys(near))}? ' if near else ''
   where = '' if root is None else f', nor are there images in {root}'
   return (
-    f'dataset {name!r} is no known data set, no .npz file and no folder of '
-    f'images{where}; {hint}There are {", ".join(own)}, and the image '
-    'classification data sets of tensorflow_datasets'
+    f'dataset {errors.one_line(repr(name), 100)} is no known data set, no .npz '
+    f'file and no folder of images{where}; {hint}There are '
+    f'{", ".join(own)}, and the image classification data sets of '
+    'tensorflow_datasets'
   )
 
 
@@ -300,23 +333,24 @@ def _read_tfds(
   builder: Any, split: str
 ) -> tuple[np.ndarray, np.ndarray | None]:
   """Reads a prepared split in its stored order."""
+  import tensorflow_datasets as tfds
+
   keys = [key for key in ('image', 'label') if key in builder.info.features]
-  examples = builder.as_dataset(split=split, shuffle_files=False)
-  batches = examples.map(lambda example: {k: example[k] for k in keys})
-  columns: dict[str, list[np.ndarray]] = {key: [] for key in keys}
-  for batch in batches.batch(1024).as_numpy_iterator():
-    for key in keys:
-      columns[key].append(batch[key])
-  if not columns['image']:
-    raise ValueError('it is empty')
-  images = np.concatenate(columns['image'])
-  if 'label' not in keys:
-    return images, None
-  labels = np.concatenate(columns['label'])
-  # Labels that are not one integer an image are of no use here.
-  if labels.ndim != 1 or labels.dtype.kind not in 'iu':
-    return images, None
-  return images, labels.astype(np.int32)
+  examples = tfds.as_numpy(
+    builder.as_dataset(
+      split=split,
+      shuffle_files=False,
+      batch_size=-1,  # All of them.
+      decoders=tfds.decode.PartialDecoding(dict.fromkeys(keys, True)),
+    )
+  )
+  labels = examples.get('label')
+  # Of no use unless they are one class an image; tfds calls unknown ones -1.
+  if labels is not None and (
+    labels.ndim != 1 or labels.dtype.kind not in 'iu' or labels.min() < 0
+  ):
+    labels = None
+  return examples['image'], None if labels is None else labels.astype(np.int32)
 
 
 def _advice(name: str) -> str:

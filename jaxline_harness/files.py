@@ -114,7 +114,10 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     ValueError: if it is damaged, or is no such file, or holds pickled objects.
   """
   try:
-    with np.load(path, allow_pickle=False) as archive:
+    archive = np.load(path, allow_pickle=False)
+    if isinstance(archive, np.ndarray):
+      raise ValueError('it is an .npy')
+    with archive:
       arrays = {name: archive[name] for name in archive.files}
   except OSError:
     raise

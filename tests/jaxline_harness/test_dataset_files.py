@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Data sets from files: the original ones, `.npz`, folders of images."""
+"""Data sets from files: the original ones and `.npz`."""
 
 import gzip
 import io
@@ -20,7 +20,6 @@ import struct
 import zipfile
 
 import numpy as np
-from PIL import Image
 import pytest
 
 from jaxline_harness import dataset_files
@@ -165,7 +164,7 @@ def test_damaged_cifar10_is_named(tmp_path):
     datasets.load('cifar10', 'test', tmp_path)
 
 
-# A user's own images.
+# `.npz`.
 
 
 @pytest.mark.parametrize('key', ['images', 'x'])
@@ -262,99 +261,103 @@ def test_bad_npz_is_one_line(tmp_path, content, message):
   assert not (tmp_path.parent / 'images').exists()
 
 
-def _save(path, pixels, **kwargs):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  Image.fromarray(pixels).save(path, **kwargs)
-
-
-def test_folder_of_images(tmp_path):
-  images = _made_up((3, 6, 5, 3))
-  for name, pixels in zip(('b.png', 'a.bmp', 'c.PNG'), images, strict=True):
-    _save(tmp_path / name, pixels)
-  (tmp_path / '.DS_Store').write_bytes(b'x')
-  for dataset in (
-    datasets.load(str(tmp_path)),
-    datasets.load('anything', data_dir=tmp_path),
-  ):
-    np.testing.assert_array_equal(dataset.examples, images[[1, 0, 2]])
-    assert dataset.labels is None
-    assert dataset.source == str(tmp_path)
-
-
-def test_folder_is_grey_if_all_images_are(tmp_path):
-  grey = _made_up((2, 6, 5))
-  for i, pixels in enumerate(grey):
-    _save(tmp_path / f'{i}.png', pixels)
-  dataset = datasets.load(str(tmp_path))
-  np.testing.assert_array_equal(dataset.examples, grey[..., None])
-  colour = _made_up((6, 5, 3))
-  _save(tmp_path / '2.png', colour)
-  dataset = datasets.load(str(tmp_path))
-  assert dataset.examples.shape == (3, 6, 5, 3)
-  np.testing.assert_array_equal(
-    dataset.examples[:2], np.stack([grey] * 3, axis=-1)
+@pytest.mark.parametrize('names', ['{kind}_{split}', '{split}_{kind}'])
+def test_npz_as_keras_and_medmnist_name_their_arrays(tmp_path, names):
+  kinds = ('x', 'y') if names == '{kind}_{split}' else ('images', 'labels')
+  splits = (
+    ('train', 'test') if kinds == ('x', 'y') else ('train', 'val', 'test')
   )
-  np.testing.assert_array_equal(dataset.examples[2], colour)
+  images, labels = _made_up((3, 4, 5, 5)), np.arange(12).reshape(3, 4)
+  arrays = {}
+  for i, split in enumerate(splits):
+    for kind, array in zip(kinds, (images[i], labels[i, :, None]), strict=True):
+      arrays[names.format(kind=kind, split=split)] = array
+  path = tmp_path / 'a.npz'
+  np.savez(path, **arrays)
+  for i, split in enumerate(splits):
+    for dataset in (
+      datasets.load(str(path), split),
+      datasets.load('mine', split, path),
+    ):
+      np.testing.assert_array_equal(dataset.examples[..., 0], images[i])
+      np.testing.assert_array_equal(dataset.labels, labels[i])
+      assert dataset.labels.dtype == np.int32
+  with pytest.raises(errors.UserError, match="no split 'all'; there is train"):
+    datasets.load(str(path), 'all')
+  # Neither needs labels.
+  np.savez(path, **{k: v for k, v in arrays.items() if v.ndim > 2})
+  assert datasets.load(str(path), 'test').labels is None
 
 
-def test_folder_with_splits(tmp_path):
-  images = _made_up((2, 4, 4))
-  _save(tmp_path / 'train' / 'x.png', images[0])
-  _save(tmp_path / 'test' / 'x.png', images[1])
-  for i, split in enumerate(('train', 'test')):
-    dataset = datasets.load('mine', split, tmp_path)
-    np.testing.assert_array_equal(dataset.examples[0, ..., 0], images[i])
-
-
-def _spoil_size(folder):
-  _save(folder / 'z.png', _made_up((5, 4)))
-
-
-def _spoil_text(folder):
-  (folder / 'z.txt').write_text('x')
-
-
-def _spoil_folder(folder):
-  (folder / 'z').mkdir()
-
-
-def _spoil_cut(folder):
-  path = folder / 'z.png'
-  _save(path, _made_up((4, 4)))
-  path.write_bytes(path.read_bytes()[:-30])
-
-
-def _spoil_content(folder):
-  (folder / 'z.png').write_bytes(b'x')
-
-
-def _spoil_depth(folder):
-  _save(folder / 'z.png', _made_up((4, 4)).astype(np.uint16))
-
-
-def _spoil_frames(folder):
-  frames = [Image.fromarray(_made_up((4, 4), i)) for i in range(2)]
-  frames[0].save(folder / 'z.gif', save_all=True, append_images=frames[1:])
+def test_npz_with_several_labels_an_image(tmp_path, caplog):
+  path = tmp_path / 'a.npz'
+  np.savez(path, train_images=_made_up((4, 3, 3)), train_labels=np.eye(4))
+  assert datasets.load(str(path)).labels is None
+  assert 'several labels an image are left out' in caplog.text
 
 
 @pytest.mark.parametrize(
-  ('spoil', 'message'),
+  ('labels', 'message'),
   [
-    (_spoil_size, r'z\.png: 4 x 5 pixels, but a\.png has 4 x 4'),
-    (_spoil_text, r'z\.txt: not an image'),
-    (_spoil_folder, r'z: not an image'),
-    (_spoil_cut, r'z\.png: cannot be read'),
-    (_spoil_content, r'z\.png: cannot be read'),
-    (_spoil_depth, r'z\.png: .*more than 8 bits'),
-    (_spoil_frames, r'z\.gif: .*2 frames'),
+    ([0, -1, 2], 'that of image 1 is -1'),
+    (np.array([0, 1, 3_000_000_000]), 'that of image 2 is 3000000000'),
+    (np.array([2**64 - 1, 0, 0], np.uint64), f'image 0 is {2**64 - 1}'),
+    ([0, 0, 49_999_999], 'fewer than 65536; that of image 2 is 49999999'),
+    ([-(2**63), 0, 0], f'image 0 is {-(2**63)}'),
+    (np.array([0, -128, 1], np.int8)[:, None], 'that of image 1 is -128'),
+    ([[0], [1]], r'labels must be 3 integers, not int64 of shape \(2, 1\)'),
+    (['a', 'b', 'c'], 'labels must be 3 integers, not <U1'),
   ],
 )
-def test_folder_skips_nothing(tmp_path, spoil, message):
-  _save(tmp_path / 'a.png', _made_up((4, 4)))
-  assert len(datasets.load(str(tmp_path)).examples) == 1
-  spoil(tmp_path)
-  with pytest.raises(errors.UserError, match=message):
-    datasets.load(str(tmp_path))
+def test_labels_that_number_no_classes(tmp_path, labels, message):
+  path = tmp_path / 'a.npz'
+  np.savez(path, images=_made_up((3, 4, 4)), labels=labels)
+  with pytest.raises(errors.UserError, match=message) as caught:
+    datasets.load(str(path))
+  assert str(path) in str(caught.value)
+  assert '\n' not in str(caught.value)
+
+
+def test_labels_need_not_all_occur(tmp_path):
+  path = tmp_path / 'a.npz'
+  labels = np.array([999, 7], np.uint16)  # Two of ImageNet's test split, say.
+  np.savez(path, images=_made_up((2, 4, 4)), labels=labels)
+  np.testing.assert_array_equal(datasets.load(str(path)).labels, labels)
+
+
+def test_npy_by_the_name_of_an_npz(tmp_path):
+  path = tmp_path / 'a.npz'
+  with path.open('wb') as file:
+    np.save(file, _made_up((3, 4, 4)))
+  with pytest.raises(errors.UserError, match=r'a\.npz: .*it is an \.npy'):
+    datasets.load(str(path))
+
+
+def test_what_is_no_regular_file(tmp_path):
+  os.mkfifo(tmp_path / 'a.npz')
+  os.symlink('/dev/zero', tmp_path / 'b.npz')
+  for name in ('a.npz', 'b.npz'):
+    with pytest.raises(errors.UserError, match='data set is an .npz file or'):
+      datasets.load(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+  'name', ['n' * 5000, '/' + 'n' * 5000, 'a\0b', '~nn/a']
+)
+@pytest.mark.parametrize('as_folder', [True, False])
+def test_names_that_no_file_can_have(tmp_path, name, as_folder, monkeypatch):
+  monkeypatch.setattr(
+    datasets, '_load_tfds', lambda name, *unused: pytest.fail(name[:10])
+  )
+  if as_folder:
+    with pytest.raises(errors.UserError):
+      datasets.load('./mine.npz', data_dir=name)
+  elif name[0] in '/~':
+    with pytest.raises(errors.UserError, match='no such file|File name too'):
+      datasets.load(name)
+  else:
+    with pytest.raises(pytest.fail.Exception, match=f'^{name[:10]}$'):
+      datasets.load(name, data_dir=tmp_path)
 
 
 def test_missing_paths(tmp_path):
