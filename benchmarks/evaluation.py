@@ -44,6 +44,7 @@ from scipy import linalg  # noqa: E402
 from scipy import special  # noqa: E402
 
 from dd_two_player_games import evaluation_network  # noqa: E402
+from dd_two_player_games import image_metrics  # noqa: E402
 from dd_two_player_games import metric_utils  # noqa: E402
 
 # Images a sampler gives at once.
@@ -60,7 +61,7 @@ def textbook_frechet_distance(mu1, sigma1, mu2, sigma2) -> float:
 
 
 def textbook_statistics(
-  classifier: metric_utils.Classifier, batches
+  classifier: image_metrics.Classifier, batches
 ) -> tuple[np.ndarray, np.ndarray, float]:
   """Mean, covariance and Inception score of images, kept until the last."""
   logits, activations = zip(*map(classifier, batches), strict=True)
@@ -154,13 +155,13 @@ def streamed(num_images: int, repeats: int) -> dict:
   real, samples = (
     rng.integers(0, high, shape, dtype=np.uint8) for high in (256, 200)
   )
-  image_metrics = metric_utils.ImageMetrics(
+  measured = image_metrics.ImageMetrics(
     classifier, real, num_splits=1, images_per_split=num_images
   )
-  statistics = image_metrics.data_statistics()
+  statistics = measured.data_statistics()
 
   def project():
-    metrics = image_metrics.metrics(_batches(samples))
+    metrics = measured.metrics(_batches(samples))
     return metrics['IS_mean'], metrics['FID']
 
   def textbook():
@@ -199,7 +200,7 @@ def peak_memory(num_images: int, num_features: int) -> dict:
   )
   classifier = RandomFeatures(64, num_features)
   sides = {
-    'project': lambda: metric_utils.ImageMetrics(
+    'project': lambda: image_metrics.ImageMetrics(
       classifier, images, num_splits=1, images_per_split=num_images
     ).data_statistics(),
     'textbook': lambda: textbook_statistics(

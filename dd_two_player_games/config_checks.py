@@ -23,11 +23,12 @@ import itertools
 
 from absl import logging
 from ml_collections import config_dict
+import optax
 
-from dd_two_player_games import adjusted_grads
 from dd_two_player_games import data_utils
 from dd_two_player_games import nets
 from dd_two_player_games import settings as own
+from dd_two_player_games import training as gan_training
 from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import optimizers
@@ -88,7 +89,7 @@ def check(config: config_dict.ConfigDict) -> None:
     )
   _check_update_rule(experiment.training)
   _check_adjustment(experiment)
-  _check_number_of_draws(config.training_steps, experiment.training)
+  _check_number_of_draws(config.training_steps, experiment)
   if config.best_model_eval_metric:
     _check_best_metric(config.best_model_eval_metric, experiment)
   if own.any_drift(experiment.training):
@@ -97,7 +98,7 @@ def check(config: config_dict.ConfigDict) -> None:
 
 def _check_update_rule(training: config_dict.ConfigDict) -> None:
   path = f'{configs.PREFIX}.training'
-  rule = own.update_rule(training)
+  rule = gan_training.update_rule(training)
   for field in ('num_disc_updates', 'num_gen_updates'):
     if rule != 'alternating' and training[field] != 1:
       raise errors.UserError(
@@ -115,7 +116,7 @@ def _check_update_rule(training: config_dict.ConfigDict) -> None:
 def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
   training = experiment.training
   name, kwargs = training.adjustment, training.adjustment_kwargs
-  adjustment = adjusted_grads.ADJUSTMENTS[name]
+  adjustment = gan_training.ADJUSTMENTS[name]
   parameters = list(inspect.signature(adjustment.function).parameters)
   path = f'{configs.PREFIX}.training'
   settings.check_arguments(
@@ -149,15 +150,11 @@ def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
 
 
 def _check_number_of_draws(
-  training_steps: int, training: config_dict.ConfigDict
+  training_steps: int, experiment: config_dict.ConfigDict
 ) -> None:
   """Draws of data are numbered in int32, and so are optimisers' updates."""
-  rule = own.update_rule(training)
-  draws = training.num_disc_updates + training.num_gen_updates
-  draws *= own.gradients_a_step(rule)
-  if rule == 'runge_kutta':
-    tableau = training.runge_kutta_tableau
-    draws *= len(tableau[0]) if tableau else training.runge_kutta_order
+  idle = (optax.identity(), optax.identity())
+  draws = gan_training.build_rule(experiment, idle).num_draws
   if training_steps * draws > settings.MAX_INT32:
     raise errors.UserError(
       f'config.training_steps={training_steps} of {draws} draws each are more '
@@ -192,7 +189,7 @@ def _warn_of_drift(experiment: config_dict.ConfigDict) -> None:
       'dd_coeffs_multiplier.*.other_norm has no effect: no update rule has '
       'such a drift; explicit_non_dd_coeffs sets the coefficient itself'
     )
-  if own.update_rule(training) == 'runge_kutta':
+  if gan_training.update_rule(training) == 'runge_kutta':
     logging.warning(
       'training.grad_regularizes.dd_coeffs_multiplier is not zero, but '
       'Runge-Kutta has no drift of this form: the coefficients of alternating '

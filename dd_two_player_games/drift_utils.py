@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from dd_two_player_games import gan
 from differentiable_games import adjustments
+from differentiable_games import jacobian
 
 
 class PlayerOrder(enum.Enum):
@@ -73,24 +74,13 @@ def get_dd_coeffs(
     Rosca et al., "Discretization Drift in Two-Player Games", 2021, theorems
     3.1 and 3.2.
   """
-  if simultaneous_updates:
-    return gan.GANTuple(
-      *(_terms(rate / 2, rate / 2) for rate in learning_rates)
-    )
-  first, second = _turns(alternating_player_order)
-  first_rate = getattr(learning_rates, first)
-  second_rate = getattr(learning_rates, second)
-  terms = {
-    first: _terms(
-      first_rate / (2 * getattr(num_updates, first)), first_rate / 2
-    ),
-    second: _terms(
-      second_rate / (2 * getattr(num_updates, second)),
-      # -(s/2)(2 f/s - 1), without the division: a schedule may reach zero.
-      second_rate / 2 - first_rate,
-    ),
-  }
-  return gan.GANTuple(**terms)
+  return _coefficients(
+    adjustments.own_time_drift,
+    alternating_player_order,
+    simultaneous_updates,
+    learning_rates,
+    num_updates,
+  )
 
 
 def joint_flow_coeffs(
@@ -105,25 +95,51 @@ def joint_flow_coeffs(
   `differentiable_games.adjustments.common_time_drift`. Arguments and result
   are those of `get_dd_coeffs`.
   """
-  order = None
-  if not simultaneous_updates:
-    order = [
-      gan.GANTuple._fields.index(player)
-      for player in _turns(alternating_player_order)
-    ]
-  (disc_disc, disc_gen), (gen_disc, gen_gen) = adjustments.common_time_drift(
-    learning_rates, num_updates, order
+  return _coefficients(
+    adjustments.common_time_drift,
+    alternating_player_order,
+    simultaneous_updates,
+    learning_rates,
+    num_updates,
   )
+
+
+def player_indices(order: PlayerOrder) -> tuple[int, int]:
+  """The players' numbers, in the order of their turns."""
+  return (0, 1) if order == PlayerOrder.disc_first else (1, 0)
+
+
+def matrices_of(
+  coeffs: gan.GANTuple,
+) -> tuple[jacobian.Matrix, jacobian.Matrix]:
+  """Both players' coefficients as those of rows and columns of the Jacobian.
+
+  Args:
+    coeffs: a GANTuple of PlayerRegularizationTerms.
+
+  Returns:
+    The matrices c and t of `jacobian.weighted_products`.
+  """
+  disc, gen = coeffs
+  rows = [
+    [disc.self_norm, disc.other_dot_prod],
+    [gen.other_dot_prod, gen.self_norm],
+  ]
+  columns = [[0.0, disc.other_norm], [gen.other_norm, 0.0]]
+  return rows, columns
+
+
+def _coefficients(
+  drift, player_order, simultaneous, learning_rates, num_updates
+) -> gan.GANTuple:
+  """A function of `adjustments` on two players."""
+  if simultaneous:
+    matrix = drift(learning_rates)
+  else:
+    order = player_indices(player_order)
+    matrix = drift(learning_rates, num_updates, order)
+  (disc_disc, disc_gen), (gen_disc, gen_gen) = matrix
   return gan.GANTuple(
-    disc=_terms(disc_disc, disc_gen), gen=_terms(gen_gen, gen_disc)
+    disc=PlayerRegularizationTerms(disc_disc, disc_gen, other_norm=0.0),
+    gen=PlayerRegularizationTerms(gen_gen, gen_disc, other_norm=0.0),
   )
-
-
-def _terms(self_norm: Any, other_dot_prod: Any) -> PlayerRegularizationTerms:
-  return PlayerRegularizationTerms(self_norm, other_dot_prod, other_norm=0.0)
-
-
-def _turns(order: PlayerOrder) -> tuple[str, str]:
-  if order == PlayerOrder.disc_first:
-    return 'disc', 'gen'
-  return 'gen', 'disc'

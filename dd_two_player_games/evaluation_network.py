@@ -123,7 +123,7 @@ def _linear(params: Params, name: str, x: jax.Array) -> jax.Array:
 
 
 class EvaluationNetwork:
-  """The trained network; a `metric_utils.Classifier`.
+  """The trained network; a `image_metrics.Classifier`.
 
   Attributes:
     name: what figures measured with it are to say.

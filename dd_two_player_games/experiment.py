@@ -14,7 +14,6 @@
 """GAN training and evaluation as a jaxline experiment."""
 
 from collections.abc import Mapping
-import functools
 import math
 import os
 from typing import Any
@@ -26,32 +25,19 @@ import jax.numpy as jnp
 from ml_collections import config_dict
 import numpy as np
 
-from dd_two_player_games import adjusted_grads
 from dd_two_player_games import base_config
 from dd_two_player_games import data_utils
-from dd_two_player_games import drift_utils
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import experiment_checks
-from dd_two_player_games import gan
-from dd_two_player_games import gan_grads_calculator
-from dd_two_player_games import losses
-from dd_two_player_games import metric_utils
+from dd_two_player_games import image_metrics
 from dd_two_player_games import model_utils
-from dd_two_player_games import nets
-from dd_two_player_games import optim
-from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import settings
-from dd_two_player_games import term_recorder
 from dd_two_player_games import tfgan_inception_utils
-from differentiable_games import adjustments
-from differentiable_games import rules
-from differentiable_games import updates
+from dd_two_player_games import training
 from jaxline_harness import device_mesh
-from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import launch
-from jaxline_harness import optimizers
 from jaxline_harness import prng
 from jaxline_harness import train_loop
 
@@ -88,13 +74,12 @@ class Experiment(train_loop.ChunkedExperiment):
     self._init_key, self._data_key, self._latents_key, self._eval_key = (
       jax.random.split(jax.random.PRNGKey(config.random_seed), 4)
     )
-    self._gan = build_gan(config)
-    self._players = build_players(config, self._gan)
-    self._rule = build_update_rule(config, self._players)
+    self._gan = training.build_gan(config)
+    self._trainer = training.Trainer(config, self._gan)
     if config.training.on_nonfinite == 'back_off':
       self.max_back_offs = config.training.back_off_times
     self._check_networks()
-    self._image_metrics: metric_utils.ImageMetrics | None = None
+    self._image_metrics: image_metrics.ImageMetrics | None = None
 
   def _check_networks(self) -> None:
     """Raises UserError if the networks do not suit the data, or each other."""
@@ -138,7 +123,7 @@ class Experiment(train_loop.ChunkedExperiment):
       'latents_key': np.asarray(self._latents_key),
     }
 
-  def initial_train_state(self) -> optim.TrainState:
+  def initial_train_state(self) -> training.TrainState:
     example = self._processor.preprocess(self._dataset.examples[:2])
     # Batch norm averages over the axis 'i', which must exist.
     initial_params = jax.vmap(
@@ -148,55 +133,43 @@ class Experiment(train_loop.ChunkedExperiment):
       lambda leaf: leaf[0],
       initial_params(prng.step_key(self._init_key), example),
     )
-    return optim.TrainState(
+    return training.TrainState(
       params=params,
-      opt_state=self._rule.init(params),
+      opt_state=self._trainer.init(params),
       state=state,
       global_step=jnp.zeros((), jnp.int32),
     )
 
   def update(
-    self, train_state: optim.TrainState, data: dict[str, jax.Array]
-  ) -> tuple[optim.TrainState, dict[str, jax.Array]]:
-    train_state, logs = self._rule.step(
+    self, train_state: training.TrainState, data: dict[str, jax.Array]
+  ) -> tuple[training.TrainState, dict[str, jax.Array]]:
+    train_state, logs = self._trainer.step(
       train_state, self._draws(train_state, data)
     )
-    logs.update(singular_values(train_state.state.param_transforms.disc))
+    logs = {
+      **logs,
+      **singular_values(train_state.state.param_transforms.disc),
+    }
     train_state = train_state._replace(global_step=train_state.global_step + 1)
     return train_state, lax.pmean(logs, axis_name='i')
 
   def examine(
-    self, train_state: optim.TrainState, data: dict[str, jax.Array]
+    self, train_state: training.TrainState, data: dict[str, jax.Array]
   ) -> dict[str, jax.Array]:
-    recorder = term_recorder.TermRecorder(self._players.grads_calculator)
-    players = self._players._replace(grads_calculator=recorder)
-    rule = build_update_rule(self._config, players)
-    rule.step(train_state, self._draws(train_state, data))
-    return recorder.is_finite
+    return self._trainer.examine(train_state, self._draws(train_state, data))
 
   def _draws(self, train_state, device_data):
-    """Maps the number of a draw to it, for one step."""
-    # Players may share a draw.
-    return functools.cache(
-      functools.partial(self._draw, device_data, train_state.global_step)
-    )
+    """Maps the number of a draw within the step to the draw."""
 
-  def _draw(self, device_data, global_step, k):
-    """The k-th draw of a step: this device's examples, and its own key."""
-    number = global_step * self._rule.num_draws + k
-    device = lax.axis_index('i')
-    batch = draws.draw_batch(
-      device_data['examples'],
-      device_data['data_key'],
-      number,
-      self._config.training.batch_size,
-      device,
-      lax.axis_size('i'),
-    )
-    rng = jax.random.fold_in(
-      jax.random.fold_in(device_data['latents_key'], number), device
-    )
-    return self._processor.preprocess(batch), prng.step_key(rng)
+    def draw(k):
+      return training.draw_batch(
+        device_data,
+        train_state.global_step * self._trainer.num_draws + k,
+        self._config.training.batch_size,
+        self._processor.preprocess,
+      )
+
+    return draw
 
   def write_samples(self, writer: Any, global_step: int) -> None:
     writer.write_png(
@@ -223,7 +196,7 @@ class Experiment(train_loop.ChunkedExperiment):
     if self._image_metrics is None:
       self._image_metrics = self._make_image_metrics()
     params_and_state = device_mesh.unreplicate(
-      (self._rule.evaluated(self.train_state), self.train_state.state)
+      (self._trainer.evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(
       self._gan, *model_utils.put_on_local_devices(params_and_state)
@@ -237,9 +210,9 @@ class Experiment(train_loop.ChunkedExperiment):
 
     return self._image_metrics.metrics(sample)
 
-  def _make_image_metrics(self) -> metric_utils.ImageMetrics:
+  def _make_image_metrics(self) -> image_metrics.ImageMetrics:
     evaluation = self._config.eval
-    return metric_utils.ImageMetrics(
+    return image_metrics.ImageMetrics(
       make_classifier(self._config),
       self._dataset.examples,
       num_splits=evaluation.num_eval_splits,
@@ -268,7 +241,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _samples(self, num_samples: int, key: jax.Array) -> np.ndarray:
     params, state = device_mesh.unreplicate(
-      (self._rule.evaluated(self.train_state), self.train_state.state)
+      (self._trainer.evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(self._gan, params, state, pmap=False)
     return np.asarray(sampler.sample_batch(num_samples, key))
@@ -282,7 +255,7 @@ class Experiment(train_loop.ChunkedExperiment):
       return data_utils.points_figure(
         samples, self._dataset.examples, f'Step {step}'
       )
-    grid = data_utils.sample_grid(metric_utils.as_uint8(samples))
+    grid = data_utils.sample_grid(image_metrics.as_uint8(samples))
     if not beside_data:
       return grid
     side = math.isqrt(num)  # There may be fewer images than places.
@@ -291,175 +264,9 @@ class Experiment(train_loop.ChunkedExperiment):
     return np.concatenate([grid, gap.astype(np.uint8), real], axis=1)
 
 
-def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
-  """The two players and their losses, by the config's names."""
-  penalty = config.penalties.discriminator
-  transformer = config.param_transformers.discriminator
-  latent_optimisation = config.training.latent_optimisation
-  return gan.GAN(
-    players_hk=gan.GANTuple(
-      disc=getattr(nets, config.nets.discriminator),
-      gen=getattr(nets, config.nets.generator),
-    ),
-    losses=gan.GANTuple(
-      disc=getattr(losses, config.losses.discriminator),
-      gen=getattr(losses, config.losses.generator),
-    ),
-    penalties=gan.GANTuple(
-      disc=penalty and gan.GANPenalty(getattr(losses, penalty[0]), penalty[1]),
-      gen=None,
-    ),
-    player_param_transformers=gan.GANTuple(
-      disc=transformer and getattr(nets, transformer), gen=None
-    ),
-    players_kwargs=gan.GANTuple(
-      disc=config.nets.disc_kwargs.to_dict(),
-      gen=config.nets.gen_kwargs.to_dict(),
-    ),
-    num_latents=config.training.num_latents,
-    compute_dtype=config.training.compute_dtype,
-    latent_optimisation=(
-      gan.LatentOptimisation(**latent_optimisation)
-      if latent_optimisation.alpha
-      else None
-    ),
-  )
-
-
-def build_players(
-  config: config_dict.ConfigDict, model: gan.GAN
-) -> optim.Players:
-  """The players' gradients, optimisers and regularisers."""
-  training = config.training
-  player_optimizers, schedules = zip(
-    *(
-      optimizers.make_optimizer(
-        **config.optimizers[player],
-        updates_a_turn=settings.gradients_a_step(
-          settings.update_rule(training)
-        ),
-      )
-      for player in ('discriminator', 'generator')
-    ),
-    strict=True,
-  )
-  schedules = gan.GANTuple(*schedules)
-  if training.adjustment == 'none' and not training.unrolled_steps:
-    players = optim.Players(
-      gan_grads_calculator.GANGradsCalculator(
-        model, getattr(regularizer_estimates, training.estimator_fn)
-      ),
-      gan.GANTuple(*player_optimizers),
-      regularizer_coefficients(config, schedules),
-    )
-  else:
-    players = optim.Players(
-      adjusted_grads.AdjustedGradsCalculator(
-        model,
-        training.adjustment,
-        training.adjustment_kwargs.to_dict(),
-        training.unrolled_steps,
-      ),
-      gan.GANTuple(*player_optimizers),
-      functools.partial(_rates, schedules, _num_updates(training)),
-    )
-  # Also with 'stop': a run that backed off may go on with it.
-  return players._replace(
-    rate_scale=lambda train_state: jnp.power(
-      jnp.float32(training.back_off_factor), train_state.back_offs
-    )
-  )
-
-
-def build_update_rule(
-  config: config_dict.ConfigDict, players: optim.Players
-) -> optim.UpdateRule:
-  """The rule by which the players move."""
-  training = config.training
-  rule = _base_rule(config, players)
-  if training.lookahead_periods:
-    return optim.lookahead(
-      rule, training.lookahead_periods, training.lookahead_step_size
-    )
-  return rule
-
-
-def _base_rule(config, players) -> optim.UpdateRule:
-  training = config.training
-  name = settings.update_rule(training)
-  if name == 'simultaneous':
-    return optim.simultaneous(players)
-  if name == 'runge_kutta':
-    optimizer = config.optimizers.discriminator
-    step_size = optimizers.make_schedule(
-      optimizer.lr, optimizer.scheduler, optimizer.scheduler_kwargs
-    )
-    after = _terms(training.grad_regularizes.rk_after_explicit_coeffs)
-    tableau = training.runge_kutta_tableau
-    order = updates.Tableau(*tableau) if tableau else training.runge_kutta_order
-    return optim.runge_kutta(players, order, step_size, after)
-  if name == 'alternating':
-    order = drift_utils.PlayerOrder[training.alternating_player_order]
-    return optim.alternating(players, order, _num_updates(training))
-  return optim.of_games(players, getattr(rules, name))
-
-
-def regularizer_coefficients(
-  config: config_dict.ConfigDict, schedules: gan.GANTuple
-):
-  """Drift coefficients times their multipliers, plus explicit ones.
-
-  With a schedule, the rates are those at the start of a step. Terms whose
-  multiplier and explicit coefficient are both zero in the config
-  stay Python zeros, for which nothing is computed.
-
-  Args:
-    config: the experiment's config.
-    schedules: a GANTuple of learning rates as functions of a player's updates.
-
-  Returns:
-    A function from the global step, and a factor of both learning rates, to a
-    GANTuple of PlayerRegularizationTerms.
-  """
-  training = config.training
-  num_updates = _num_updates(training)
-  multipliers = _terms(training.grad_regularizes.dd_coeffs_multiplier)
-  explicit = _terms(training.grad_regularizes.explicit_non_dd_coeffs)
-  drift_coeffs = {
-    'published': drift_utils.get_dd_coeffs,
-    'joint_flow': drift_utils.joint_flow_coeffs,
-  }[training.drift_convention]
-
-  def coefficient(multiplier, drift, extra):
-    if adjustments.is_zero(multiplier):
-      return extra
-    return multiplier * drift + extra
-
-  def coefficients(global_step, rate_scale=1.0):
-    drift = drift_coeffs(
-      drift_utils.PlayerOrder[training.alternating_player_order],
-      settings.update_rule(training) == 'simultaneous',
-      _rates(schedules, num_updates, global_step, rate_scale),
-      num_updates,
-    )
-    return jax.tree.map(coefficient, multipliers, drift, explicit)
-
-  return coefficients
-
-
-def _rates(schedules, num_updates, global_step, rate_scale) -> gan.GANTuple:
-  """Both players' learning rates at the start of a step."""
-  return gan.GANTuple(
-    *(
-      rate_scale * schedule(global_step * n)
-      for schedule, n in zip(schedules, num_updates, strict=True)
-    )
-  )
-
-
 def make_classifier(
   config: config_dict.ConfigDict,
-) -> metric_utils.Classifier:
+) -> image_metrics.Classifier:
   """What IS and FID are measured with, by `eval.classifier`."""
   if settings.classifier_name(config) == 'fashion_mnist':
     return evaluation_network.EvaluationNetwork()
@@ -474,21 +281,6 @@ def singular_values(
     f'{module[module.find("sn_params_tree") :]}/sv': entries['sigma']
     for module, entries in (transform_state or {}).items()
   }
-
-
-def _terms(players: config_dict.ConfigDict) -> gan.GANTuple:
-  return gan.GANTuple(
-    *(
-      drift_utils.PlayerRegularizationTerms(**players[player])
-      for player in gan.GANTuple._fields
-    )
-  )
-
-
-def _num_updates(training: config_dict.ConfigDict) -> gan.GANTuple:
-  return gan.GANTuple(
-    disc=training.num_disc_updates, gen=training.num_gen_updates
-  )
 
 
 if __name__ == '__main__':

@@ -106,6 +106,16 @@ class LossGradient:
     return game.player_gradient(self.scalar_loss(*args), params, self.player)
 
 
+def memory_of(state: GANState) -> GANTuple:
+  """A state as the players' memory: of each its network's and transform's."""
+  return GANTuple(*zip(*state, strict=True))
+
+
+def state_of(memory: GANTuple) -> GANState:
+  """The inverse of `memory_of`."""
+  return GANState(*map(GANTuple._make, zip(*memory, strict=True)))
+
+
 def keep_batch_norm(new_state: Any, old_state: Any) -> Any:
   """The old state of a player, but with its new batch-norm statistics.
 
@@ -312,6 +322,43 @@ class GAN:
     disc = self._disc_loss(forward, state, data_batch, rng, is_training)
     gen = self._gen_loss(forward, state)
     return GANTuple(disc[0], gen[0]), GANTuple(disc[1], gen[1])
+
+  def as_game(
+    self,
+    is_training: bool = True,
+    logged: Callable[[GANLossAux], Any] = lambda aux: aux.log_dict,
+  ) -> game.Game:
+    """The two players' game, whose draws are a minibatch and a key.
+
+    Args:
+      is_training: passed to the networks.
+      logged: what of a loss's GANLossAux is its logs.
+
+    Returns:
+      The game. Its memory is `memory_of` a GANState.
+    """
+
+    def make_pass(aux):
+      return game.Pass(memory_of(aux.state), logged(aux))
+
+    def game_loss(loss_fn):
+      def loss(params, memory, draw):
+        params, state = GANTuple(*params), state_of(memory)
+        value, aux = loss_fn(params, state, *draw, is_training)
+        return value, make_pass(aux)
+
+      return loss
+
+    def joint_losses(params, memory, draw):
+      params, state = GANTuple(*params), state_of(memory)
+      values, auxes = self.both_losses(params, state, *draw, is_training)
+      return tuple(values), tuple(map(make_pass, auxes))
+
+    return game.Game(
+      (game_loss(self.disc_loss), game_loss(self.gen_loss)),
+      joint_losses,
+      GANTuple._fields,
+    )
 
   def disc_loss_components(self, *args) -> Mapping[str, jax.Array]:
     """The named parts of `disc_loss(*args)`."""

@@ -23,46 +23,29 @@ minibatches and keys on which the two factors are evaluated: a product of two
 expectations is estimated without bias only from independent samples.
 
 An `Estimator` is that choice. Called with two gradient functions it makes the
-function that estimates one term, as in the published code;
-`gan_grads_calculator` uses its parts to compute all terms of a loss at once.
+function that estimates one term, as in the published code; the fields of
+`differentiable_games` use its parts to compute all terms of a draw at once.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 from dd_two_player_games import gan
+from differentiable_games import fields
 from differentiable_games import game
 from differentiable_games import jacobian
 
 GradFn = Callable[..., Any]
-Draw = tuple[jax.Array, jax.Array]  # A minibatch and a key.
 
 
-class Estimator(NamedTuple):
-  """How the two factors of a regulariser are sampled from one minibatch.
+class Estimator(fields.Estimator):
+  """An estimator that also makes the published function of a single term."""
 
-  Attributes:
-    split: maps (data_batch, rng) to the draws of the differentiated and of the
-      stopped factor.
-    average_stopped: whether the stopped factor is averaged over devices.
-    shares_draws: whether the gradient, too, is the mean over the two draws, and
-      players that move at once take the same minibatch and key. Most of what a
-      step computes is then common to several of its parts.
-  """
-
-  split: Callable[[jax.Array, jax.Array], tuple[Draw, Draw]]
-  average_stopped: bool
-  shares_draws: bool = False
-
-  def stopped(self, tree: Any) -> Any:
-    """The stopped factor, averaged over devices if so chosen."""
-    if self.average_stopped:
-      tree = jax.lax.pmean(tree, axis_name='i')
-    return jax.lax.stop_gradient(tree)
-
-  def __call__(self, fn1: GradFn, fn2: GradFn, grad_var: str = 'disc'):
+  def __call__(
+    self, fn1: GradFn, fn2: GradFn, grad_var: str = 'disc'
+  ) -> GradFn:
     """Makes the estimate of one term.
 
     Args:
@@ -78,51 +61,50 @@ class Estimator(NamedTuple):
     """
 
     def estimate(params, state, data_batch, rng, is_training):
-      (batch1, rng1), (batch2, rng2) = self.split(data_batch, rng)
-      factor = self.stopped(fn2(params, state, batch2, rng2, is_training))
+      first, second = self.split((data_batch, rng))
+      factor = self.stop(fn2(params, state, *second, is_training), 'i')
       return grad_of_dot_product(fn1, factor, grad_var)(
-        params, state, batch1, rng1, is_training
+        params, state, *first, is_training
       )
 
     return estimate
 
 
-def _same(data_batch: jax.Array, rng: jax.Array) -> tuple[Draw, Draw]:
-  return (data_batch, rng), (data_batch, rng)
-
-
-def _halves(data_batch: jax.Array, rng: jax.Array) -> tuple[Draw, Draw]:
-  half = data_batch.shape[0] // 2
-  rng1, rng2 = jax.random.split(rng, 2)
-  return (data_batch[:half], rng1), (data_batch[half:], rng2)
-
-
 # Both factors on the same minibatch and key. Biased, and its result depends on
 # how many devices share a global batch.
-biased_estimate_grad_fn = Estimator(_same, average_stopped=False)
+biased_estimate_grad_fn = Estimator(fields.keep_whole, average_stopped=False)
 
 # The same with the stopped factor averaged over devices: biased, but the same
 # for any number of devices.
 biased_estimate_multiple_devices_grad_fn = Estimator(
-  _same, average_stopped=True
+  fields.keep_whole, average_stopped=True
 )
 
 # The first half of the minibatch for one factor, the second for the other,
 # each with its own latents. Unbiased.
 unbiased_estimate_fn_different_device_results = Estimator(
-  _halves, average_stopped=False
+  fields.halve, average_stopped=False
 )
 
 # The same with the stopped factor averaged over devices, which keeps it
 # unbiased and lowers its variance.
-unbiased_estimate_fn_lowest_variance = Estimator(_halves, average_stopped=True)
+unbiased_estimate_fn_lowest_variance = Estimator(
+  fields.halve, average_stopped=True
+)
 
 # The same at about half its cost: the gradient is the mean of those of
 # the halves, which the estimate needs anyway, and players that move at once
 # share their draw. Each player's gradient stays unbiased; the two players'
 # noise is no longer independent.
 unbiased_estimate_fn_shared_draws = Estimator(
-  _halves, average_stopped=True, shares_draws=True
+  fields.halve, average_stopped=True, shares_draws=True
+)
+
+# Both factors, and both players that move at once, on one whole minibatch and
+# key: all products are of the Jacobian of one game. Biased, and the same for
+# any number of devices.
+biased_estimate_fn_shared_draws = Estimator(
+  fields.keep_whole, average_stopped=True, shares_draws=True
 )
 
 
@@ -133,7 +115,9 @@ def biased_estimate_general_grad_fn(
   grad_var: str = 'disc',
 ) -> GradFn:
   """The biased estimate, the average over devices being a choice."""
-  return Estimator(_same, use_pmap_on_stop_grad_tree)(fn1, fn2, grad_var)
+  return Estimator(fields.keep_whole, use_pmap_on_stop_grad_tree)(
+    fn1, fn2, grad_var
+  )
 
 
 def two_data_estimate_grad_fn(

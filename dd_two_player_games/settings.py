@@ -23,12 +23,12 @@ from typing import Any
 import haiku as hk
 from ml_collections import config_dict
 
-from dd_two_player_games import adjusted_grads
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import losses
 from dd_two_player_games import nets
-from differentiable_games import updates
+from dd_two_player_games import training as gan_training
+from differentiable_games import tableaus
 from jaxline_harness import optimizers
 from jaxline_harness import settings
 from jaxline_harness.settings import one_of
@@ -55,6 +55,7 @@ _ESTIMATORS = (
   'unbiased_estimate_fn_different_device_results',
   'unbiased_estimate_fn_lowest_variance',
   'unbiased_estimate_fn_shared_draws',
+  'biased_estimate_fn_shared_draws',
 )
 NET_ARGUMENTS = {'depth': settings.whole(0, 100)}
 ADJUSTMENT_ARGUMENTS = {
@@ -68,20 +69,6 @@ ADJUSTMENT_ARGUMENTS = {
 
 
 # What a config says.
-
-
-def update_rule(training: config_dict.ConfigDict) -> str:
-  """The update rule's name, by its field or by the published booleans."""
-  if training.update_rule:
-    return training.update_rule
-  if training.simultaneous_updates:
-    return 'simultaneous'
-  return 'runge_kutta' if training.runge_kutta_updates else 'alternating'
-
-
-def gradients_a_step(rule: str) -> int:
-  """How many gradients of each player a step hands to its optimiser."""
-  return 2 if rule == 'extragradient' else 1
 
 
 def any_drift(training: config_dict.ConfigDict) -> bool:
@@ -104,10 +91,15 @@ def is_adjusted(training: config_dict.ConfigDict) -> bool:
 
 
 def _takes_turns(config: config_dict.ConfigDict) -> bool:
-  rule = update_rule(config.training)
+  rule = gan_training.update_rule(config.training)
   # The drift terms of Runge-Kutta are those of alternating updates.
   as_if = rule == 'runge_kutta' and any_drift(config.training)
   return rule == 'alternating' or as_if
+
+
+def _is_estimated(config: config_dict.ConfigDict) -> bool:
+  adjustment = gan_training.ADJUSTMENTS[config.training.adjustment]
+  return not (adjustment.takes_rates or config.training.unrolled_steps)
 
 
 def _uses_inception(config: config_dict.ConfigDict) -> bool:
@@ -125,12 +117,12 @@ _CLASSIFIED = (_READ[0], 'points are not classified')
 _INCEPTION = (_uses_inception, 'Inception is not used')
 _TURNS = (_takes_turns, 'the players do not take turns')
 _RUNGE_KUTTA = (
-  lambda c: update_rule(c.training) == 'runge_kutta',
+  lambda c: gan_training.update_rule(c.training) == 'runge_kutta',
   'the update rule is another one',
 )
 _ESTIMATED = (
-  lambda c: not is_adjusted(c.training),
-  'it is of grad_regularizes, which an adjustment replaces',
+  _is_estimated,
+  'solved and unrolled methods act on one draw of both players',
 )
 _DRIFTS = (
   lambda c: any_drift(c.training),
@@ -198,8 +190,8 @@ _TRANSFORMER = one_of(('spectral_norm', 'no_op'))
 _UPDATES = settings.whole(1, 1000)
 _STEPS = settings.whole(0, 1000)
 _ORDER = settings.Field(
-  f'one of {", ".join(map(str, updates.RUNGE_KUTTA))}',
-  lambda order: settings.SIZE.accepts(order) and order in updates.RUNGE_KUTTA,
+  f'one of {", ".join(map(str, tableaus.RUNGE_KUTTA))}',
+  lambda order: settings.SIZE.accepts(order) and order in tableaus.RUNGE_KUTTA,
 )
 _SHARE = settings.real(above=0, most=1)
 _TABLEAU = settings.Field(
@@ -299,7 +291,7 @@ _TRAINING: settings.Tree = {
   'adjustment': Setting(
     'none',
     "Of both players' gradients together, on one draw.",
-    one_of(adjusted_grads.ADJUSTMENTS),
+    one_of(gan_training.ADJUSTMENTS),
   ),
   'adjustment_kwargs': Setting({}, 'Its arguments in differentiable_games.'),
   'unrolled_steps': Setting(

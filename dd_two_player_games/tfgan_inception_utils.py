@@ -35,7 +35,7 @@ import jax
 import numpy as np
 from numpy import typing as npt
 
-from dd_two_player_games import metric_utils
+from dd_two_player_games import image_metrics
 from jaxline_harness import datasets
 from jaxline_harness import draws
 from jaxline_harness import errors
@@ -88,7 +88,7 @@ def _import_without_parents() -> types.ModuleType:
 
 
 class InceptionClassifier:
-  """TF-GAN's Inception; a `metric_utils.Classifier`.
+  """TF-GAN's Inception; a `image_metrics.Classifier`.
 
   Takes images of any size with 1 or 3 channels. They are preprocessed as TF-GAN
   does and the published code did: scaled to [-1, 1], then resized bilinearly to
@@ -203,7 +203,7 @@ def _batches(images: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 class InceptionMetrics:
-  """The published interface to `metric_utils.ImageMetrics` with Inception.
+  """The published interface to `image_metrics.ImageMetrics` with Inception.
 
   Kept so that code written for the published module runs; new code makes an
   `ImageMetrics`.
@@ -214,7 +214,7 @@ class InceptionMetrics:
     dataset: Iterable[npt.ArrayLike],
     num_splits: int = 10,
     check_data_ranges: bool = False,
-    classifier: metric_utils.Classifier | None = None,
+    classifier: image_metrics.Classifier | None = None,
   ):
     """Stores what is to be measured; loads nothing yet.
 
@@ -230,7 +230,7 @@ class InceptionMetrics:
     self._num_splits = num_splits
     self._check_data_ranges = check_data_ranges
     self._classifier = classifier
-    self._image_metrics: dict[int, metric_utils.ImageMetrics] = {}
+    self._image_metrics: dict[int, image_metrics.ImageMetrics] = {}
 
   def get_metrics(
     self,
@@ -270,11 +270,11 @@ class InceptionMetrics:
 
   def _metrics_of_size(
     self, num_inception_images: int
-  ) -> metric_utils.ImageMetrics:
+  ) -> image_metrics.ImageMetrics:
     if num_inception_images not in self._image_metrics:
       if self._classifier is None:
         self._classifier = InceptionClassifier()
-      self._image_metrics[num_inception_images] = metric_utils.ImageMetrics(
+      self._image_metrics[num_inception_images] = image_metrics.ImageMetrics(
         self._classifier,
         self._read_dataset(self._num_splits * num_inception_images),
         num_splits=self._num_splits,
@@ -288,7 +288,7 @@ class InceptionMetrics:
       batch = next(self._dataset, None)
       if batch is None:
         break
-      self._batches_read.append(metric_utils.as_uint8(self._checked(batch)))
+      self._batches_read.append(image_metrics.as_uint8(self._checked(batch)))
     if not self._batches_read:
       raise ValueError('The data set holds no images to compare with.')
     return np.concatenate(self._batches_read)[:num_images]

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from differentiable_games import adjustments
+from differentiable_games import jacobian
 
 
 def tree_dot_product(tree1: Any, tree2: Any) -> jax.Array:
@@ -55,7 +55,7 @@ def add_trees_with_coeff(acc: Any, mul: Any, coeff: Any) -> Any:
 
 def any_non_zero(coeffs: Iterable[Any]) -> bool:
   """Whether a coefficient is not a Python zero; a traced one is taken as so."""
-  return not all(adjustments.is_zero(coeff) for coeff in coeffs)
+  return not all(jacobian.is_zero(coeff) for coeff in coeffs)
 
 
 def batch_l2_norms(x: jax.Array, eps: float = 1e-5) -> jax.Array:

@@ -28,60 +28,107 @@ import optax
 from differentiable_games import game
 from differentiable_games import jacobian
 
-# Coefficients may be traced; a Python zero is left out before tracing.
-Coefficient = float | jax.Array
+Coefficient = jacobian.Coefficient
+Matrix = jacobian.Matrix
 
 
-def is_zero(coefficient: Coefficient) -> bool:
-  """Whether a coefficient is known to be zero before tracing."""
-  return isinstance(coefficient, int | float) and coefficient == 0
-
-
-def scaled(
-  coefficient: Coefficient, tree: game.PlayerParams
-) -> game.PlayerParams | None:
-  """`coefficient * tree`, or None where the coefficient is a Python zero."""
-  if is_zero(coefficient):
-    return None
-  return optax.tree.scale(coefficient, tree)
-
-
-def drift_adjusted(
+def first_order(
   losses: Sequence[game.Loss],
   params: game.Params,
-  coefficients: Sequence[Sequence[Coefficient]],
+  rows: Matrix | None = None,
+  columns: Matrix | None = None,
 ) -> game.Params:
-  r"""The gradient with rows of :math:`J\xi` added: drift terms of n players.
+  r"""The gradient with rows and columns of the Jacobian added.
 
-  .. math:: \xi_i + \sum_j c_{ij} J_{ij} \xi_j
+  .. math::
+    \xi_i + \sum_j c_{ij} J_{ij} \xi_j + \sum_j t_{ij} J_{ji}^\top \xi_j
 
-  With :math:`c` from `common_time_drift` this is the field whose flow the
-  discrete steps follow to third order (its drift *strengthened* to what the
-  steps already do); with :math:`-c` the drift is cancelled.
+  Every first-order method is such a pair of matrices: drift terms (c), SGA
+  (`symplectic_matrices`), consensus (`consensus_matrices`). With c from
+  `common_time_drift` this is the field whose flow the discrete steps follow to
+  third order; with :math:`-c` the drift is cancelled.
 
   Args:
     losses: n losses.
     params: n pytrees.
-    coefficients: the (n, n) matrix c; a Python zero leaves its term out.
+    rows: the (n, n) matrix c; a Python zero leaves its term out. None: zeros.
+    columns: the (n, n) matrix t, likewise.
 
   Returns:
     The adjusted gradient, in the structure of `params`.
 
+  Raises:
+    ValueError: if the numbers of losses, players and coefficients differ.
+
   References:
     Rosca et al., "Discretization Drift in Two-Player Games", ICML 2021.
   """
-  gradient = game.simultaneous_gradient(losses, params)
-  adjusted = []
-  for i, row in enumerate(coefficients):
-    direction = [
-      scaled(c, block) for c, block in zip(row, gradient, strict=True)
-    ]
-    if all(block is None for block in direction):
-      adjusted.append(gradient[i])
-      continue
-    term = jacobian.row_product(losses, params, i, direction)
-    adjusted.append(optax.tree.add(gradient[i], term))
-  return game.from_players(params, adjusted)
+  zeros = constant_matrix(len(params), 0.0)
+  rows = zeros if rows is None else rows
+  columns = zeros if columns is None else columns
+  for matrix in (rows, columns):
+    jacobian.check_matrix(matrix, len(params))
+  if not jacobian.has_terms(rows, columns, range(len(params))):
+    return game.simultaneous_gradient(losses, params)
+  gradient, sums = _gradient_and_sums(losses, params, rows, columns)
+  return game.from_players(
+    params,
+    [
+      optax.tree.add(own, sums[i]) if i in sums else own
+      for i, own in enumerate(gradient)
+    ],
+  )
+
+
+def drift_adjusted(
+  losses: Sequence[game.Loss], params: game.Params, coefficients: Matrix
+) -> game.Params:
+  r"""The gradient with drift: :math:`\xi_i + \sum_j c_{ij} J_{ij}\xi_j`."""
+  return first_order(losses, params, coefficients)
+
+
+def constant_matrix(
+  num_players: int, value: Coefficient, diagonal: Coefficient | None = None
+) -> Matrix:
+  """A matrix of one value, or of one on and one off the diagonal."""
+  on_diagonal = value if diagonal is None else diagonal
+  players = range(num_players)
+  return [[on_diagonal if i == j else value for j in players] for i in players]
+
+
+def symplectic_matrices(
+  num_players: int, lam: Coefficient
+) -> tuple[Matrix, Matrix]:
+  r"""SGA's coefficients of rows and of columns: :math:`\lambda A^\top \xi`.
+
+  :math:`A^\top\xi = (J^\top\xi - J\xi)/2`, in which the players' own blocks,
+  which are symmetric, cancel. In a zero-sum game of two the rows are the
+  columns' opposite: there columns of :math:`\lambda` alone do the same.
+  """
+  return (
+    constant_matrix(num_players, -lam / 2, diagonal=0.0),
+    constant_matrix(num_players, lam / 2, diagonal=0.0),
+  )
+
+
+def consensus_matrices(
+  num_players: int, gamma: Coefficient
+) -> tuple[Matrix, Matrix]:
+  r"""Consensus's coefficients of rows and columns: :math:`\gamma J^\top\xi`."""
+  return constant_matrix(num_players, 0.0), constant_matrix(num_players, gamma)
+
+
+def _gradient_and_sums(losses, params, rows, columns):
+  """The simultaneous gradient, and its sums of products with J by player."""
+  game.check_num_players(losses, params)
+  gradient, _, sums = jacobian.weighted_products(
+    lambda p: (tuple(loss(p) for loss in losses), None),
+    params,
+    rows,
+    columns,
+    range(len(params)),
+  )
+  return game.from_players(params, gradient), sums
 
 
 def common_time_drift(
@@ -136,7 +183,7 @@ def own_time_drift(
   players over the time :math:`h_i`, its own learning rate.
 
   Simultaneous: :math:`c_{ij} = h_i / 2`. In turns: :math:`c_{ij} = h_i / 2`
-  where i moves before j and :math:`h_i / 2 - h_j` where it moves after, and
+  where i moves before j and :math:`(h_i / 2)(1 - 2 h_j / h_i)` where after, and
   :math:`c_{ii} = h_i / 2 n_i`, in which :math:`h_i` is read as the total of
   :math:`n_i` updates. The results hold for one update a player; see
   `common_time_drift` for several.
@@ -151,12 +198,27 @@ def own_time_drift(
   updates, turn = _turns(len(learning_rates), num_updates, order)
 
   def coefficient(i, j):
-    half = learning_rates[i] / 2
     if i == j:
-      return half / updates[i]
-    return half - learning_rates[j] if turn[i] > turn[j] else half
+      return 0.5 * learning_rates[i] / updates[i]
+    if turn[i] > turn[j]:
+      return _later_players_drift(learning_rates[i], learning_rates[j])
+    return 0.5 * learning_rates[i]
 
   return [[coefficient(i, j) for j in players] for i in players]
+
+
+def _later_players_drift(rate: Coefficient, earlier_rate: Coefficient) -> Any:
+  r""":math:`(h_i/2)(1 - 2h_j/h_i)`, in the published order of operations.
+
+  Where :math:`h_i` is zero, as a schedule may end, it is :math:`-h_j`.
+  """
+  if isinstance(rate, int | float):
+    if rate == 0:
+      return -earlier_rate
+    return 0.5 * rate * (1 - 2 * earlier_rate / rate)
+  divisor = jnp.where(rate == 0, 1, rate)
+  published = 0.5 * rate * (1 - 2 * earlier_rate / divisor)
+  return jnp.where(rate == 0, -earlier_rate, published)
 
 
 def _turns(
@@ -227,11 +289,10 @@ def consensus(
   References:
     Mescheder et al., "The Numerics of GANs", 2017.
   """
-  gradient = game.simultaneous_gradient(losses, params)
-  pull = jacobian.transposed_jacobian_product(losses, params, gradient)
+  gradient, pull = _gradient_and_products(losses, params, consensus_matrices)
   if align:
     gamma = gamma * alignment_sign(gradient, pull, pull)
-  return jax.tree.map(lambda g, p: g + gamma * p, gradient, pull)
+  return optax.tree.add(gradient, game.scale_tree(gamma, pull))
 
 
 def symplectic_gradient(
@@ -255,13 +316,21 @@ def symplectic_gradient(
     Balduzzi et al., "The Mechanics of n-Player Differentiable Games", 2018,
     equation 5 and algorithm 1.
   """
-  gradient = game.simultaneous_gradient(losses, params)
-  product = jacobian.jacobian_product(losses, params, gradient)
-  pull = jacobian.transposed_jacobian_product(losses, params, gradient)
-  rotation = jax.tree.map(lambda t, p: (t - p) / 2, pull, product)
+  gradient, rotation = _gradient_and_products(
+    losses, params, symplectic_matrices
+  )
   if align:
+    _, pull = _gradient_and_products(losses, params, consensus_matrices)
     lam = lam * alignment_sign(gradient, rotation, pull)
-  return jax.tree.map(lambda g, a: g + lam * a, gradient, rotation)
+  return optax.tree.add(gradient, game.scale_tree(lam, rotation))
+
+
+def _gradient_and_products(losses, params, matrices):
+  """The simultaneous gradient, and its products with the whole of J."""
+  gradient, sums = _gradient_and_sums(
+    losses, params, *matrices(len(params), 1.0)
+  )
+  return gradient, game.from_players(params, list(sums.values()))
 
 
 def lola(
@@ -293,15 +362,16 @@ def lola(
     Letcher et al., "Stable Opponent Shaping in Differentiable Games", 2019.
   """
   players = range(len(params))
-  adjusted = game.simultaneous_gradient(losses, params)
   if anticipate:
     opponents = [
       [0 if i == j else -opponents_rates[j] for j in players] for i in players
     ]
     adjusted = drift_adjusted(losses, params, opponents)
+  else:
+    adjusted = game.simultaneous_gradient(losses, params)
   for i, j in itertools.permutations(players, 2):
     direction: list[Any] = [None] * len(params)
-    direction[j] = optax.tree.scale(
+    direction[j] = game.scale_tree(
       -opponents_rates[j], game.player_gradient(losses[i], params, j)
     )
     _, shaping = jacobian.gradient_and_product(losses[j], params, i, direction)

@@ -28,10 +28,10 @@ import numpy as np
 import optax
 from scipy.sparse import linalg
 
+from differentiable_games import fields
 from differentiable_games import game
 from differentiable_games import jacobian
 from differentiable_games import rules
-from differentiable_games import updates
 
 
 def gradient_norm(losses: Sequence[game.Loss], params: game.Params) -> float:
@@ -180,7 +180,7 @@ def is_local_minmax(
 
 def update_map(
   rule: rules.UpdateRule,
-  field: updates.Field,
+  field: fields.VectorField,
   params: Any,
   num_steps: int = 1,
 ) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
@@ -201,8 +201,7 @@ def update_map(
   """
 
   def step(params, state):
-    params, state, _ = rule.step(rules.every_draw(field), params, state)
-    return params, state
+    return rules.move(rule, field, params, state)
 
   start = step(params, rule.init(params))
   leaves, structure = jax.tree.flatten(start)
@@ -227,7 +226,7 @@ def update_map(
 
 def convergence_rate(
   rule: rules.UpdateRule,
-  field: updates.Field,
+  field: fields.VectorField,
   params: Any,
   num_steps: int = 1,
 ) -> float:

@@ -21,11 +21,13 @@ import jax
 import jax.numpy as jnp
 
 from differentiable_games import adjustments
+from differentiable_games import fields
 from differentiable_games import game
-from differentiable_games import updates
 
 
-def scaled_field(field: updates.Field, rates: Sequence[Any]) -> updates.Field:
+def scaled_field(
+  field: fields.VectorField, rates: Sequence[Any]
+) -> fields.VectorField:
   """The field with each player's direction times its own rate."""
 
   def scaled(params):
@@ -41,7 +43,7 @@ def scaled_field(field: updates.Field, rates: Sequence[Any]) -> updates.Field:
 def modified_field(
   losses: Sequence[game.Loss],
   coefficients: Sequence[Sequence[adjustments.Coefficient]],
-) -> updates.Field:
+) -> fields.VectorField:
   r"""The field :math:`\xi_i + \sum_j c_{ij} J_{ij}\xi_j` of a modified flow.
 
   Gradient descent with small steps follows the flow of this field to third
@@ -54,7 +56,7 @@ def flow_of_descent(
   losses: Sequence[game.Loss],
   learning_rates: Sequence[Any],
   num_updates: Sequence[int] | None = None,
-) -> updates.Field:
+) -> fields.VectorField:
   r"""The field whose flow gradient descent follows to second order.
 
   Its time is counted in steps: :math:`n_i h_i \xi_i` for each player.
@@ -70,7 +72,7 @@ def modified_flow_of_descent(
   learning_rates: Sequence[Any],
   num_updates: Sequence[int] | None = None,
   order: Sequence[int] | None = None,
-) -> updates.Field:
+) -> fields.VectorField:
   """The field whose flow gradient descent follows to third order.
 
   Its time is counted in steps. Arguments are those of
@@ -82,7 +84,7 @@ def modified_flow_of_descent(
 
 
 def integrate(
-  field: updates.Field,
+  field: fields.VectorField,
   params: Any,
   time: Any,
   rtol: float = 1e-10,
@@ -112,7 +114,7 @@ def integrate(
 
 
 def trajectory(
-  field: updates.Field,
+  field: fields.VectorField,
   params: Any,
   times: jax.Array,
   rtol: float = 1e-10,

@@ -20,16 +20,77 @@ Notation, used throughout the package:
 - `params` is a tuple, or named tuple, with one pytree a player.
 - The simultaneous gradient is :math:`\xi = (\nabla_1 L_1, …, \nabla_n L_n)`:
   each player's gradient of its own loss in its own parameters.
+
+Where networks are trained a loss also depends on a draw of data, and on what
+the networks carry from pass to pass; a `Game` holds such losses.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 
 PlayerParams = Any  # One player's pytree.
 Params = TypeVar('Params', bound=tuple[Any, ...])  # One pytree a player.
 Loss = Callable[[Any], jax.Array]
+Memory = Any  # Like params: one pytree a player.
+Draw = Any  # Of data, usually a minibatch and a key.
+
+
+class Pass(NamedTuple):
+  """What a player's loss leaves beside its value.
+
+  Attributes:
+    memory: all players' memory after the pass, as this player would have it.
+    logs: scalars by name.
+  """
+
+  memory: Memory
+  logs: Mapping[str, jax.Array]
+
+
+class Game(NamedTuple):
+  """Losses of a draw of data, of players that carry a memory.
+
+  The memory is what networks carry from pass to pass: batch statistics, the
+  vectors of a power iteration. Players without any have None.
+
+  Attributes:
+    losses: one a player, of (params, memory, draw): its value and a Pass.
+    joint_losses: of the same arguments, from one pass: a tuple of all players'
+      values and a tuple of their Passes.
+    names: the players'.
+  """
+
+  losses: Sequence[Callable[[Any, Memory, Draw], tuple[jax.Array, Pass]]]
+  joint_losses: Callable[
+    [Any, Memory, Draw], tuple[tuple[jax.Array, ...], tuple[Pass, ...]]
+  ]
+  names: Sequence[str]
+
+  def losses_of(
+    self, memory: Memory, draw: Draw, axis_name: str | None = None
+  ) -> list[Loss]:
+    """The losses of one draw as functions of params alone.
+
+    Args:
+      memory: the players'.
+      draw: the draw.
+      axis_name: the mapped axis over whose devices, each with its own draw, the
+        losses are averaged; None for this device's own.
+
+    Returns:
+      A list of losses.
+    """
+
+    def value(loss):
+      return lambda params: loss(params, memory, draw)[0]
+
+    own = [value(loss) for loss in self.losses]
+    if axis_name is None:
+      return own
+    return [mean_over_devices(loss, axis_name) for loss in own]
 
 
 def from_players(params: Params, players: Sequence[PlayerParams]) -> Params:
@@ -45,6 +106,19 @@ def replace_player(
   players = list(params)
   players[player] = player_params
   return from_players(params, players)
+
+
+def scale_tree(coefficient: Any, tree: PlayerParams) -> PlayerParams:
+  """Every leaf times a number; leaves keep their types, whatever its own."""
+  return jax.tree.map(
+    lambda leaf: jnp.asarray(coefficient * leaf, jnp.result_type(leaf)), tree
+  )
+
+
+def check_num_players(losses: Sequence[Any], params: Sequence[Any]) -> None:
+  """Raises ValueError unless there is one loss a player."""
+  if len(losses) != len(params):
+    raise ValueError(f'{len(losses)} losses for {len(params)} players.')
 
 
 def player_gradient(loss: Loss, params: Params, player: int) -> PlayerParams:
@@ -72,11 +146,36 @@ def simultaneous_gradient(losses: Sequence[Loss], params: Params) -> Params:
   References:
     Balduzzi et al., "The Mechanics of n-Player Differentiable Games", 2018.
   """
-  if len(losses) != len(params):
-    raise ValueError(f'{len(losses)} losses for {len(params)} players.')
+  check_num_players(losses, params)
   return from_players(
     params, [player_gradient(loss, params, i) for i, loss in enumerate(losses)]
   )
+
+
+def joint_gradients(
+  joint_losses: Callable[[Params], tuple[tuple[jax.Array, ...], Any]],
+  params: Params,
+) -> tuple[Callable[[Sequence[Any], int], PlayerParams], Any]:
+  """Gradients of sums of losses that come from one pass.
+
+  Args:
+    joint_losses: maps params to the values of all losses, and an aux.
+    params: one pytree a player.
+
+  Returns:
+    A function of (weights, player), the gradient of the sum of weights times
+    losses in that player's parameters; and the aux.
+  """
+  values, pullback, aux = jax.vjp(joint_losses, params, has_aux=True)
+
+  def gradient(weights, player):
+    cotangents = tuple(
+      jnp.asarray(w, value.dtype)
+      for w, value in zip(weights, values, strict=True)
+    )
+    return pullback(cotangents)[0][player]
+
+  return gradient, aux
 
 
 def zero_sum(loss: Loss) -> tuple[Loss, Loss]:

@@ -25,11 +25,22 @@ forward-over-reverse pass: the derivative of a gradient along a direction.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 from jax.flatten_util import ravel_pytree
+import optax
 
 from differentiable_games import game
+
+# Coefficients may be traced; a Python zero is left out before tracing.
+Coefficient = float | jax.Array
+Matrix = Sequence[Sequence[Coefficient]]  # (n, n), a row a player.
+
+
+def is_zero(coefficient: Coefficient) -> bool:
+  """Whether a coefficient is known to be zero before tracing."""
+  return isinstance(coefficient, int | float) and coefficient == 0
 
 
 def gradient_and_product(
@@ -101,6 +112,7 @@ def jacobian_product(
   losses: Sequence[game.Loss], params: game.Params, direction: game.Params
 ) -> game.Params:
   r""":math:`J v`, in the structure of `params`."""
+  game.check_num_players(losses, params)
   rows = [row_product(losses, params, i, direction) for i in range(len(params))]
   return game.from_players(params, rows)
 
@@ -114,6 +126,7 @@ def transposed_jacobian_product(
   the full gradient of :math:`L_j` is differentiated along :math:`v_j`, for
   each j: n forward-over-reverse passes.
   """
+  game.check_num_players(losses, params)
   products = []
   for j, loss in enumerate(losses):
 
@@ -123,6 +136,135 @@ def transposed_jacobian_product(
     _, product = jax.jvp(gradient, (params[j],), (direction[j],))
     products.append(product)
   return jax.tree.map(lambda *terms: sum(terms), *products)
+
+
+class _Term(NamedTuple):
+  """The derivative of a player's gradient of weighted losses in a direction.
+
+  Attributes:
+    player: the player whose parameters the gradient is taken in.
+    direction: the player along whose direction is differentiated.
+    weights: of the losses.
+    factor: of the result.
+  """
+
+  player: int
+  direction: int
+  weights: Sequence[Any]
+  factor: Any
+
+
+def weighted_products(
+  joint_losses: Callable[[game.Params], tuple[tuple[jax.Array, ...], Any]],
+  params: game.Params,
+  rows: Matrix,
+  columns: Matrix,
+  players: Sequence[int],
+  direction: Sequence[game.PlayerParams] | None = None,
+) -> tuple[list[game.PlayerParams], Any, dict[int, game.PlayerParams]]:
+  r"""Sums of products with rows and columns of J, in as few passes as can.
+
+  .. math:: \sum_j c_{ij} J_{ij} v_j + \sum_j t_{ij} J_{ji}^\top v_j
+
+  As :math:`J_{ij} v_j` is the derivative of :math:`\nabla_i L_i` along
+  :math:`v_j`, and :math:`J_{ji}^\top v_j` that of :math:`\nabla_i L_j`, the
+  two are one derivative of :math:`\nabla_i (c_{ij} L_i + t_{ij} L_j)`. All
+  losses come from one forward pass, all derivatives along a player's direction
+  from one tangent pass; XLA leaves out what is not used.
+
+  Args:
+    joint_losses: maps params to a tuple of n values, and an aux.
+    params: n pytrees.
+    rows: the matrix c; terms of Python zeros cost nothing.
+    columns: the matrix t, likewise.
+    players: whose sums are wanted.
+    direction: v, n pytrees like `params`; None for the simultaneous gradient.
+
+  Returns:
+    The simultaneous gradient as a list, the aux, and the sums by player,
+    without those that have no term.
+
+  Raises:
+    ValueError: if a matrix is not of the players' number.
+  """
+  check_matrix(rows, len(params))
+  check_matrix(columns, len(params))
+  terms = _terms(rows, columns, players)
+
+  def gradients(params):
+    gradient, aux = game.joint_gradients(joint_losses, params)
+    own = [gradient(_unit(i, len(params)), i) for i in range(len(params))]
+    return [gradient(t.weights, t.player) for t in terms], (own, aux)
+
+  _, derivative, (own, aux) = jax.linearize(gradients, params, has_aux=True)
+  v = own if direction is None else direction
+  zeros = optax.tree.zeros_like(params)
+
+  def derivatives_along(j):
+    # A tangent of a linear function: JAX then knows that the other players'
+    # blocks are zero, and does not compute with them.
+    def along(block):
+      return derivative(game.replace_player(zeros, j, block))
+
+    return jax.jvp(along, (zeros[j],), (v[j],))[1]
+
+  by_direction = {
+    j: derivatives_along(j) for j in dict.fromkeys(t.direction for t in terms)
+  }
+  sums: dict[int, Any] = {}
+  for k, term in enumerate(terms):
+    product = game.scale_tree(term.factor, by_direction[term.direction][k])
+    if term.player in sums:
+      product = optax.tree.add(sums[term.player], product)
+    sums[term.player] = product
+  return own, aux, sums
+
+
+def check_matrix(matrix: Matrix, num_players: int) -> None:
+  """Raises ValueError unless a matrix has a row and a column a player."""
+  shape = [len(row) for row in matrix]
+  if shape != [num_players] * num_players:
+    raise ValueError(
+      f'A matrix with rows of {shape} coefficients for {num_players} players.'
+    )
+
+
+def has_terms(rows: Matrix, columns: Matrix, players: Sequence[int]) -> bool:
+  """Whether any of these players' coefficients is not a Python zero."""
+  return bool(_terms(rows, columns, players))
+
+
+def _unit(player: int, num_players: int) -> list[float]:
+  return [float(i == player) for i in range(num_players)]
+
+
+def _terms(
+  rows: Matrix, columns: Matrix, players: Sequence[int]
+) -> list[_Term]:
+  """What the coefficients ask for, without Python zeros.
+
+  A single loss has the weight one, so that its gradient is the one that is
+  needed anyway.
+  """
+  num_players = len(rows)
+  terms = []
+  for i in players:
+    # Each player's own direction first.
+    for j in [i, *(j for j in range(num_players) if j != i)]:
+      used = [
+        (loss, coefficient)
+        for loss, coefficient in ((i, rows[i][j]), (j, columns[i][j]))
+        if not is_zero(coefficient)
+      ]
+      if len(used) == 1:
+        ((loss, factor),) = used
+        terms.append(_Term(i, j, _unit(loss, num_players), factor))
+      elif used:
+        weights: list[Any] = [0.0] * num_players
+        for loss, coefficient in used:
+          weights[loss] = weights[loss] + coefficient
+        terms.append(_Term(i, j, weights, 1.0))
+  return terms
 
 
 def linearized_row(

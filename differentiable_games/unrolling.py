@@ -66,3 +66,44 @@ def unrolled_loss(
     return losses[leader](game.replace_player(params, follower, own))
 
   return loss
+
+
+def unrolled_game(
+  model: game.Game,
+  leader: int,
+  follower: int,
+  optimizer: optax.GradientTransformation,
+  num_steps: int,
+  axis_name: str | None = None,
+) -> game.Game:
+  """A game in which the leader's loss is its `unrolled_loss`.
+
+  Args:
+    model: the game.
+    leader: see `unrolled_loss`.
+    follower: likewise.
+    optimizer: likewise.
+    num_steps: likewise.
+    axis_name: the mapped axis over whose devices the losses are averaged that
+      the follower descends; None for this device's own.
+
+  Returns:
+    The game. Passes are those of the losses as they were.
+  """
+
+  def unrolled_value(params, memory, draw):
+    losses = model.losses_of(memory, draw, axis_name)
+    return unrolled_loss(losses, leader, follower, optimizer, num_steps)(params)
+
+  def leaders_loss(params, memory, draw):
+    _, own_pass = model.losses[leader](params, memory, draw)
+    return unrolled_value(params, memory, draw), own_pass
+
+  def joint_losses(params, memory, draw):
+    values, passes = model.joint_losses(params, memory, draw)
+    value = unrolled_value(params, memory, draw)
+    return (*values[:leader], value, *values[leader + 1 :]), passes
+
+  losses = list(model.losses)
+  losses[leader] = leaders_loss
+  return game.Game(losses, joint_losses, model.names)

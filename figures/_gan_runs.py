@@ -42,6 +42,7 @@ from dd_two_player_games import base_config
 from dd_two_player_games import data_utils
 from dd_two_player_games import experiment
 from dd_two_player_games import model_utils
+from dd_two_player_games import training
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import train_loop
@@ -122,10 +123,8 @@ def train(
   """
   settings = config.experiment_kwargs.config
   made = experiment.Experiment('train', None, settings)
-  model = experiment.build_gan(settings)
-  rule = experiment.build_update_rule(
-    settings, experiment.build_players(settings, model)
-  )
+  model = training.build_gan(settings)
+  trainer = training.Trainer(settings, model)
   processor = getattr(data_utils, settings.data_processor)
   examples = processor.preprocess(made.device_data()['examples'][:NUM_EXAMPLES])
   key = jax.random.key(0)
@@ -145,7 +144,7 @@ def train(
 
   def look(step):
     train_state = made.snapshot_state()['train_state']
-    params, networks = rule.evaluated(train_state), train_state.state
+    params, networks = trainer.evaluated(train_state), train_state.state
     sampler = model_utils.Sampler(model, params, networks, pmap=False)
     losses = [float(loss[0]) for loss in losses_of(params, networks)]
     metrics = made.evaluate(global_step=step, rng=None, writer=None)

@@ -23,12 +23,13 @@ import jax.numpy as jnp
 from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
+import optax
 
 from differentiable_games import adjustments
 from differentiable_games import flows
 from differentiable_games import game
+from differentiable_games import rules
 from differentiable_games import toy_games
-from differentiable_games import updates
 
 OUTPUT = pathlib.Path(__file__).with_suffix('.png')
 START = (0.9, 0.0)
@@ -38,11 +39,9 @@ NUM_STEPS = 60
 
 def points_of_steps(field, rates) -> np.ndarray:
   """Simultaneous descent of a field from `START`: (steps + 1, 2)."""
-  step = jax.jit(lambda p: updates.simultaneous_step(field, p, rates))
-  points = [tuple(map(jnp.float64, START))]
-  for _ in range(NUM_STEPS):
-    points.append(step(points[-1]))
-  return np.array(points)
+  rule = rules.simultaneous([optax.sgd(rate) for rate in rates])
+  start = tuple(map(jnp.float64, START))
+  return np.stack(rules.trajectory(rule, field, start, NUM_STEPS), axis=1)
 
 
 def points_of_flow(field, pieces_a_step: int = 4) -> np.ndarray:

@@ -74,6 +74,9 @@ _SGD = both_optimizers(name='sgd', lr=0.01)
 _ADAM = both_optimizers(name='adam', kwargs__b1=0.5)
 _CANCEL = 'training__grad_regularizes__dd_coeffs_multiplier__{}__other_dot_prod'
 
+# SGA and consensus of one draw of both players, as in their sources.
+_WHOLE_DRAW = 'biased_estimate_fn_shared_draws'
+
 # Overrides of the config, whose optimiser is RMSProp.
 METHODS = {
   'SGD': _SGD,
@@ -94,9 +97,12 @@ METHODS = {
     training__adjustment='sga',
     training__adjustment_kwargs__lam=1.0,
     training__adjustment_kwargs__align=True,
+    training__estimator_fn=_WHOLE_DRAW,
   ),
   'RMSProp, consensus': setting(
-    training__adjustment='consensus', training__adjustment_kwargs__gamma=10.0
+    training__adjustment='consensus',
+    training__adjustment_kwargs__gamma=10.0,
+    training__estimator_fn=_WHOLE_DRAW,
   ),
   'RMSProp, lookahead': setting(training__lookahead_periods='[5]'),
   'RMSProp, LOGAN': setting(

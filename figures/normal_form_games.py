@@ -35,8 +35,8 @@ from differentiable_games import game
 from differentiable_games import normal_form_games
 from differentiable_games import rules
 from differentiable_games import solved_adjustments
+from differentiable_games import tableaus
 from differentiable_games import unrolling
-from differentiable_games import updates
 
 OUTPUT = pathlib.Path(__file__).with_suffix('.png')
 NUM_STARTS = 8
@@ -137,7 +137,7 @@ METHODS: dict[str, Callable] = {
     lambda h: rules.alternating(sgd(h, momentum=-0.5), (0, 1))
   ),
   'Runge-Kutta 4': by_rule(
-    lambda h: rules.runge_kutta(sgd(h), updates.RUNGE_KUTTA[4], h)
+    lambda h: rules.runge_kutta(sgd(h), tableaus.RUNGE_KUTTA[4], h)
   ),
   'lookahead': by_rule(
     lambda h: rules.lookahead(rules.simultaneous(sgd(h)), [6])

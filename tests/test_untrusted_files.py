@@ -28,7 +28,7 @@ import numpy as np
 import pytest
 
 from dd_two_player_games import evaluation_network
-from dd_two_player_games import metric_utils
+from dd_two_player_games import image_metrics
 from jaxline_harness import checkpoint_files
 from jaxline_harness import dataset_files
 from jaxline_harness import datasets
@@ -189,9 +189,9 @@ def test_npz(tmp_path, mischief, content):
 def test_cached_statistics(tmp_path, mischief, content, caplog):
   path = tmp_path / 'statistics.npz'
   path.write_bytes(
-    CONTENTS[content](mischief, metric_utils.DataStatistics._fields)
+    CONTENTS[content](mischief, image_metrics.DataStatistics._fields)
   )
-  assert metric_utils._read_statistics(path) is None
+  assert image_metrics._read_statistics(path) is None
   (line,) = [record.getMessage() for record in caplog.records]
   assert line.startswith(f'Cannot read {path} (it is no whole .npz of arrays')
   assert line.endswith('computing it again.')
@@ -207,15 +207,15 @@ def test_cached_statistics(tmp_path, mischief, content, caplog):
   ],
 )
 def test_cached_statistics_of_wrong_numbers(tmp_path, field, value):
-  statistics = metric_utils.DataStatistics(
+  statistics = image_metrics.DataStatistics(
     np.zeros((2, 3)), np.zeros((2, 3, 3)), np.zeros(2)
   )
   path = tmp_path / 'statistics.npz'
-  metric_utils._write_statistics(path, statistics)
-  assert metric_utils._read_statistics(path) is not None
+  image_metrics._write_statistics(path, statistics)
+  assert image_metrics._read_statistics(path) is not None
   changed = statistics._replace(**{field: value})
-  metric_utils._write_statistics(path, changed)
-  assert metric_utils._read_statistics(path) is None
+  image_metrics._write_statistics(path, changed)
+  assert image_metrics._read_statistics(path) is None
 
 
 @pytest.mark.parametrize('content', CONTENTS)

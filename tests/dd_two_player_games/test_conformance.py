@@ -24,8 +24,10 @@ from dd_two_player_games import gan
 from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import losses
 from dd_two_player_games import nets
-from dd_two_player_games import optim
 from dd_two_player_games import regularizer_estimates
+from differentiable_games import fields
+from differentiable_games import rules
+from differentiable_games import tableaus
 from tests.dd_two_player_games import conformance
 
 RECORDED = conformance.recorded('two_player_gan')
@@ -140,42 +142,34 @@ def test_regularised_gradients(gen_loss, estimator):
   )
 
 
-def _players(model, learning_rates, drift_coeffs, estimator):
+def _coefficients(drift_coeffs):
   multipliers = drift_utils.PlayerRegularizationTerms(1.0, -1.0, 0.0)
-  coeffs = gan.GANTuple(NO_TERMS, NO_TERMS)
-  if drift_coeffs is not None:
-    coeffs = gan.GANTuple(
-      *(
-        drift_utils.PlayerRegularizationTerms(
-          *(m * c for m, c in zip(multipliers, own, strict=True))
-        )
-        for own in drift_coeffs
+  return gan.GANTuple(
+    *(
+      drift_utils.PlayerRegularizationTerms(
+        *(m * c for m, c in zip(multipliers, own, strict=True))
       )
+      for own in drift_coeffs
     )
-  return optim.Players(
-    grads_calculator=gan_grads_calculator.GANGradsCalculator(model, estimator),
-    optimizers=gan.GANTuple(*(optax.sgd(rate) for rate in learning_rates)),
-    coeffs=lambda step, rate_scale: coeffs,
   )
 
 
-def _trajectory_rule(name, model):
-  # One device, so both unbiased estimators are the same.
-  unbiased = regularizer_estimates.unbiased_estimate_fn_lowest_variance
+def _trajectory_rule(name):
+  """An update rule, and the regularisers' coefficients."""
   once = gan.GANTuple(1, 1)
   order = drift_utils.PlayerOrder.disc_first
   rates = gan.GANTuple(disc=0.05, gen=0.02)
   if name == 'runge_kutta4':
-    players = _players(model, gan.GANTuple(0.2, 0.2), None, unbiased)
-    none = gan.GANTuple(NO_TERMS, NO_TERMS)
-    return players, optim.runge_kutta(players, 4, lambda step: 0.2, none)
-  if name == 'simultaneous':
-    drift = drift_utils.get_dd_coeffs(order, True, rates, once)
-    players = _players(model, rates, drift, unbiased)
-    return players, optim.simultaneous(players)
-  drift = drift_utils.get_dd_coeffs(order, False, rates, once)
-  players = _players(model, rates, drift, unbiased)
-  return players, optim.alternating(players, order, once)
+    optimizers = [optax.sgd(0.2)] * 2
+    rule = rules.runge_kutta(optimizers, tableaus.RUNGE_KUTTA[4], 0.2)
+    return rule, gan.GANTuple(NO_TERMS, NO_TERMS)
+  at_once = name == 'simultaneous'
+  drift = drift_utils.get_dd_coeffs(order, at_once, rates, once)
+  optimizers = [optax.sgd(rate) for rate in rates]
+  if at_once:
+    return rules.simultaneous(optimizers), _coefficients(drift)
+  rule = rules.alternating(optimizers, drift_utils.player_indices(order))
+  return rule, _coefficients(drift)
 
 
 @pytest.mark.parametrize(
@@ -184,36 +178,45 @@ def _trajectory_rule(name, model):
 def test_trajectories(name):
   recorded = RECORDED[f'trajectory.{name}']
   model, params, state = conformance.mlp_gan()
-  players, rule = _trajectory_rule(name, model)
-  train_state = optim.TrainState(
-    params, players.initial_opt_state(params), state, jnp.zeros((), jnp.int32)
+  rule, coeffs = _trajectory_rule(name)
+  # One device, so both unbiased estimators are the same.
+  unbiased = regularizer_estimates.unbiased_estimate_fn_lowest_variance
+  field = fields.FirstOrderField(
+    fields.Products(
+      model.as_game(), *drift_utils.matrices_of(coeffs), unbiased, 'i'
+    )
   )
+  carry = rules.Carry(params, gan.memory_of(state), rule.init(params))
   num_steps = len(recorded['losses_after_each_step'])
   batches = jnp.stack(
     [conformance.points(t) for t in range(num_steps * rule.num_draws + 1)]
   )
 
-  def step(train_state):
+  def step(number, carry):
     def draw(k):
-      t = train_state.global_step * rule.num_draws + k + 1
+      t = number * rule.num_draws + k + 1
       return batches[t], jax.random.fold_in(jax.random.PRNGKey(7), t)
 
-    train_state, _ = rule.step(train_state, draw)
+    carry, _ = rule.step(field, draw, carry)
     args = conformance.points(0), jax.random.PRNGKey(4), False
     values = [
-      getattr(model, name)(train_state.params, train_state.state, *args)[0]
+      getattr(model, name)(carry.params, gan.state_of(carry.memory), *args)[0]
       for name in LOSSES
     ]
-    step_done = train_state.global_step + 1
-    return train_state._replace(global_step=step_done), values
+    return carry, values
 
-  mapped_step = jax.pmap(step, axis_name='i', devices=jax.local_devices()[:1])
-  train_state = jax.tree.map(lambda leaf: leaf[None], train_state)
+  mapped_step = jax.pmap(
+    step,
+    axis_name='i',
+    in_axes=(None, 0),
+    devices=jax.local_devices()[:1],
+  )
+  carry = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], carry)
   losses_after = []
-  for _ in range(num_steps):
-    train_state, values = mapped_step(train_state)
+  for number in range(num_steps):
+    carry, values = mapped_step(number, carry)
     losses_after.append([value[0] for value in values])
-  one = jax.tree.map(lambda leaf: leaf[0], train_state)
+  one = jax.tree.map(lambda leaf: leaf[0], carry)
   np.testing.assert_allclose(
     losses_after, recorded['losses_after_each_step'], rtol=1e-4
   )

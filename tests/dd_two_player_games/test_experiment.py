@@ -33,6 +33,7 @@ from dd_two_player_games import drift_utils
 from dd_two_player_games import experiment
 from dd_two_player_games import gan
 from dd_two_player_games import model_utils
+from dd_two_player_games import training
 from jaxline_harness import device_mesh
 from jaxline_harness import draws
 from jaxline_harness import errors
@@ -178,11 +179,11 @@ def test_back_off_makes_all_learning_rates_smaller():
 
   They stay smaller when the run goes on with 'stop'.
   """
-  for training, on_nonfinite, max_back_offs in (
+  for settings, on_nonfinite, max_back_offs in (
     (SIMULTANEOUS | CANCEL, 'back_off', 3),
     (runge_kutta(2), 'stop', 0),
   ):
-    backing_off = training | {
+    backing_off = settings | {
       'on_nonfinite': on_nonfinite,
       'back_off_factor': 0.25,
     }
@@ -199,9 +200,9 @@ def test_back_off_makes_all_learning_rates_smaller():
     )
     small_experiments.train(made, 3)
     end = made.snapshot_state()['train_state']
-    expected, _ = trained_points(3, training, {'lr': 0.05 / 16})
+    expected, _ = trained_points(3, settings, {'lr': 0.05 / 16})
     assert_close(end.params, expected.params)
-    assert differs(end.params, trained_points(3, training)[0].params)
+    assert differs(end.params, trained_points(3, settings)[0].params)
 
 
 @pytest.mark.parametrize('name', RULES)
@@ -228,9 +229,8 @@ def test_update_rule(name):
 @pytest.mark.parametrize('name', RULES)
 def test_draws_of_a_step(name):
   config = small_experiments.points_config(RULES[name])
-  players = experiment.build_players(config, experiment.build_gan(config))
-  rule = experiment.build_update_rule(config, players)
-  assert rule.num_draws == DRAWS[name]
+  trainer = training.Trainer(config, training.build_gan(config))
+  assert trainer.num_draws == DRAWS[name]
 
 
 @pytest.fixture(scope='module')
@@ -342,7 +342,7 @@ def coefficients(config):
       for player in ('discriminator', 'generator')
     )
   )
-  return experiment.regularizer_coefficients(config, schedules)
+  return training.regularizer_coefficients(config, schedules)
 
 
 def terms(self_norm, other_dot_prod, other_norm):

@@ -22,13 +22,14 @@ import numpy as np
 import optax
 import pytest
 
-from dd_two_player_games import adjusted_grads
+from dd_two_player_games import base_config
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import losses
-from dd_two_player_games import optim
 from dd_two_player_games import regularizer_estimates
+from dd_two_player_games import training
+from differentiable_games import game
 from differentiable_games import rules
 from tests.dd_two_player_games import small_experiments
 
@@ -67,16 +68,26 @@ def _start(model):
   return jax.jit(model.initial_params)(KEYS[0], DATA[0])
 
 
-def _both(calculator, coeffs, model, params, state, k=0):
-  draw = DATA[k], DATA[k], KEYS[k], KEYS[k]
-  grads_fn = jax.jit(calculator.both_player_grads, static_argnums=6)
-  return grads_fn(params, state, *draw, True, coeffs)
-
-
-def _adjusted(model, name, unrolled_steps=0, **kwargs):
-  return adjusted_grads.AdjustedGradsCalculator(
-    model, name, kwargs, unrolled_steps, use_pmean=False
+def _evaluate(field, params, state, k=0):
+  """Both players' directions and Passes, on one draw that they share."""
+  draw = DATA[k], KEYS[k]
+  directions, passes = jax.jit(field)(
+    params, gan.memory_of(state), (draw, draw)
   )
+  return gan.GANTuple(*directions), passes
+
+
+def _adjusted(model, name, unrolled_steps=0, axis_name=None, **kwargs):
+  """The field of a config that names an adjustment."""
+  config = base_config.get_base_config().experiment_kwargs.config.training
+  config.update(
+    adjustment=name,
+    unrolled_steps=unrolled_steps,
+    estimator_fn='biased_estimate_fn_shared_draws',
+  )
+  config.adjustment_kwargs.update(kwargs)
+  none = gan.GANTuple(*[Terms(0.0, 0.0, 0.0)] * 2)
+  return training.build_field(config, model, none, RATES, axis_name)
 
 
 def _assert_close(tree1, tree2, rtol=1e-4, atol=1e-6):
@@ -104,24 +115,27 @@ def test_games_of_two_players_are_those_of_the_gan_calculator(
 ):
   model = _model()
   start = _start(model)
-  grads, aux = _both(_adjusted(model, name, **kwargs), RATES, model, *start)
+  grads, passes = _evaluate(_adjusted(model.as_game(), name, **kwargs), *start)
   calculator = gan_grads_calculator.GANGradsCalculator(
     model, regularizer_estimates.biased_estimate_grad_fn, use_pmean=False
   )
-  coeffs = gan.GANTuple(terms, terms)
-  expected, expected_aux = _both(calculator, coeffs, model, *start)
+  draw = DATA[0], DATA[0], KEYS[0], KEYS[0]
+  grads_fn = jax.jit(calculator.both_player_grads, static_argnums=6)
+  expected, aux = grads_fn(*start, *draw, True, gan.GANTuple(terms, terms))
   _assert_close(grads, expected)
-  _assert_close(aux, expected_aux)
+  for own, own_aux in zip(passes, aux, strict=True):
+    _assert_close(gan.state_of(own.memory), own_aux.state)
+    _assert_close(own.logs, own_aux.log_dict)
 
 
 def test_competitive_solves_its_system():
   model = _model()
   params, state = _start(model)
-  calculator = _adjusted(model, 'competitive', tolerance=1e-6)
-  grads, _ = _both(calculator, RATES, model, params, state)
+  field = _adjusted(model.as_game(), 'competitive', tolerance=1e-6)
+  grads, _ = _evaluate(field, params, state)
 
   def gradient(params):
-    return _both(_adjusted(model, 'none'), RATES, model, params, state)[0]
+    return _evaluate(_adjusted(model.as_game(), 'none'), params, state)[0]
 
   # d_i + rate_j J_ij d_j = xi_i: the derivative along the other's step alone.
   for player, other in (('disc', 'gen'), ('gen', 'disc')):
@@ -144,31 +158,39 @@ def test_competitive_solves_its_system():
 def test_devices_adjust_the_mean_of_their_losses(name, kwargs, unrolled_steps):
   model = _model()
   params, state = _start(model)
-  found, _ = jax.pmap(
-    lambda batch, key: adjusted_grads.AdjustedGradsCalculator(
-      model, name, kwargs, unrolled_steps
-    ).both_player_grads(params, state, batch, batch, key, key, True, RATES),
+  memory = gan.memory_of(state)
+
+  def directions(field, draw):
+    return gan.GANTuple(*field(params, memory, (draw, draw)).directions)
+
+  field = _adjusted(model.as_game(), name, unrolled_steps, 'i', **kwargs)
+  found = jax.pmap(
+    lambda *draw: directions(field, draw),
     axis_name='i',
   )(DATA[:4], KEYS[:4])
 
-  class Mean:
-    """A GAN whose losses are the mean over the devices' draws."""
+  def average_draws(loss):
+    """A loss, or losses, that are the mean over the devices' draws."""
 
-    def __getattr__(self, name):
-      def mean(params, state, batches, keys, is_training):
-        loss = functools.partial(getattr(model, name), params, state)
-        values, aux = jax.vmap(lambda b, k: loss(b, k, is_training))(
-          batches, keys
-        )
-        return jax.tree.map(jnp.mean, values), aux
+    def mean(params, memory, draws):
+      values, passes = jax.vmap(lambda *draw: loss(params, memory, draw))(
+        *draws
+      )
+      return jax.tree.map(jnp.mean, values), passes
 
-      return mean
+    return mean
 
-  draw = DATA[:4], DATA[:4], KEYS[:4], KEYS[:4]
-  calculator = _adjusted(Mean(), name, unrolled_steps, **kwargs)
-  expected, _ = jax.jit(calculator.both_player_grads, static_argnums=6)(
-    params, state, *draw, True, RATES
+  of_draws = model.as_game()
+  mean = game.Game(
+    [average_draws(loss) for loss in of_draws.losses],
+    average_draws(of_draws.joint_losses),
+    of_draws.names,
   )
+  expected = jax.jit(
+    lambda: directions(
+      _adjusted(mean, name, unrolled_steps, **kwargs), (DATA[:4], KEYS[:4])
+    )
+  )()
   for device in range(4):
     own = jax.tree.map(lambda leaf, k=device: leaf[k], found)
     _assert_close(own, expected)
@@ -177,7 +199,7 @@ def test_devices_adjust_the_mean_of_their_losses(name, kwargs, unrolled_steps):
 def test_unrolled_generator_differentiates_through_the_discriminators_step():
   model = _model()
   params, state = _start(model)
-  grads, _ = _both(_adjusted(model, 'none', 1), RATES, model, params, state)
+  grads, _ = _evaluate(_adjusted(model.as_game(), 'none', 1), params, state)
   args = state, DATA[0], KEYS[0], True
 
   def generator_loss(gen):
@@ -193,20 +215,13 @@ def test_unrolled_generator_differentiates_through_the_discriminators_step():
 # Rules.
 
 
-def _players(model):
-  optimizers = gan.GANTuple(*map(optax.sgd, RATES))
-  return optim.Players(
-    _adjusted(model, 'none'), optimizers, lambda step, rate_scale: RATES
-  )
-
-
 def _draw(k):
   return DATA[k], KEYS[k]
 
 
-def _train_state(rule, model):
+def _carry(rule, model):
   params, state = _start(model)
-  return optim.TrainState(params, rule.init(params), state, 0)
+  return rules.Carry(params, gan.memory_of(state), rule.init(params))
 
 
 def _descended(params, grads):
@@ -220,32 +235,31 @@ def _descended(params, grads):
 
 def test_extragradient_steps_from_the_start_by_what_it_saw_ahead():
   model = _model()
-  players = _players(model)
-  rule = optim.of_games(players, rules.extragradient)
+  field = _adjusted(model.as_game(), 'none')
+  rule = rules.extragradient([*map(optax.sgd, RATES)], share_draws=True)
   assert rule.num_draws == 2
-  start = _train_state(rule, model)
-  end, logs = rule.step(start, _draw)
+  start = _carry(rule, model)
+  end, logs = rule.step(field, _draw, start)
+  state = gan.state_of(start.memory)
 
   def gradient(params, k):
-    return _both(
-      players.grads_calculator, RATES, model, params, start.state, k
-    )[0]
+    return _evaluate(field, params, state, k)[0]
 
   ahead = _descended(start.params, gradient(start.params, 0))
   _assert_close(end.params, _descended(start.params, gradient(ahead, 1)))
-  first, _ = model.disc_loss(start.params, start.state, *_draw(0), True)
+  first, _ = model.disc_loss(start.params, state, *_draw(0), True)
   np.testing.assert_allclose(logs['disc_loss'], first, rtol=1e-5)
 
 
 def test_lookahead_goes_on_from_the_mean_of_its_steps():
   model = _model()
-  players = _players(model)
-  fast = optim.simultaneous(players)
-  rule = optim.lookahead(fast, [2], 0.25)
-  state, expected = _train_state(rule, model), _train_state(fast, model)
+  field = _adjusted(model.as_game(), 'none')
+  fast = rules.simultaneous([*map(optax.sgd, RATES)], share_draws=True)
+  rule = rules.lookahead(fast, [2], 0.25)
+  state, expected = _carry(rule, model), _carry(fast, model)
   start = state.params
   step, fast_step = (
-    jax.jit(lambda s, r=r: r.step(s, _draw)[0]) for r in (rule, fast)
+    jax.jit(lambda s, r=r: r.step(field, _draw, s)[0]) for r in (rule, fast)
   )
   state, expected = step(state), fast_step(expected)
   _assert_close(state.params, expected.params)
@@ -266,8 +280,8 @@ def test_lookahead_goes_on_from_the_mean_of_its_steps():
 )
 def test_names_of_the_published_rules(name, booleans):
   ends = []
-  for training in ({'update_rule': name}, booleans):
-    made = small_experiments.make(small_experiments.points_config(training))
+  for settings in ({'update_rule': name}, booleans):
+    made = small_experiments.make(small_experiments.points_config(settings))
     small_experiments.train(made, 2)
     ends.append(made.snapshot_state())
   jax.tree.map(np.testing.assert_array_equal, *ends)
@@ -275,13 +289,13 @@ def test_names_of_the_published_rules(name, booleans):
 
 def test_a_tableau_of_the_config_is_that_of_the_order():
   ends = []
-  for training in (
+  for settings in (
     {'runge_kutta_order': 2},
     {'runge_kutta_tableau': [[0.5, 0.5], [[1.0]]]},
     {'runge_kutta_tableau': [[0.25, 0.75], [[2 / 3]]]},
   ):
     made = small_experiments.make(
-      small_experiments.points_config({'update_rule': 'runge_kutta'} | training)
+      small_experiments.points_config({'update_rule': 'runge_kutta'} | settings)
     )
     small_experiments.train(made, 2)
     ends.append(made.snapshot_state()['train_state'].params)

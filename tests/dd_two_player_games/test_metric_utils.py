@@ -22,6 +22,7 @@ import pytest
 from scipy import linalg
 from scipy import special
 
+from dd_two_player_games import image_metrics
 from dd_two_player_games import metric_utils
 from dd_two_player_games import tfgan_inception_utils
 from jaxline_harness import errors
@@ -336,10 +337,10 @@ class TestImageMetrics:
     # 700 a split: chunks of 500 and 200; batches of 130 straddle both.
     real, samples = _images(1400, 10), _images(1430, 11, high=200)
     classifier = MeanClassifier()
-    image_metrics = metric_utils.ImageMetrics(
+    measured = image_metrics.ImageMetrics(
       classifier, real, num_splits=2, images_per_split=700
     )
-    metrics = image_metrics.metrics(_batches(samples, 130))
+    metrics = measured.metrics(_batches(samples, 130))
 
     logits, pool = classifier(samples[:1400])
     order = np.random.default_rng(0).permutation(1400)
@@ -368,17 +369,17 @@ class TestImageMetrics:
 
     real = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1)
     real = np.tile(real, (1, 4, 4, 1))
-    image_metrics = metric_utils.ImageMetrics(
+    measured = image_metrics.ImageMetrics(
       Recorder(), real, num_splits=3, images_per_split=20
     )
-    image_metrics.data_statistics()
+    measured.data_statistics()
     values = np.concatenate(seen)[:, 0, 0, 0]
     assert sorted(values) == list(range(60))
     assert list(values) != list(range(60))  # Not in the order of the file.
-    assert image_metrics.measured_with['real_images_repeat'] is False
+    assert measured.measured_with['real_images_repeat'] is False
 
   def test_real_images_repeat(self, caplog):
-    image_metrics = metric_utils.ImageMetrics(
+    measured = image_metrics.ImageMetrics(
       MeanClassifier(),
       _images(30, 12),
       num_splits=2,
@@ -386,10 +387,10 @@ class TestImageMetrics:
       data_name='few',
     )
     with caplog.at_level('WARNING'):
-      statistics = image_metrics.data_statistics()
+      statistics = measured.data_statistics()
     np.testing.assert_allclose(statistics.mus[0], statistics.mus[1])
     assert 'they repeat' in caplog.text
-    assert json.loads(json.dumps(image_metrics.measured_with)) == {
+    assert json.loads(json.dumps(measured.measured_with)) == {
       'classifier': 'four pixels',
       'data': 'few',
       'num_splits': 2,
@@ -401,12 +402,12 @@ class TestImageMetrics:
   def test_real_images_as_samples(self):
     real = _images(40, 13)
     order = np.random.default_rng(0).permutation(40)
-    image_metrics = metric_utils.ImageMetrics(
+    measured = image_metrics.ImageMetrics(
       MeanClassifier(), real, num_splits=2, images_per_split=20
     )
-    metrics = image_metrics.metrics(_batches(real[order], 8))
+    metrics = measured.metrics(_batches(real[order], 8))
     assert metrics['FID'] < 1e-10
-    scores = image_metrics.data_statistics().scores
+    scores = measured.data_statistics().scores
     np.testing.assert_allclose(metrics['IS_mean'], scores.mean())
 
   def test_memory_does_not_grow_with_the_samples(self):
@@ -418,12 +419,12 @@ class TestImageMetrics:
         return logits, np.tile(pixels, (1, 16))
 
     def peak(images_per_split):
-      image_metrics = metric_utils.ImageMetrics(
+      measured = image_metrics.ImageMetrics(
         Wide(), real, num_splits=2, images_per_split=images_per_split
       )
       tracemalloc.start()
       try:
-        image_metrics.metrics(lambda i: _images(250, i))
+        measured.metrics(lambda i: _images(250, i))
         return tracemalloc.get_traced_memory()[1]
       finally:
         tracemalloc.stop()
@@ -435,33 +436,33 @@ class TestImageMetrics:
 
   def test_floats_of_several_devices(self):
     real, samples = _images(20, 14), _images(20, 15)
-    image_metrics = metric_utils.ImageMetrics(
+    measured = image_metrics.ImageMetrics(
       MeanClassifier(), real, num_splits=1, images_per_split=20
     )
     floats = (samples.astype(np.float32) / 127.5 - 1).reshape(2, 10, 4, 4, 1)
-    assert image_metrics.metrics(lambda i: floats) == image_metrics.metrics(
+    assert measured.metrics(lambda i: floats) == measured.metrics(
       lambda i: samples
     )
 
   def test_diverged_samples(self, caplog):
-    image_metrics = metric_utils.ImageMetrics(
+    measured = image_metrics.ImageMetrics(
       MeanClassifier(), _images(20, 16), num_splits=1, images_per_split=20
     )
     with caplog.at_level('WARNING'):
-      metrics = image_metrics.metrics(lambda i: np.full((20, 4, 4, 1), np.nan))
+      metrics = measured.metrics(lambda i: np.full((20, 4, 4, 1), np.nan))
     assert np.isnan(list(metrics.values())).all()
     assert 'not finite' in caplog.text
 
   def test_empty_batch(self):
-    image_metrics = metric_utils.ImageMetrics(
+    measured = image_metrics.ImageMetrics(
       MeanClassifier(), _images(20, 17), num_splits=1, images_per_split=20
     )
     with pytest.raises(ValueError, match='no images'):
-      image_metrics.metrics(lambda i: np.zeros((0, 4, 4, 1), np.uint8))
+      measured.metrics(lambda i: np.zeros((0, 4, 4, 1), np.uint8))
 
   def test_cache(self, tmp_path):
     def statistics(real, classifier, images_per_split=10):
-      return metric_utils.ImageMetrics(
+      return image_metrics.ImageMetrics(
         classifier,
         real,
         num_splits=2,
@@ -487,7 +488,7 @@ class TestImageMetrics:
     real = _images(20, 20)
     for _ in range(2):
       classifier = MeanClassifier()
-      metric_utils.ImageMetrics(
+      image_metrics.ImageMetrics(
         classifier,
         real,
         num_splits=2,
@@ -509,4 +510,4 @@ class TestImageMetrics:
   def test_errors(self, kwargs, message):
     arguments = {'real_images': _images(5, 21), **kwargs}
     with pytest.raises(errors.UserError, match=message):
-      metric_utils.ImageMetrics(MeanClassifier(), **arguments)
+      image_metrics.ImageMetrics(MeanClassifier(), **arguments)

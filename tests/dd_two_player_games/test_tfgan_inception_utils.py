@@ -22,7 +22,7 @@ import jax
 import numpy as np
 import pytest
 
-from dd_two_player_games import metric_utils
+from dd_two_player_games import image_metrics
 from dd_two_player_games import tfgan_inception_utils
 from jaxline_harness import datasets
 from jaxline_harness import errors
@@ -88,17 +88,17 @@ class TestInceptionMetrics:
     assert len(sampler.batches) == 5
     assert not np.array_equal(sampler.batches[0], sampler.batches[1])
     real = np.concatenate(list(_real_batches(8))).reshape(-1, 2, 2, 1)
-    expected = metric_utils.ImageMetrics(
+    expected = image_metrics.ImageMetrics(
       FirstPixels(), real, num_splits=2, images_per_split=40
     ).metrics(lambda i: sampler.batches[i])
     assert metrics == expected
 
   def test_another_number_of_images(self):
-    image_metrics = self._metrics()
+    measured = self._metrics()
     key = jax.random.PRNGKey(0)
-    first = image_metrics.get_metrics(NoiseSampler(), 10, 10, key)
-    image_metrics.get_metrics(NoiseSampler(), 20, 10, key)
-    assert image_metrics.get_metrics(NoiseSampler(), 10, 10, key) == first
+    first = measured.get_metrics(NoiseSampler(), 10, 10, key)
+    measured.get_metrics(NoiseSampler(), 20, 10, key)
+    assert measured.get_metrics(NoiseSampler(), 10, 10, key) == first
 
   def test_a_key_for_each_device(self):
     shapes = []
@@ -119,9 +119,9 @@ class TestInceptionMetrics:
     assert shapes == [(3, 2)] * 2
 
   def test_data_ranges(self):
-    image_metrics = self._metrics(check_data_ranges=True)
+    measured = self._metrics(check_data_ranges=True)
     with pytest.raises(ValueError, match=r'not in \[-1, 1\]'):
-      image_metrics.get_metrics(
+      measured.get_metrics(
         NoiseSampler(),
         10,
         10,
@@ -130,11 +130,11 @@ class TestInceptionMetrics:
       )
 
   def test_no_data(self):
-    image_metrics = tfgan_inception_utils.InceptionMetrics(
+    measured = tfgan_inception_utils.InceptionMetrics(
       iter(()), num_splits=2, classifier=FirstPixels()
     )
     with pytest.raises(ValueError, match='holds no images'):
-      image_metrics.get_metrics(NoiseSampler(), 10, 10, jax.random.PRNGKey(0))
+      measured.get_metrics(NoiseSampler(), 10, 10, jax.random.PRNGKey(0))
 
 
 def _save_model(path, outputs):
@@ -204,10 +204,10 @@ class TestInceptionClassifier:
     images = np.random.default_rng(3).integers(
       0, 256, (40, 8, 8, 3), dtype=np.uint8
     )
-    image_metrics = metric_utils.ImageMetrics(
+    measured = image_metrics.ImageMetrics(
       classifier, images, num_splits=1, images_per_split=40
     )
-    metrics = image_metrics.metrics(lambda i: images)
+    metrics = measured.metrics(lambda i: images)
     assert metrics['FID'] < 1e-6
     assert metrics['IS_mean'] > 1
 

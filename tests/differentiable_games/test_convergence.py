@@ -30,9 +30,9 @@ from differentiable_games import diagnostics
 from differentiable_games import game
 from differentiable_games import rules
 from differentiable_games import solved_adjustments
+from differentiable_games import tableaus
 from differentiable_games import toy_games
 from differentiable_games import unrolling
-from differentiable_games import updates
 
 BILINEAR = toy_games.bilinear(np.ones((1, 1)))
 DIRAC_GANS = {
@@ -122,12 +122,12 @@ RULES = {
     ),
   ),
   'runge_kutta_2': (
-    lambda h: rules.runge_kutta(_sgd(h), updates.RUNGE_KUTTA[2], h),
+    lambda h: rules.runge_kutta(_sgd(h), tableaus.RUNGE_KUTTA[2], h),
     1,
     lambda h: np.sqrt(1 + h**4 / 4),
   ),
   'runge_kutta_4': (
-    lambda h: rules.runge_kutta(_sgd(h), updates.RUNGE_KUTTA[4], h),
+    lambda h: rules.runge_kutta(_sgd(h), tableaus.RUNGE_KUTTA[4], h),
     1,
     lambda h: np.sqrt(1 - h**6 / 72 + h**8 / 576),
   ),

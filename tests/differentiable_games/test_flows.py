@@ -24,6 +24,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from dd_two_player_games import drift_utils
@@ -31,8 +32,9 @@ from dd_two_player_games import gan
 from differentiable_games import adjustments
 from differentiable_games import flows
 from differentiable_games import game
+from differentiable_games import rules
+from differentiable_games import tableaus
 from differentiable_games import toy_games
-from differentiable_games import updates
 from tests.differentiable_games import sine_game
 
 # Errors of third order stay above 1e-12 here, rounding below 1e-15.
@@ -83,15 +85,21 @@ def _step(sines_name, order, num_updates):
   @jax.vmap
   def step(rates, coefficients):
     field = flows.modified_field(sines.losses, coefficients)
-    if order is None:
-      end = updates.simultaneous_step(field, _start(sines), rates)
-    else:
-      end = updates.alternating_step(
-        field, _start(sines), rates, order, num_updates
-      )
-    return jnp.concatenate(end)
+    rule = _descent(rates, order, num_updates)
+    return jnp.concatenate(_moved(rule, field, _start(sines)))
 
   return step
+
+
+def _descent(rates, order=None, num_updates=None):
+  optimizers = [optax.sgd(rate) for rate in rates]
+  if order is None:
+    return rules.simultaneous(optimizers)
+  return rules.alternating(optimizers, order, num_updates)
+
+
+def _moved(rule, field, params):
+  return rules.move(rule, field, params, rule.init(params))[0]
 
 
 def _scale(hs, values):
@@ -270,15 +278,14 @@ def test_own_time_drift_of_three_players(order):
 
 @pytest.mark.parametrize(('stages', 'order'), [(1, 2), (2, 3), (4, 5)])
 def test_runge_kutta(stages, order):
-  tableau = updates.RUNGE_KUTTA[stages]
+  tableau = tableaus.RUNGE_KUTTA[stages]
 
   @jax.jit
   @jax.vmap
   def step(h):
     field = lambda p: game.simultaneous_gradient(TWO.losses, p)
-    return jnp.concatenate(
-      updates.runge_kutta_step(field, _start(TWO), h, tableau)
-    )
+    rule = rules.runge_kutta((optax.sgd(h),) * 2, tableau, h)
+    return jnp.concatenate(_moved(rule, field, _start(TWO)))
 
   # Large steps for all, so that one tolerance tells orders apart for all.
   hs = LARGE / 2
@@ -292,10 +299,11 @@ def test_runge_kutta(stages, order):
 )
 def test_tableaus_of_diffrax(solver):
   """Also those whose stages use several of the ones before."""
-  tableau = updates.Tableau(solver.tableau.b_sol, solver.tableau.a_lower)
+  tableau = tableaus.Tableau(solver.tableau.b_sol, solver.tableau.a_lower)
   field = lambda p: game.simultaneous_gradient(TWO.losses, p)
   h = 0.7
-  step = updates.runge_kutta_step(field, _start(TWO), h, tableau)
+  rule = rules.runge_kutta((optax.sgd(h),) * 2, tableau, h)
+  step = _moved(rule, field, _start(TWO))
   solution = diffrax.diffeqsolve(
     diffrax.ODETerm(lambda t, y, _: jax.tree.map(jnp.negative, field(y))),
     solver(),
@@ -347,8 +355,8 @@ def test_runge_kutta_stages_and_aux():
     seen.append((float(params), stage))
     return params + stage, f'aux {stage}'
 
-  direction, aux = updates.runge_kutta_direction(
-    field, np.float64(1.0), 0.5, updates.RUNGE_KUTTA[2]
+  direction, aux = tableaus.runge_kutta_direction(
+    field, np.float64(1.0), 0.5, tableaus.RUNGE_KUTTA[2]
   )
   # Heun: 1, then at 1 - 0.5 · 1 the direction 0.5 + 1.
   assert seen == [(1.0, 0), (0.5, 1)]
@@ -362,7 +370,7 @@ def test_simultaneous_descent_of_the_bilinear_game_diverges():
   field = lambda p: game.simultaneous_gradient(losses, p)
   params = (jnp.array([0.6]), jnp.array([-0.8]))
   h = 0.3
-  step = jax.jit(lambda p: updates.simultaneous_step(field, p, (h, h)))
+  step = jax.jit(lambda p: _moved(_descent((h, h)), field, p))
   for k in range(1, 6):
     params = step(params)
     np.testing.assert_allclose(
@@ -378,9 +386,8 @@ def test_alternating_descent_of_the_bilinear_game_keeps_its_area():
   field = lambda p: game.simultaneous_gradient(losses, p)
 
   def step(z):
-    return jnp.concatenate(
-      updates.alternating_step(field, (z[:1], z[1:]), (0.3, 0.5), (1, 0))
-    )
+    rule = _descent((0.3, 0.5), (1, 0))
+    return jnp.concatenate(_moved(rule, field, (z[:1], z[1:])))
 
   matrix = jax.jacfwd(step)(jnp.ones(2))
   # Player 1 first: y' = y + 0.5 x, then x' = x - 0.3 y'.

@@ -21,7 +21,7 @@ import pytest
 
 from dd_two_player_games import base_config
 from dd_two_player_games import data_utils
-from dd_two_player_games import settings
+from dd_two_player_games import training
 from figures import _gan_runs
 from figures import gaussian
 from figures import learning_rates
@@ -68,20 +68,20 @@ def test_methods_are_what_they_say():
     optimizer = name.split(',')[0].lower()
     for player in ('discriminator', 'generator'):
       assert optimizer in config.optimizers[player].name
-    rule = settings.update_rule(config.training)
+    rule = training.update_rule(config.training)
     assert rule == ('extragradient' if 'extra' in name else 'simultaneous')
     adjustment = name.rpartition(', ')[-1].lower()
     is_adjusted = adjustment in ('sga', 'consensus', 'competitive')
     assert config.training.adjustment == (adjustment if is_adjusted else 'none')
-  training = {n: c.training for n, c in experiments.items()}
-  assert list(training['RMSProp, lookahead'].lookahead_periods) == [5]
-  assert training['RMSProp, LOGAN'].latent_optimisation.to_dict() == {
+  by_name = {n: c.training for n, c in experiments.items()}
+  assert list(by_name['RMSProp, lookahead'].lookahead_periods) == [5]
+  assert by_name['RMSProp, LOGAN'].latent_optimisation.to_dict() == {
     'alpha': 0.9,
     'beta': 0.1,
   }
-  terms = training['SGD, drift cancelled'].grad_regularizes
+  terms = by_name['SGD, drift cancelled'].grad_regularizes
   assert terms.to_dict() == base_config.cancel_interaction_terms()
-  assert training['RMSProp, SGA'].adjustment_kwargs.align is True
+  assert by_name['RMSProp, SGA'].adjustment_kwargs.align is True
 
 
 def test_full_size_is_the_config_itself():

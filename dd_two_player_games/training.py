@@ -1,0 +1,461 @@
+"""How a GAN trains: the state of a run, its draws, and one step of a config.
+
+A step takes a `TrainState` along a field of `differentiable_games.fields` by a
+rule of `differentiable_games.rules`. Both are made anew in each step, as
+learning rates and coefficients may follow a schedule.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+from ml_collections import config_dict
+import numpy as np
+import optax
+
+from dd_two_player_games import drift_utils
+from dd_two_player_games import gan
+from dd_two_player_games import losses
+from dd_two_player_games import nets
+from dd_two_player_games import regularizer_estimates
+from differentiable_games import adjustments
+from differentiable_games import examine
+from differentiable_games import fields
+from differentiable_games import game
+from differentiable_games import jacobian
+from differentiable_games import rules
+from differentiable_games import solved_adjustments
+from differentiable_games import tableaus
+from differentiable_games import unrolling
+from jaxline_harness import draws
+from jaxline_harness import optimizers
+from jaxline_harness import prng
+
+AXIS = 'i'  # Of the devices.
+_PLAYERS = ('discriminator', 'generator')
+
+
+class TrainState(NamedTuple):
+  """All that a step depends on and changes.
+
+  Attributes:
+    params: a GANTuple of parameters.
+    opt_state: the update rule's state: a GANTuple of optimiser states, or more.
+    state: the networks' states.
+    global_step: number of steps done, an int32 scalar.
+    back_offs: how often training went back and on with a smaller learning rate,
+      an int32 scalar.
+  """
+
+  params: gan.GANTuple
+  opt_state: Any
+  state: gan.GANState
+  global_step: jax.Array
+  back_offs: Any = np.zeros((), np.int32)
+
+
+class Adjustment(NamedTuple):
+  """An adjustment of the simultaneous gradient.
+
+  Attributes:
+    function: maps two losses and a GANTuple of parameters to a direction.
+    takes_rates: whether the players' learning rates are its third argument.
+  """
+
+  function: Callable[..., Any]
+  takes_rates: bool
+
+
+# What a config may name. The first three are first-order methods, estimated as
+# `training.estimator_fn` says; the others act on one draw of both players.
+ADJUSTMENTS = {
+  'none': Adjustment(game.simultaneous_gradient, takes_rates=False),
+  'sga': Adjustment(adjustments.symplectic_gradient, takes_rates=False),
+  'consensus': Adjustment(adjustments.consensus, takes_rates=False),
+  'lola': Adjustment(adjustments.lola, takes_rates=True),
+  'competitive': Adjustment(solved_adjustments.competitive, takes_rates=True),
+  'follow_the_ridge': Adjustment(
+    solved_adjustments.follow_the_ridge, takes_rates=True
+  ),
+}
+_MATRICES: dict[str, Callable[..., Any]] = {
+  'sga': adjustments.symplectic_matrices,
+  'consensus': adjustments.consensus_matrices,
+}
+
+
+def draw_batch(
+  device_data: Any, number: jax.Array, batch_size: int, preprocess: Any
+) -> game.Draw:
+  """A draw of data: this device's examples, and its own key.
+
+  Args:
+    device_data: the arrays 'examples', 'data_key' and 'latents_key'.
+    number: of the draw, counted over the whole run.
+    batch_size: of all devices together.
+    preprocess: makes of stored examples what networks see.
+
+  Returns:
+    A minibatch and a key.
+  """
+  device = lax.axis_index(AXIS)
+  batch = draws.draw_batch(
+    device_data['examples'],
+    device_data['data_key'],
+    number,
+    batch_size,
+    device,
+    lax.axis_size(AXIS),
+  )
+  rng = jax.random.fold_in(
+    jax.random.fold_in(device_data['latents_key'], number), device
+  )
+  return preprocess(batch), prng.step_key(rng)
+
+
+class Trainer:
+  """The steps that a config describes.
+
+  Attributes:
+    num_draws: draws of data that a step uses.
+    init: maps both players' parameters to `TrainState.opt_state`.
+  """
+
+  def __init__(self, config: config_dict.ConfigDict, model: gan.GAN):
+    """Initialises the trainer.
+
+    Args:
+      config: the experiment's config.
+      model: the GAN.
+    """
+    self._config = config
+    self._model = model.as_game()
+    idle = (optax.identity(),) * len(_PLAYERS)
+    directions_a_turn = build_rule(config, idle).directions_a_turn
+    made = [
+      optimizers.make_optimizer(
+        **config.optimizers[player], updates_a_turn=directions_a_turn
+      )
+      for player in _PLAYERS
+    ]
+    self._optimizers = [optimizer for optimizer, _ in made]
+    self._schedules = gan.GANTuple(*(schedule for _, schedule in made))
+    self._coefficients = regularizer_coefficients(config, self._schedules)
+    self._shares_draws = self._field_at(0, 1.0).shares_draws
+    self._rule = build_rule(config, self._optimizers, self._shares_draws)
+    self.num_draws, self.init = self._rule.num_draws, self._rule.init
+
+  def evaluated(self, train_state: TrainState) -> gan.GANTuple:
+    """The parameters that are evaluated, of a state of any leading axes."""
+    return self._rule.evaluated(_carry_of(train_state))
+
+  def step(
+    self, train_state: TrainState, draw: Callable[[int], game.Draw]
+  ) -> tuple[TrainState, rules.Logs]:
+    """Makes one step; leaves `global_step` alone.
+
+    Args:
+      train_state: the state.
+      draw: maps the number of a draw within the step to the draw.
+
+    Returns:
+      The next state, and this device's logs.
+    """
+    field, after = self._fields_at(train_state)
+    return self._move(train_state, draw, field, after)
+
+  def examine(
+    self, train_state: TrainState, draw: Callable[[int], game.Draw]
+  ) -> dict[str, jax.Array]:
+    """Says which terms of a step are finite: booleans in their order."""
+    is_finite: dict[str, jax.Array] = {}
+    field, after = self._fields_at(train_state)
+    self._move(
+      train_state,
+      draw,
+      examine.ExaminedField(field, is_finite),
+      examine.ExaminedField(after, is_finite, label='after'),
+    )
+    return is_finite
+
+  def _move(self, train_state, draw, field, after):
+    scale = self._rate_scale(train_state)
+    settings = self._config.optimizers.discriminator
+    step_size = optimizers.make_schedule(
+      settings.lr, settings.scheduler, settings.scheduler_kwargs or {}
+    )
+    rule = build_rule(
+      self._config,
+      [scale_updates(optimizer, scale) for optimizer in self._optimizers],
+      self._shares_draws,
+      step_size(train_state.global_step) * scale,
+      after,
+    )
+    # Players may share a draw.
+    carry, logs = rule.step(
+      field, functools.cache(draw), _carry_of(train_state)
+    )
+    train_state = train_state._replace(
+      params=carry.params,
+      opt_state=carry.state,
+      state=gan.state_of(carry.memory),
+    )
+    return train_state, logs
+
+  def _rate_scale(self, train_state):
+    # Also with 'stop': a run that backed off may go on with it.
+    factor = jnp.float32(self._config.training.back_off_factor)
+    return jnp.power(factor, train_state.back_offs)
+
+  def _field_at(self, global_step, rate_scale) -> Any:
+    training = self._config.training
+    return build_field(
+      training,
+      self._model,
+      self._coefficients(global_step, rate_scale),
+      _rates(self._schedules, _num_updates(training), global_step, rate_scale),
+    )
+
+  def _fields_at(self, train_state) -> tuple[Any, fields.ProductsField]:
+    """The field of a step, and what is added once to a Runge-Kutta step."""
+    training = self._config.training
+    after = drift_utils.matrices_of(
+      _terms(training.grad_regularizes.rk_after_explicit_coeffs)
+    )
+    estimator = getattr(regularizer_estimates, training.estimator_fn)
+    return (
+      self._field_at(train_state.global_step, self._rate_scale(train_state)),
+      fields.ProductsField(
+        fields.Products(self._model, *after, estimator, AXIS)
+      ),
+    )
+
+
+def build_field(
+  training: config_dict.ConfigDict,
+  model: game.Game,
+  coefficients: gan.GANTuple,
+  rates: gan.GANTuple,
+  axis_name: str | None = AXIS,
+) -> fields.FirstOrderField | fields.AdjustedField:
+  """The field that the players of a config follow.
+
+  Args:
+    training: the config's field of this name.
+    model: the GAN's game.
+    coefficients: a GANTuple of PlayerRegularizationTerms.
+    rates: both players' learning rates.
+    axis_name: the mapped axis of the devices; None for one alone.
+
+  Returns:
+    The field.
+  """
+  estimator = getattr(regularizer_estimates, training.estimator_fn)
+  if training.unrolled_steps:
+    model = unrolling.unrolled_game(
+      model,
+      leader=1,
+      follower=0,
+      optimizer=optax.sgd(rates.disc),
+      num_steps=training.unrolled_steps,
+      axis_name=axis_name,
+    )
+    estimator = regularizer_estimates.biased_estimate_fn_shared_draws
+  adjustment = ADJUSTMENTS[training.adjustment]
+  kwargs = training.adjustment_kwargs.to_dict()
+  if adjustment.takes_rates:
+    return fields.AdjustedField(
+      model,
+      lambda both, params: adjustment.function(both, params, rates, **kwargs),
+      axis_name,
+    )
+  align = kwargs.pop('align', False)
+  rows, columns = drift_utils.matrices_of(coefficients)
+  if training.adjustment in _MATRICES:
+    rows, columns = _MATRICES[training.adjustment](len(_PLAYERS), **kwargs)
+  products = fields.Products(model, rows, columns, estimator, axis_name)
+  return fields.FirstOrderField(products, align)
+
+
+def _carry_of(train_state: TrainState) -> rules.Carry:
+  return rules.Carry(
+    train_state.params,
+    gan.memory_of(train_state.state),
+    train_state.opt_state,
+  )
+
+
+def scale_updates(
+  optimizer: optax.GradientTransformation, scale: Any
+) -> optax.GradientTransformation:
+  """An optimiser whose updates are scaled.
+
+  Where a gradient is not finite its update is NaN, whatever the optimiser
+  makes of it: it must not be trained on unseen.
+  """
+
+  def update(grads, opt_state, params=None):
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    scaled = jax.tree.map(lambda u, g: scale * u + 0 * g, updates, grads)
+    return scaled, opt_state
+
+  return optax.GradientTransformation(optimizer.init, update)
+
+
+def update_rule(training: config_dict.ConfigDict) -> str:
+  """The update rule's name, by its field or by the published booleans."""
+  if training.update_rule:
+    return training.update_rule
+  if training.simultaneous_updates:
+    return 'simultaneous'
+  return 'runge_kutta' if training.runge_kutta_updates else 'alternating'
+
+
+def build_rule(
+  config: config_dict.ConfigDict,
+  players_optimizers: rules.Optimizers,
+  share_draws: bool = False,
+  step_size: Any = 0.0,
+  after: fields.Field | None = None,
+) -> rules.UpdateRule:
+  """The rule by which the players of a config move.
+
+  Args:
+    config: the experiment's config.
+    players_optimizers: the discriminator's and the generator's.
+    share_draws: whether players that move at once share their draws.
+    step_size: of the inner stages of a Runge-Kutta rule, for both players.
+    after: added once to the direction of a Runge-Kutta rule.
+
+  Returns:
+    The rule.
+  """
+  training = config.training
+  name = update_rule(training)
+  if name == 'alternating':
+    order = drift_utils.PlayerOrder[training.alternating_player_order]
+    rule = rules.alternating(
+      players_optimizers,
+      drift_utils.player_indices(order),
+      _num_updates(training),
+    )
+  elif name == 'runge_kutta':
+    tableau = tableaus.RUNGE_KUTTA[training.runge_kutta_order]
+    if training.runge_kutta_tableau:
+      tableau = tableaus.Tableau(*training.runge_kutta_tableau)
+    rule = rules.runge_kutta(
+      players_optimizers, tableau, step_size, share_draws, after
+    )
+  else:
+    rule = getattr(rules, name)(players_optimizers, share_draws)
+  if training.lookahead_periods:
+    return rules.lookahead(
+      rule, training.lookahead_periods, training.lookahead_step_size
+    )
+  return rule
+
+
+def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
+  """The two players and their losses, by the config's names."""
+  penalty = config.penalties.discriminator
+  transformer = config.param_transformers.discriminator
+  latent_optimisation = config.training.latent_optimisation
+  return gan.GAN(
+    players_hk=gan.GANTuple(
+      disc=getattr(nets, config.nets.discriminator),
+      gen=getattr(nets, config.nets.generator),
+    ),
+    losses=gan.GANTuple(
+      disc=getattr(losses, config.losses.discriminator),
+      gen=getattr(losses, config.losses.generator),
+    ),
+    penalties=gan.GANTuple(
+      disc=penalty and gan.GANPenalty(getattr(losses, penalty[0]), penalty[1]),
+      gen=None,
+    ),
+    player_param_transformers=gan.GANTuple(
+      disc=transformer and getattr(nets, transformer), gen=None
+    ),
+    players_kwargs=gan.GANTuple(
+      disc=config.nets.disc_kwargs.to_dict(),
+      gen=config.nets.gen_kwargs.to_dict(),
+    ),
+    num_latents=config.training.num_latents,
+    compute_dtype=config.training.compute_dtype,
+    latent_optimisation=(
+      gan.LatentOptimisation(**latent_optimisation)
+      if latent_optimisation.alpha
+      else None
+    ),
+  )
+
+
+def regularizer_coefficients(
+  config: config_dict.ConfigDict, schedules: gan.GANTuple
+):
+  """Drift coefficients times their multipliers, plus explicit ones.
+
+  With a schedule, the rates are those at the start of a step. Terms whose
+  multiplier and explicit coefficient are both zero in the config
+  stay Python zeros, for which nothing is computed.
+
+  Args:
+    config: the experiment's config.
+    schedules: a GANTuple of learning rates as functions of a player's updates.
+
+  Returns:
+    A function from the global step, and a factor of both learning rates, to a
+    GANTuple of PlayerRegularizationTerms.
+  """
+  training = config.training
+  num_updates = _num_updates(training)
+  multipliers = _terms(training.grad_regularizes.dd_coeffs_multiplier)
+  explicit = _terms(training.grad_regularizes.explicit_non_dd_coeffs)
+  drift_coeffs = {
+    'published': drift_utils.get_dd_coeffs,
+    'joint_flow': drift_utils.joint_flow_coeffs,
+  }[training.drift_convention]
+
+  def coefficient(multiplier, drift, extra):
+    if jacobian.is_zero(multiplier):
+      return extra
+    return multiplier * drift + extra
+
+  def coefficients(global_step, rate_scale=1.0):
+    drift = drift_coeffs(
+      drift_utils.PlayerOrder[training.alternating_player_order],
+      update_rule(training) == 'simultaneous',
+      _rates(schedules, num_updates, global_step, rate_scale),
+      num_updates,
+    )
+    return jax.tree.map(coefficient, multipliers, drift, explicit)
+
+  return coefficients
+
+
+def _rates(schedules, num_updates, global_step, rate_scale) -> gan.GANTuple:
+  """Both players' learning rates at the start of a step."""
+  return gan.GANTuple(
+    *(
+      rate_scale * schedule(global_step * n)
+      for schedule, n in zip(schedules, num_updates, strict=True)
+    )
+  )
+
+
+def _terms(players: config_dict.ConfigDict) -> gan.GANTuple:
+  return gan.GANTuple(
+    *(
+      drift_utils.PlayerRegularizationTerms(**players[player])
+      for player in gan.GANTuple._fields
+    )
+  )
+
+
+def _num_updates(training: config_dict.ConfigDict) -> gan.GANTuple:
+  return gan.GANTuple(
+    disc=training.num_disc_updates, gen=training.num_gen_updates
+  )
