@@ -38,6 +38,7 @@ from jaxline_harness import device_mesh
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import launch
+from jaxline_harness import memory
 from jaxline_harness import prng
 from jaxline_harness import train_loop
 
@@ -111,7 +112,11 @@ class Experiment(train_loop.ChunkedExperiment):
         f'{self._dataset.name}, of shape {wanted}: '
         f'{type(error).__name__}: {errors.one_line(error)}'
       ) from error
-    experiment_checks.check_memory(self.abstract_train_state())
+    memory.check_devices(
+      'config.experiment_kwargs.config.nets, training.num_latents: parameters, '
+      'optimisers and data',
+      memory.size_of((self.abstract_train_state(), self._dataset.examples)),
+    )
 
   # Training.
 

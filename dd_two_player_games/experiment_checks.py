@@ -16,9 +16,6 @@
 What a config alone can tell, `config_checks` looks at.
 """
 
-import os
-from typing import Any
-
 import jax
 from ml_collections import config_dict
 
@@ -77,30 +74,3 @@ def _check_classifier(
       'config.experiment_kwargs.config.eval.classifier=fashion_mnist takes '
       f'images of shape {wanted}, but those of {dataset.name} have {shape}'
     )
-
-
-def check_memory(abstract_state: Any) -> None:
-  """Raises UserError if a device cannot even hold the state of training.
-
-  Args:
-    abstract_state: one replica's shapes and types.
-  """
-  needed = sum(
-    leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(abstract_state)
-  )
-  limit = _device_memory()
-  if limit is not None and needed > limit:
-    raise errors.UserError(
-      'config.experiment_kwargs.config.nets, training.num_latents: parameters '
-      f'and optimisers take {needed / 2**30:.1f} GiB a device, but there are '
-      f'{limit / 2**30:.1f} GiB'
-    )
-
-
-def _device_memory() -> int | None:
-  """Bytes that a device has, None if it does not say."""
-  device = jax.local_devices()[0]
-  if device.platform == 'cpu':
-    host = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-    return host // jax.local_device_count()
-  return (device.memory_stats() or {}).get('bytes_limit')

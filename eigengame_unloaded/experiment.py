@@ -34,6 +34,7 @@ from jaxline_harness import configs
 from jaxline_harness import device_mesh
 from jaxline_harness import errors
 from jaxline_harness import launch
+from jaxline_harness import memory
 from jaxline_harness import train_loop
 
 
@@ -84,6 +85,27 @@ class Experiment(train_loop.ChunkedExperiment):
     _check_sizes(config, self._source)
     self._method = eigengame.METHODS[config.method]
     self._optimizer = optim.make_optimizer(**config.optimizer)
+    self._check_memory()
+
+  def _check_memory(self) -> None:
+    """Raises UserError if host or devices cannot hold what a run does."""
+    dim = self._source.dim
+    players = jax.ShapeDtypeStruct(
+      (self._config.num_eigenvectors, dim), jnp.float32
+    )
+    opt_state = jax.eval_shape(self._optimizer.init, players)
+    memory.check_devices(
+      f'{configs.PREFIX}.num_eigenvectors={self._config.num_eigenvectors} of '
+      f'dimension {dim}: players, optimiser and data',
+      memory.size_of((players, opt_state, self._source.arrays())),
+    )
+    if self._is_exact:
+      # M, its decomposition, and work of the same sizes.
+      memory.check_host(
+        f'{configs.PREFIX}.eval.exact_up_to_dim: all eigenvectors of dimension '
+        f'{dim}',
+        5 * 8 * dim**2,
+      )
 
   def check_config(self, config: config_dict.ConfigDict) -> None:
     metric = config.best_model_eval_metric

@@ -22,6 +22,7 @@ from scipy import sparse
 from scipy.cluster import vq
 
 from jaxline_harness import errors
+from jaxline_harness import memory
 
 # Of k-means.
 _STARTS = 16
@@ -89,9 +90,9 @@ def read_edge_list(path: pathlib.Path) -> Graph:
   proper = nodes[:, 0] != nodes[:, 1]
   if not proper.any():
     raise errors.UserError(f'{path}: no edge between two nodes.')
-  return Graph(
-    int(nodes.max()) + 1, nodes[proper].astype(np.int32), weights[proper]
-  )
+  num_nodes = int(nodes.max()) + 1
+  memory.check_host(f'{path}: the degrees of {num_nodes} nodes', 24 * num_nodes)
+  return Graph(num_nodes, nodes[proper].astype(np.int32), weights[proper])
 
 
 def stochastic_block_model(

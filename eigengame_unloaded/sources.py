@@ -28,9 +28,11 @@ from ml_collections import config_dict
 import numpy as np
 
 from eigengame_unloaded import graphs
+from jaxline_harness import configs
 from jaxline_harness import datasets
 from jaxline_harness import draws
 from jaxline_harness import errors
+from jaxline_harness import memory
 from jaxline_harness import prng
 
 DECAYS = ('exponential', 'linear')
@@ -341,11 +343,23 @@ def load(config: config_dict.ConfigDict, key: jax.Array) -> Source:
   name, seed = config.dataset, config.random_seed
   if name == SYNTHETIC:
     settings = config.synthetic
+    # What is random, its orthonormal basis, and a copy of either in between.
+    memory.check_host(
+      f'{configs.PREFIX}.synthetic.dim={settings.dim}: the eigenvectors',
+      4 * 8 * settings.dim**2,
+    )
     return GaussianSource(
       settings.dim, settings.decay, settings.smallest_eigenvalue, seed, key
     )
   if name == BLOCK_MODEL:
     settings = config.stochastic_block_model
+    num_nodes = settings.num_blocks * settings.block_size
+    # Of each pair its nodes, their blocks, a probability and what is drawn.
+    memory.check_host(
+      f'{configs.PREFIX}.stochastic_block_model: the pairs of its {num_nodes} '
+      'nodes',
+      6 * 8 * num_nodes * (num_nodes - 1) // 2,
+    )
     return GraphSource(
       graphs.stochastic_block_model(**settings, seed=seed), key
     )

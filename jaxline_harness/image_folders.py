@@ -18,7 +18,6 @@ once for each split (`train/`, `test/`).
 """
 
 from collections.abc import Callable, Sequence
-import os
 import pathlib
 import re
 from typing import Any, NamedTuple
@@ -29,6 +28,7 @@ import numpy as np
 
 from jaxline_harness import dataset_files
 from jaxline_harness import errors
+from jaxline_harness import memory
 
 _SUFFIXES = frozenset(
   '.bmp .gif .jpeg .jpg .pgm .png .ppm .tif .tiff .webp'.split()
@@ -151,13 +151,10 @@ def _read_images(
   if any(header.is_transparent for header in headers):
     logging.warning('%s: transparency is left out of the images.', folder)
   mode = 'L' if all(h.mode in ('1', 'L', 'LA') for h in headers) else 'RGB'
-  gib = len(headers) * height * width * len(mode) / 2**30
-  memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30
-  if gib > memory:
-    raise errors.UserError(
-      f'{folder}: {len(headers)} images of {width} x {height} pixels take '
-      f'{gib:.0f} GiB, but there are {memory:.0f} GiB.'
-    )
+  memory.check_host(
+    f'{folder}: {len(headers)} images of {width} x {height} pixels',
+    len(headers) * height * width * len(mode),
+  )
   images = np.empty((len(headers), height, width, len(mode)), np.uint8)
   for i, file in enumerate(image_files):
     pixels = _use_image(file, lambda image: np.asarray(image.convert(mode)))

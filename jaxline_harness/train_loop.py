@@ -34,6 +34,7 @@ import numpy as np
 from jaxline_harness import device_mesh
 from jaxline_harness import distributed
 from jaxline_harness import errors
+from jaxline_harness import memory
 from jaxline_harness import periodic
 from jaxline_harness import progress
 from jaxline_harness import signals
@@ -211,10 +212,11 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
         finite.
     """
     if self._compiled_chunk is None:
-      self._compiled_chunk = _compile_together(
-        self.lower_chunk(device_mesh.make_mesh())
-      )
-      self._device_data = device_mesh.replicate(self.device_data())
+      data = self.device_data()
+      chunk = _compile_together(self.lower_chunk(device_mesh.make_mesh()))
+      memory.check_program('a training step', chunk, beside=(data,))
+      self._compiled_chunk = chunk
+      self._device_data = device_mesh.replicate(data)
     start = _copy_state(self.train_state)
     logs, bad_step = self._advance(last_step)
     if bad_step != _NEVER:

@@ -30,6 +30,7 @@ from jaxline_harness import device_mesh
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import launch
+from jaxline_harness import memory
 from jaxline_harness import optimizers
 from jaxline_harness import train_loop
 from principal_flow_instability_single_objective import base_config
@@ -84,6 +85,10 @@ class Experiment(train_loop.ChunkedExperiment):
       )
     )
     self._optimizer, self._schedule = make_optimizer(config)
+    memory.check_devices(
+      f'{base_config.PREFIX}.net.kwargs: parameters, optimiser and data',
+      memory.size_of((self.abstract_train_state(), self._train)),
+    )
     self._sums_of_batch = jax.jit(self._sums)
 
   # Training.

@@ -49,21 +49,3 @@ def test_classifier_of_other_images():
   for settings in ({'run_image_metrics': False}, {'classifier': 'inception'}):
     config = make_config(**{'classifier': 'fashion_mnist'} | settings)
     experiment_checks.check_data(config, images(32, 32, 3))
-
-
-def test_state_larger_than_the_memory(monkeypatch):
-  monkeypatch.setattr(experiment_checks, '_device_memory', lambda: 3 * 2**30)
-  state = {
-    'w': jax.ShapeDtypeStruct((2**28,), np.float32),
-    'm': jax.ShapeDtypeStruct((2**20, 512), np.float32),
-  }
-  with pytest.raises(errors.UserError, match='take 3.0 GiB a device, but ther'):
-    experiment_checks.check_memory(
-      state | {'count': jax.ShapeDtypeStruct((), np.int32)}
-    )
-  experiment_checks.check_memory(state)
-
-
-def test_memory_of_a_cpu_is_shared_by_its_devices():
-  host = experiment_checks._device_memory() * jax.local_device_count()
-  assert 2**28 < host < 2**50

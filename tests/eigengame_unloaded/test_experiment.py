@@ -33,6 +33,7 @@ from eigengame_unloaded import experiment
 from eigengame_unloaded import metrics
 from jaxline_harness import device_mesh
 from jaxline_harness import errors
+from jaxline_harness import memory
 from jaxline_harness import run_directory
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -78,6 +79,42 @@ def npy(tmp_path):
   random = np.random.default_rng(0)
   np.save(path, 2 + random.standard_normal((40, 8)) * np.arange(8, 0, -1) / 8)
   return str(path)
+
+
+@pytest.mark.parametrize(
+  ('settings', 'line'),
+  [
+    (
+      {'dataset': 'synthetic', 'synthetic': {'dim': 1_000_000}},
+      r'synthetic\.dim=1000000: the eigenvectors would take 29802.3 GiB',
+    ),
+    (
+      {
+        'dataset': 'stochastic_block_model',
+        'stochastic_block_model': {'block_size': 100_000},
+        'centring': 'none',
+      },
+      'the pairs of its 400000 nodes would take 3576.3 GiB of memory',
+    ),
+    (
+      {'dataset': 'synthetic', 'num_eigenvectors': 2**31 - 1},
+      'num_eigenvectors=2147483647 is more than the dimension',
+    ),
+  ],
+)
+def test_what_does_not_fit_into_memory(settings, line):
+  with pytest.raises(errors.UserError, match=line):
+    make(**settings)
+
+
+def test_edges_of_nodes_that_do_not_fit_into_memory(tmp_path, monkeypatch):
+  path = tmp_path / 'far.edgelist'
+  path.write_text('0 2000000000\n')
+  monkeypatch.setattr(memory, 'of_host', lambda: 2**33)
+  with pytest.raises(
+    errors.UserError, match='2000000001 nodes would take 44.7'
+  ):
+    make(dataset=str(path), centring='none')
 
 
 # Exactness.
