@@ -214,7 +214,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     if self._compiled_chunk is None:
       data = self.device_data()
       chunk = _compile_together(self.lower_chunk(device_mesh.make_mesh()))
-      memory.check_program('a training step', chunk, beside=(data,))
+      memory.check_program('a step on so large a batch', chunk, beside=data)
       self._compiled_chunk = chunk
       self._device_data = device_mesh.replicate(data)
     start = _copy_state(self.train_state)

@@ -26,6 +26,7 @@ import pytest
 
 from jaxline_harness import datasets
 from jaxline_harness import errors
+from jaxline_harness import memory
 
 
 def _made_up(shape, seed=0):
@@ -372,8 +373,7 @@ def test_what_is_no_regular_file(tmp_path):
 def test_more_than_there_is_memory_for(tmp_path, monkeypatch):
   for i in range(3):
     _save(tmp_path / f'{i}.png', _made_up((4, 4)))
-  monkeypatch.setattr(
-    os, 'sysconf', lambda name: {'SC_PHYS_PAGES': 1}.get(name, 40)
-  )
-  with pytest.raises(errors.UserError, match='3 images of 4 x 4 pixels take'):
+  monkeypatch.setattr(memory, 'of_host', lambda: 40)
+  line = '3 images of 4 x 4 pixels would take'
+  with pytest.raises(errors.UserError, match=line):
     datasets.load(str(tmp_path))

@@ -27,6 +27,7 @@ import pytest
 
 from jaxline_harness import device_mesh
 from jaxline_harness import errors
+from jaxline_harness import memory
 from jaxline_harness import periodic
 from jaxline_harness import progress
 from jaxline_harness import signals
@@ -404,3 +405,15 @@ def test_replicate_and_back():
   np.testing.assert_array_equal(back['x'], tree['x'])
   assert back['y'] == 2
   assert back['y'].shape == ()
+
+
+def test_step_that_does_not_fit_into_memory(monkeypatch):
+  made = make_experiment()
+  made.ensure_train_state()
+  monkeypatch.setattr(memory, 'of_device', lambda: 100)
+  with pytest.raises(
+    errors.UserError, match='a step on so large a batch would'
+  ):
+    made.run_chunk(1)
+  monkeypatch.undo()
+  made.run_chunk(1)
