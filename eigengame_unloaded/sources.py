@@ -19,9 +19,11 @@ every source, so that restarts are exact.
 
 import abc
 from collections.abc import Iterator
+import os
 import pathlib
 from typing import Any
 
+from absl import logging
 import jax
 import jax.numpy as jnp
 from ml_collections import config_dict
@@ -42,6 +44,8 @@ BLOCK_MODEL = 'stochastic_block_model'
 _EDGE_LIST_SUFFIXES = ('.edges', '.edgelist', '.txt')
 # Of an exact pass over examples: 64 MiB of float64.
 _BLOCK_VALUES = 1 << 23
+# A matrix of so many bytes is read through before training, in a few seconds.
+_READ_BEFORE = 1 << 32
 
 
 class Source(abc.ABC):
@@ -245,6 +249,10 @@ class StreamedSource(_FiniteSource):
     self._matrix = matrix.reshape(len(matrix), -1)
     self.num_examples, self.dim = self._matrix.shape
     self._key = np.asarray(key)
+    self._path = path
+    if self._matrix.dtype.kind == 'f' and self._matrix.nbytes <= _READ_BEFORE:
+      for _ in self._blocks():
+        pass  # For its checks.
 
   def arrays(self):
     return {'key': self._key}
@@ -259,10 +267,26 @@ class StreamedSource(_FiniteSource):
     return jax.pure_callback(self._fetch, shape, indices)
 
   def _fetch(self, indices):
-    return self._matrix[np.asarray(indices)].astype(np.float32)
+    with np.errstate(over='ignore'):
+      rows = self._matrix[np.asarray(indices)].astype(np.float32)
+    bad = ~np.isfinite(rows).all(axis=1)
+    if bad.any():  # Of a matrix that was not read through before.
+      logging.error('%s', self._describe_bad_row(indices[bad.argmax()]))
+    return rows
 
   def read(self, start, stop):
-    return self._matrix[start:stop].astype(np.float64)
+    rows = self._matrix[start:stop].astype(np.float64)
+    with np.errstate(over='ignore'):
+      bad = ~np.isfinite(rows.astype(np.float32)).all(axis=1)
+    if bad.any():
+      raise errors.UserError(self._describe_bad_row(start + bad.argmax()))
+    return rows
+
+  def _describe_bad_row(self, row):
+    return (
+      f'{self._path}: row {row} (the first is 0) holds a number that is not '
+      'finite in float32.'
+    )
 
 
 class GraphSource(Source):
@@ -391,12 +415,13 @@ def load_mean(path: str, dim: int) -> np.ndarray:
 
 def _find(name: str, config: config_dict.ConfigDict) -> pathlib.Path:
   """A path as it is given, or from `data_dir`."""
-  path = pathlib.Path(name).expanduser()
-  if not path.exists() and config.data_dir:
-    path = pathlib.Path(config.data_dir).expanduser() / path
-  if not path.is_file():
+  path = os.path.expanduser(name)
+  # Unlike those of pathlib, these functions take names that are too long.
+  if not os.path.exists(path) and config.data_dir:
+    path = os.path.join(os.path.expanduser(config.data_dir), path)
+  if not os.path.isfile(path):
     raise errors.UserError(f'{path}: no such file.')
-  return path
+  return pathlib.Path(path)
 
 
 def _open_npy(path: pathlib.Path) -> np.ndarray:
@@ -404,8 +429,10 @@ def _open_npy(path: pathlib.Path) -> np.ndarray:
   try:
     # Object arrays hold pickles, which can run code: they are refused.
     array = np.load(path, mmap_mode='r', allow_pickle=False)
-  except (OSError, ValueError, EOFError) as error:
-    raise errors.UserError(f'{path}: no .npy file ({error}).') from None
+  except Exception as error:  # Also zipfile's, of what is an .npz.
+    raise errors.UserError(
+      f'{path}: no .npy file ({errors.one_line(error, 200)}).'
+    ) from None
   if not isinstance(array, np.ndarray) or array.dtype.kind not in 'buif':
     raise errors.UserError(f'{path}: not an array of real numbers.')
   return array

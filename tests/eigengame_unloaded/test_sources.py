@@ -196,6 +196,38 @@ def test_a_damaged_file_is_refused(npy):
     sources.StreamedSource(npy, KEY)
 
 
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf, 1e300])
+def test_numbers_that_are_not_finite_are_named(
+  tmp_path, value, monkeypatch, caplog
+):
+  matrix = np.ones((40, 3))
+  matrix[17, 2] = value
+  path = tmp_path / 'x.npy'
+  np.save(path, matrix)
+  monkeypatch.setattr(sources, '_BLOCK_VALUES', 30)
+  with pytest.raises(errors.UserError, match=r'x\.npy: row 17 .* not finite'):
+    sources.StreamedSource(path, KEY)
+  # A larger one is not read through before.
+  monkeypatch.setattr(sources, '_READ_BEFORE', 0)
+  source = sources.StreamedSource(path, KEY)
+  with pytest.raises(errors.UserError, match=r'x\.npy: row 17 .* not finite'):
+    source.mean()
+  drawn(source, 0, 40)
+  assert 'x.npy: row 17 (the first is 0)' in caplog.text
+
+
+def test_an_npz_by_the_name_of_an_npy(tmp_path):
+  path = tmp_path / 'x.npy'
+  for size in (None, 100):
+    with path.open('wb') as file:
+      np.savez(file, MATRIX)
+      file.truncate(size)
+    with pytest.raises(
+      errors.UserError, match=r'x\.npy: (no \.npy|not an arr)'
+    ):
+      sources.StreamedSource(path, KEY)
+
+
 def test_given_mean(tmp_path):
   path = tmp_path / 'mean.npy'
   np.save(path, np.arange(3))
@@ -264,9 +296,10 @@ def test_load_by_name(npy, tmp_path):
 
 
 def test_load_what_is_not_there(tmp_path):
-  for dataset in ('nowhere.npy', 'nowhere.edges'):
-    with pytest.raises(errors.UserError, match=f'{dataset}: no such file'):
-      sources.load(config(dataset=dataset), KEY)
+  for dataset in ('nowhere.npy', 'nowhere.edges', 'n' * 5000 + '.npy'):
+    for data_dir in ('', str(tmp_path), 'n' * 5000):
+      with pytest.raises(errors.UserError, match=f'{dataset}: no such file'):
+        sources.load(config(dataset=dataset, data_dir=data_dir), KEY)
 
 
 def test_memory_is_not_asked_for_before_it_is_needed(tmp_path):
