@@ -80,6 +80,7 @@ class Experiment(train_loop.ChunkedExperiment):
     if config.training.on_nonfinite == 'back_off':
       self.max_back_offs = config.training.back_off_times
     self._check_networks()
+    self._has_warned = False
     self._image_metrics: image_metrics.ImageMetrics | None = None
 
   def _check_networks(self) -> None:
@@ -175,6 +176,26 @@ class Experiment(train_loop.ChunkedExperiment):
       )
 
     return draw
+
+  def look_at_logs(self, logs: Mapping[str, np.ndarray]) -> None:
+    """Warns, once, of a solver that did not reach its tolerance."""
+    if training.RESIDUAL not in logs or self._has_warned:
+      return
+    residual = logs[training.RESIDUAL]
+    tolerance = training.solver_tolerance(self._config.training)
+    if residual <= tolerance:
+      return
+    self._has_warned = True
+    logging.warning(
+      "training.adjustment=%s: the solver's residual is %.2g, above its "
+      "tolerance %.2g: the direction is not the method's. More "
+      'adjustment_kwargs.max_iterations, or a smaller learning rate, bring it '
+      'down; %s logs it',
+      self._config.training.adjustment,
+      residual,
+      tolerance,
+      training.RESIDUAL,
+    )
 
   def write_samples(self, writer: Any, global_step: int) -> None:
     writer.write_png(

@@ -7,6 +7,7 @@ learning rates and coefficients may follow a schedule.
 
 from collections.abc import Callable
 import functools
+import inspect
 from typing import Any, NamedTuple
 
 import jax
@@ -35,6 +36,8 @@ from jaxline_harness import optimizers
 from jaxline_harness import prng
 
 AXIS = 'i'  # Of the devices.
+# What is logged of solvers: the residual relative to the right-hand side.
+RESIDUAL = 'solver_residual'
 _PLAYERS = ('discriminator', 'generator')
 
 
@@ -63,10 +66,12 @@ class Adjustment(NamedTuple):
   Attributes:
     function: maps two losses and a GANTuple of parameters to a direction.
     takes_rates: whether the players' learning rates are its third argument.
+    solves: whether it gives the direction with the residual of a solver.
   """
 
   function: Callable[..., Any]
   takes_rates: bool
+  solves: bool = False
 
 
 # What a config may name. The first three are first-order methods, estimated as
@@ -76,9 +81,11 @@ ADJUSTMENTS = {
   'sga': Adjustment(adjustments.symplectic_gradient, takes_rates=False),
   'consensus': Adjustment(adjustments.consensus, takes_rates=False),
   'lola': Adjustment(adjustments.lola, takes_rates=True),
-  'competitive': Adjustment(solved_adjustments.competitive, takes_rates=True),
+  'competitive': Adjustment(
+    solved_adjustments.solve_competitive, takes_rates=True, solves=True
+  ),
   'follow_the_ridge': Adjustment(
-    solved_adjustments.follow_the_ridge, takes_rates=True
+    solved_adjustments.solve_ridge, takes_rates=True, solves=True
   ),
 }
 _MATRICES: dict[str, Callable[..., Any]] = {
@@ -267,17 +274,28 @@ def build_field(
   adjustment = ADJUSTMENTS[training.adjustment]
   kwargs = training.adjustment_kwargs.to_dict()
   if adjustment.takes_rates:
-    return fields.AdjustedField(
-      model,
-      lambda both, params: adjustment.function(both, params, rates, **kwargs),
-      axis_name,
-    )
+
+    def directions_and_logs(both, params):
+      found = adjustment.function(both, params, rates, **kwargs)
+      if not adjustment.solves:
+        return found, {}
+      directions, residual = found
+      return directions, {RESIDUAL: residual}
+
+    return fields.AdjustedField(model, directions_and_logs, axis_name)
   align = kwargs.pop('align', False)
   rows, columns = drift_utils.matrices_of(coefficients)
   if training.adjustment in _MATRICES:
     rows, columns = _MATRICES[training.adjustment](len(_PLAYERS), **kwargs)
   products = fields.Products(model, rows, columns, estimator, axis_name)
   return fields.FirstOrderField(products, align)
+
+
+def solver_tolerance(training: config_dict.ConfigDict) -> float:
+  """The residual at which the solver of a config's adjustment ends."""
+  function = ADJUSTMENTS[training.adjustment].function
+  default = inspect.signature(function).parameters['tolerance'].default
+  return training.adjustment_kwargs.get('tolerance', default)
 
 
 def _carry_of(train_state: TrainState) -> rules.Carry:

@@ -357,10 +357,14 @@ def lola(
   Returns:
     The adjusted gradient, in the structure of `params`.
 
+  Raises:
+    ValueError: if the numbers of losses, players and rates differ.
+
   References:
     Foerster et al., "Learning with Opponent-Learning Awareness", 2018.
     Letcher et al., "Stable Opponent Shaping in Differentiable Games", 2019.
   """
+  game.check_num_players(opponents_rates, params, 'rates')
   players = range(len(params))
   if anticipate:
     opponents = [

@@ -162,14 +162,20 @@ def is_local_minmax(
     leader: x, the player that moves first.
     tolerance: of the gradient's norm and the smallest eigenvalues.
 
+  Raises:
+    ValueError: for other than two players.
+
   References:
     Jin, Netrapalli and Jordan, "What is Local Optimality in
     Nonconvex-Nonconcave Minimax Optimization?", 2020.
   """
+  if len(params) != 2:
+    raise ValueError(f'Minmax is of two players, not of {len(params)}.')
   matrix = np.asarray(jacobian.dense_jacobian(losses, params))
   own = _slices(params)
   x, y = own[leader], own[1 - leader]
-  if gradient_norm(losses, params) > tolerance:
+  # Written so that NaN is never the good verdict, here and below.
+  if not gradient_norm(losses, params) <= tolerance:
     return False
   # The follower's rows of J are those of -f.
   if not _is_positive(matrix[y, y], tolerance):
@@ -249,4 +255,6 @@ def _slices(params: Sequence[Any]) -> list[slice]:
 
 def _is_positive(matrix: np.ndarray, tolerance: float) -> bool:
   symmetric = (matrix + matrix.T) / 2
+  if not np.isfinite(symmetric).all():
+    return False
   return bool(np.linalg.eigvalsh(symmetric).min() > tolerance)

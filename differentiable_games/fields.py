@@ -349,14 +349,16 @@ class AdjustedField:
 
   Attributes:
     model: the game.
-    adjustment: maps a list of losses and params to the directions, such as
-      `solved_adjustments.competitive` with its other arguments bound.
+    adjustment: maps a list of losses and params to the directions, and to
+      what is to be logged of how they were found.
     axis_name: the mapped axis of the devices; None for one alone.
     shares_draws: players that move at once take the same draw.
   """
 
   model: game.Game
-  adjustment: Callable[[Sequence[game.Loss], Any], Sequence[Any]]
+  adjustment: Callable[
+    [Sequence[game.Loss], Any], tuple[Sequence[Any], dict[str, jax.Array]]
+  ]
   axis_name: str | None = None
   shares_draws = True
 
@@ -366,9 +368,10 @@ class AdjustedField:
     moving = _moving(draws)
     draw = draws[moving[0]]
     losses = self.model.losses_of(memory, draw, self.axis_name)
-    directions = self.adjustment(losses, params)
+    directions, logs = self.adjustment(losses, params)
     _, passes = self.model.joint_losses(params, memory, draw)
-    return Evaluation(_only(directions, moving), _only(passes, moving))
+    logged = [own._replace(logs={**own.logs, **logs}) for own in passes]
+    return Evaluation(_only(directions, moving), _only(logged, moving))
 
   def terms(
     self, params: Any, memory: game.Memory, draws: Draws

@@ -115,10 +115,25 @@ def scale_tree(coefficient: Any, tree: PlayerParams) -> PlayerParams:
   )
 
 
-def check_num_players(losses: Sequence[Any], params: Sequence[Any]) -> None:
-  """Raises ValueError unless there is one loss a player."""
-  if len(losses) != len(params):
-    raise ValueError(f'{len(losses)} losses for {len(params)} players.')
+def check_real(params: Any) -> None:
+  """Raises TypeError for complex parameters.
+
+  What JAX calls their gradient is conjugated: a descent along it diverges.
+  """
+  for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+    if jnp.iscomplexobj(leaf):
+      raise TypeError(
+        f'params{jax.tree_util.keystr(path)} is complex: give the players the '
+        'real and imaginary parts as parameters.'
+      )
+
+
+def check_num_players(
+  values: Sequence[Any], params: Sequence[Any], what: str = 'losses'
+) -> None:
+  """Raises ValueError unless there is one value a player."""
+  if len(values) != len(params):
+    raise ValueError(f'{len(values)} {what} for {len(params)} players.')
 
 
 def player_gradient(loss: Loss, params: Params, player: int) -> PlayerParams:
@@ -142,11 +157,13 @@ def simultaneous_gradient(losses: Sequence[Loss], params: Params) -> Params:
 
   Raises:
     ValueError: if the numbers of losses and players differ.
+    TypeError: for complex parameters.
 
   References:
     Balduzzi et al., "The Mechanics of n-Player Differentiable Games", 2018.
   """
   check_num_players(losses, params)
+  check_real(params)
   return from_players(
     params, [player_gradient(loss, params, i) for i, loss in enumerate(losses)]
   )
@@ -166,6 +183,7 @@ def joint_gradients(
     A function of (weights, player), the gradient of the sum of weights times
     losses in that player's parameters; and the aux.
   """
+  check_real(params)
   values, pullback, aux = jax.vjp(joint_losses, params, has_aux=True)
 
   def gradient(weights, player):

@@ -467,6 +467,10 @@ def _init_of(optimizers: Optimizers) -> Callable[[Any], Any]:
 def _apply_one(optimizer, direction, state, params) -> tuple[Any, Any, Any]:
   """A player's next parameters and optimiser state, and its update."""
   update, state = optimizer.update(direction, state, params)
+  # A rate of another type than the parameters' would change theirs.
+  update = jax.tree.map(
+    lambda u, p: jnp.asarray(u, jnp.result_type(p)), update, params
+  )
   return optax.apply_updates(params, update), state, update
 
 

@@ -18,8 +18,10 @@ systems are solved by Krylov methods on products with blocks of the Jacobian.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.scipy.sparse import linalg
 import optax
 
@@ -36,6 +38,20 @@ def competitive(
   tolerance: float = 1e-5,
   max_iterations: int = 20,
 ) -> game.Params:
+  """The direction of `solve_competitive`, whose arguments these are."""
+  return solve_competitive(
+    losses, params, learning_rates, zero_sum, tolerance, max_iterations
+  )[0]
+
+
+def solve_competitive(
+  losses: Sequence[game.Loss],
+  params: game.Params,
+  learning_rates: Sequence[adjustments.Coefficient],
+  zero_sum: bool = False,
+  tolerance: float = 1e-5,
+  max_iterations: int = 20,
+) -> tuple[game.Params, jax.Array]:
   r"""Competitive gradient descent: best responses to each other's steps.
 
   The direction d solves
@@ -61,17 +77,22 @@ def competitive(
     max_iterations: of the solver. GMRES keeps a vector an iteration.
 
   Returns:
-    d, in the structure of `params`.
+    d, in the structure of `params`, and the norm of the system's residual
+    relative to that of :math:`\xi`: above the tolerance the iterations were not
+    enough, and d is not the method's.
+
+  Raises:
+    ValueError: if the numbers of losses and players differ, or `zero_sum` is
+      said of other than two players.
 
   References:
     Schäfer and Anandkumar, "Competitive Gradient Descent", 2019.
     Ma et al., "Polymatrix Competitive Gradient Descent", 2021.
   """
   gradient = game.simultaneous_gradient(losses, params)
-  if zero_sum:
-    return _competitive_zero_sum(
-      losses, params, gradient, learning_rates, tolerance, max_iterations
-    )
+  game.check_num_players(learning_rates, params, 'rates')
+  if zero_sum and len(params) != 2:
+    raise ValueError(f'zero_sum is of two players, not of {len(params)}.')
   players = range(len(params))
   others = [[j for j in players if j != i] for i in players]
   rows = [
@@ -80,7 +101,7 @@ def competitive(
 
   def operator(direction):
     steps = [
-      optax.tree.scale(rate, block)
+      game.scale_tree(rate, block)
       for rate, block in zip(learning_rates, direction, strict=True)
     ]
     return game.from_players(
@@ -91,17 +112,30 @@ def competitive(
       ],
     )
 
-  return linalg.gmres(
-    operator,
-    gradient,
-    tol=tolerance,
-    # Positive, for the solver divides by the right-hand side's norm: without
-    # this its derivative at a fixed point would be wrong.
-    atol=1e-30,
-    restart=max_iterations,
-    maxiter=1,
-    solve_method='incremental',
-  )[0]
+  if zero_sum:
+    direction = _competitive_zero_sum(
+      losses, params, gradient, learning_rates, tolerance, max_iterations
+    )
+  else:
+    direction = linalg.gmres(
+      operator,
+      gradient,
+      tol=tolerance,
+      # Positive, for the solver divides by the right-hand side's norm: without
+      # this its derivative at a fixed point would be wrong.
+      atol=1e-30,
+      restart=max_iterations,
+      maxiter=1,
+      solve_method='incremental',
+    )[0]
+  return direction, _relative_residual(operator(direction), gradient)
+
+
+def _relative_residual(left: Any, right: Any) -> jax.Array:
+  """How far two sides of a system are apart; 0 where both are 0."""
+  scale = optax.tree.norm(right)
+  residual = optax.tree.norm(optax.tree.sub(left, right))
+  return residual / jnp.where(scale == 0, 1, scale)
 
 
 def _competitive_zero_sum(
@@ -114,19 +148,17 @@ def _competitive_zero_sum(
   other_row = jacobian.linearized_row(losses, params, j, [i])
 
   def operator(direction):
-    answer = optax.tree.scale(rates[i] * rates[j], other_row(direction))
+    answer = game.scale_tree(rates[i] * rates[j], other_row(direction))
     return optax.tree.sub(direction, own_row(answer))
 
-  expected = own_row(optax.tree.scale(rates[j], gradient[j]))
+  expected = own_row(game.scale_tree(rates[j], gradient[j]))
   own, _ = linalg.cg(
     operator,
     optax.tree.sub(gradient[i], expected),
     tol=tolerance,
     maxiter=max_iterations,
   )
-  other = optax.tree.sub(
-    gradient[j], other_row(optax.tree.scale(rates[i], own))
-  )
+  other = optax.tree.sub(gradient[j], other_row(game.scale_tree(rates[i], own)))
   directions = [own, other] if i == 0 else [other, own]
   return game.from_players(params, directions)
 
@@ -139,6 +171,20 @@ def follow_the_ridge(
   tolerance: float = 1e-5,
   max_iterations: int = 20,
 ) -> game.Params:
+  """The direction of `solve_ridge`, whose arguments these are."""
+  return solve_ridge(
+    losses, params, learning_rates, leader, tolerance, max_iterations
+  )[0]
+
+
+def solve_ridge(
+  losses: Sequence[game.Loss],
+  params: game.Params,
+  learning_rates: Sequence[adjustments.Coefficient],
+  leader: int = 0,
+  tolerance: float = 1e-5,
+  max_iterations: int = 20,
+) -> tuple[game.Params, jax.Array]:
   r"""Follow-the-ridge: the follower makes up for the leader's step.
 
   .. math::
@@ -164,12 +210,20 @@ def follow_the_ridge(
     max_iterations: of the solver, two products with :math:`J_{yy}` each.
 
   Returns:
-    d, in the structure of `params`.
+    d, in the structure of `params`, and the norm of the normal equations'
+    residual relative to that of their right-hand side. A follower whose rate is
+    0 makes up for nothing.
+
+  Raises:
+    ValueError: for other than two players.
 
   References:
     Wang, Zhang and Ba, "On Solving Minimax Optimization Locally: A
     Follow-the-Ridge Approach", 2020, algorithm 1.
   """
+  if len(params) != 2:
+    raise ValueError(f'A leader and a follower, not {len(params)} players.')
+  game.check_num_players(learning_rates, params, 'rates')
   follower = 1 - leader
   gradient = game.simultaneous_gradient(losses, params)
   hessian = jacobian.linearized_row(losses, params, follower, [follower])
@@ -182,6 +236,14 @@ def follow_the_ridge(
     tol=tolerance,
     maxiter=max_iterations,
   )
-  ratio = learning_rates[leader] / learning_rates[follower]
-  own = jax.tree.map(lambda g, c: g - ratio * c, gradient[follower], correction)
-  return game.replace_player(gradient, follower, own)
+  ratio = _ratio(learning_rates[leader], learning_rates[follower])
+  own = optax.tree.sub(gradient[follower], game.scale_tree(ratio, correction))
+  residual = _relative_residual(hessian(hessian(correction)), hessian(seen))
+  return game.replace_player(gradient, follower, own), residual
+
+
+def _ratio(rate: Any, other: Any) -> Any:
+  """`rate / other`, 0 where the other is 0: who is still makes up nothing."""
+  if isinstance(other, int | float):
+    return rate / other if other else 0.0
+  return jnp.where(other == 0, 0, rate / jnp.where(other == 0, 1, other))

@@ -136,6 +136,12 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       global_step: the step of the checkpoint.
     """
 
+  def look_at_logs(self, logs: Mapping[str, np.ndarray]) -> None:
+    """Sees each chunk's logs on the host, to warn of what they show.
+
+    By default nothing is said.
+    """
+
   def measure(self) -> Mapping[str, float]:
     """Measures the state on the host at the end of a chunk, to be logged too.
 
@@ -222,6 +228,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     if bad_step != _NEVER:
       raise self._explain_nonfinite(start, bad_step)
     measured = {k: np.asarray(v) for k, v in self.measure().items()}
+    self.look_at_logs(logs)
     return logs | measured
 
   def _advance(self, last_step: int) -> tuple[dict[str, np.ndarray], int]:
