@@ -29,6 +29,7 @@ from ml_collections import config_dict
 import pytest
 
 from jaxline_harness import errors
+from tests import marks
 
 CONFIGS = {
   path.stem: path
@@ -261,13 +262,7 @@ def problem(package, name, label, line, whole):
   return f'{missing} is not in: {line}' if missing else None
 
 
-@pytest.mark.parametrize(
-  'name',
-  [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in CONFIGS
-  ],
-)
+@pytest.mark.parametrize('name', marks.slow_but(QUICK, CONFIGS))
 def test_damaged_config_is_refused_in_one_line(name):
   whole, package = load(name)
   assert refusal(whole, package) is None

@@ -60,9 +60,9 @@ def images_config(**settings):
       'optimizers': {'discriminator': optimizer, 'generator': optimizer},
       'nets': {
         'discriminator': 'DCGANDiscriminator',
-        'disc_kwargs': {'channels': [4, 4]},
+        'disc_kwargs': {'channels': [4]},
         'generator': 'DCGANGenerator',
-        'gen_kwargs': {'channels': [4, 4]},
+        'gen_kwargs': {'channels': [4]},
       },
       'param_transformers': {
         'discriminator': 'spectral_norm',

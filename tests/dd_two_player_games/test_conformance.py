@@ -28,6 +28,7 @@ from dd_two_player_games import regularizer_estimates
 from differentiable_games import fields
 from differentiable_games import rules
 from differentiable_games import tableaus
+from tests import marks
 from tests.dd_two_player_games import conformance
 
 RECORDED = conformance.recorded('two_player_gan')
@@ -371,11 +372,7 @@ def use_xlas_convolutions(monkeypatch):
 
 
 @pytest.mark.parametrize(
-  'case',
-  [
-    pytest.param(case, marks=[] if case in QUICK_IMAGES else pytest.mark.slow)
-    for case in sorted(RECORDED_IMAGES)
-  ],
+  'case', marks.slow_but(QUICK_IMAGES, sorted(RECORDED_IMAGES))
 )
 def test_image_networks(case, use_xlas_convolutions):
   """With the convolutions of the published code.

@@ -39,6 +39,7 @@ from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import optimizers
 from jaxline_harness import run_directory
+from tests import marks
 from tests.dd_two_player_games import small_experiments
 
 DEVICES = 4
@@ -107,6 +108,8 @@ RULES = {
   'runge_kutta_2': runge_kutta(2, self_norm=0.1),
   'runge_kutta_4': runge_kutta(4, self_norm=0.1, other_norm=0.05),
 }
+# Of each kind one; what rules do is tested without networks, too.
+QUICK_RULES = ('simultaneous', 'several_updates', 'runge_kutta_2')
 DRAWS = {
   'simultaneous': 2,
   'disc_first': 2,
@@ -137,22 +140,25 @@ def _not_finite(training, change=None, **settings):
       'explicit_non_dd_coeffs',
       'step 1: not finite: other_norm term of gen, params/gen/',
     ),
-    (
+    pytest.param(
       SIMULTANEOUS | {'estimator_fn': 'unbiased_estimate_fn_shared_draws'},
       'explicit_non_dd_coeffs',
       'step 1: not finite: other_norm term of gen, params/gen/',
+      marks=pytest.mark.slow,
     ),
     # What the second update meets is NaN already.
-    (
+    pytest.param(
       {'num_gen_updates': 2},
       'explicit_non_dd_coeffs',
       'step 1: not finite: other_norm term of gen, gen_loss (2), gradient of '
       'gen_loss (2), other_norm term of gen (2), ',
+      marks=pytest.mark.slow,
     ),
-    (
+    pytest.param(
       runge_kutta(2),
       'rk_after_explicit_coeffs',
       'step 1: not finite: other_norm term of gen (after), params/gen/',
+      marks=pytest.mark.slow,
     ),
   ],
 )
@@ -164,6 +170,7 @@ def test_term_that_is_not_finite_is_named(training, kind, line):
   assert _not_finite(training, change).startswith(line)
 
 
+@pytest.mark.slow
 def test_loss_that_is_not_finite_is_named():
   def change(config):
     config.optimizers.discriminator.lr = 1e30
@@ -174,6 +181,7 @@ def test_loss_that_is_not_finite_is_named():
   )
 
 
+@pytest.mark.slow
 def test_back_off_makes_all_learning_rates_smaller():
   """The drift's coefficients and a Runge-Kutta rule's inner steps, too.
 
@@ -205,7 +213,7 @@ def test_back_off_makes_all_learning_rates_smaller():
     assert differs(end.params, trained_points(3, settings)[0].params)
 
 
-@pytest.mark.parametrize('name', RULES)
+@pytest.mark.parametrize('name', marks.slow_but(QUICK_RULES, RULES))
 def test_update_rule(name):
   made = small_experiments.make(small_experiments.points_config(RULES[name]))
   made.ensure_train_state()
@@ -243,18 +251,21 @@ def plain_disc_first():
   return trained_points(1, TURNS)
 
 
+@pytest.mark.slow
 def test_runge_kutta_1_is_gradient_descent(plain_simultaneous):
   state, logs = trained_points(3, runge_kutta(1))
   assert_close(state, plain_simultaneous[0])
   assert_close(logs, plain_simultaneous[1])
 
 
+@pytest.mark.slow
 def test_runge_kutta_orders_differ(plain_simultaneous):
   for order in (2, 4):
     state, _ = trained_points(3, runge_kutta(order))
     assert differs(state.params, plain_simultaneous[0].params)
 
 
+@pytest.mark.slow
 def test_first_player_moves_as_if_at_once(plain_disc_first):
   """And the second one does not: it sees what the first has become."""
   at_once, _ = trained_points(1, SIMULTANEOUS)
@@ -263,12 +274,14 @@ def test_first_player_moves_as_if_at_once(plain_disc_first):
   assert differs(in_turns.params.gen, at_once.params.gen)
 
 
+@pytest.mark.slow
 def test_second_player_moves_first_when_asked(plain_disc_first):
   state, _ = trained_points(1, {'alternating_player_order': 'gen_first'})
   assert differs(state.params.gen, plain_disc_first[0].params.gen)
   assert differs(state.params.disc, plain_disc_first[0].params.disc)
 
 
+@pytest.mark.slow
 def test_regularisers_after_runge_kutta_are_those_inside_at_order_1():
   """Both at the first stage's params and draw."""
   inside = base_config.combine(base_config.consensus(0.3))
@@ -282,6 +295,7 @@ def test_regularisers_after_runge_kutta_are_those_inside_at_order_1():
   assert differs(state_after.params.disc, plain.params.disc)
 
 
+@pytest.mark.slow
 def test_explicit_coefficients_are_multiples_of_the_drift():
   """Simultaneous: a multiplier of 1 is an explicit coefficient of lr / 2."""
   multiplied, _ = trained_points(
@@ -295,6 +309,7 @@ def test_explicit_coefficients_are_multiples_of_the_drift():
   assert_close(multiplied, given)
 
 
+@pytest.mark.slow
 def test_each_player_updates_as_often_as_asked():
   state, _ = trained_points(
     4,
@@ -313,6 +328,7 @@ def test_each_player_updates_as_often_as_asked():
   assert set(counts[1]) == {12}
 
 
+@pytest.mark.slow
 def test_schedule_counts_a_players_updates():
   """A rate that becomes 0 after four updates: two steps of two updates."""
   optimizer = {
@@ -458,15 +474,6 @@ def test_coefficients_follow_a_schedule():
 # Chunks, restarts.
 
 
-def restarted(config, stop, last_step, chunk):
-  first = small_experiments.make(config)
-  small_experiments.train(first, stop, chunk)
-  snapshot = first.snapshot_state()
-  second = small_experiments.make(config)
-  second.restore_from_snapshot(snapshot)
-  return second, small_experiments.train(second, last_step, chunk)
-
-
 CONFIGS = {
   'dcgan_cancelled': small_experiments.images_config,
   'mlp_runge_kutta_4': lambda: small_experiments.points_config(
@@ -478,27 +485,25 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize(
-  'name',
-  [
-    'dcgan_cancelled',
-    'mlp_runge_kutta_4',
-    pytest.param('mlp_in_turns_adam', marks=pytest.mark.slow),
-  ],
-)
+@pytest.mark.parametrize('name', marks.slow_but(['dcgan_cancelled'], CONFIGS))
 def test_chunks_and_restarts_change_no_bit(name):
   config = CONFIGS[name]()
-  single = small_experiments.make(config)
-  logs = small_experiments.train(single, 100, chunk=1)
-  expected = single.snapshot_state()
+  made = small_experiments.make(config)
+  made.ensure_train_state()
+  start = made.snapshot_state()
+  logs = small_experiments.train(made, 100, chunk=1)
+  expected = made.snapshot_state()
   assert int(expected['train_state'].global_step) == 100
   for chunk in (7, 100):
-    other = small_experiments.make(config)
-    assert_equal(small_experiments.train(other, 100, chunk), logs)
-    assert_equal(other.snapshot_state(), expected)
-  other, other_logs = restarted(config, 37, 100, 25)
-  assert_equal(other_logs, logs)
-  assert_equal(other.snapshot_state(), expected)
+    made.restore_from_snapshot(start)
+    assert_equal(small_experiments.train(made, 100, chunk), logs)
+    assert_equal(made.snapshot_state(), expected)
+  made.restore_from_snapshot(start)
+  small_experiments.train(made, 37, 25)
+  restarted = small_experiments.make(config)
+  restarted.restore_from_snapshot(made.snapshot_state())
+  assert_equal(small_experiments.train(restarted, 100, 25), logs)
+  assert_equal(restarted.snapshot_state(), expected)
 
 
 def test_seed_decides_everything():
@@ -530,6 +535,7 @@ def test_devices_keep_equal_states(images_experiment):
   assert state.state.param_transforms.disc
 
 
+@pytest.mark.slow
 def test_devices_keep_equal_params_when_their_regularisers_differ():
   training = SIMULTANEOUS | CANCEL | {'estimator_fn': 'biased_estimate_grad_fn'}
   made = small_experiments.make(small_experiments.points_config(training))
@@ -715,6 +721,7 @@ def test_data_set_that_does_not_exist():
   assert 'mixture_of_gaussians' in message
 
 
+@pytest.mark.slow
 def test_custom_images_train(tmp_path):
   path = tmp_path / 'mine.npz'
   images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
@@ -737,6 +744,7 @@ def test_custom_images_train(tmp_path):
   assert differs(before, made.snapshot_state()['train_state'].params.disc)
 
 
+@pytest.mark.slow
 def test_transform_and_penalty_are_optional():
   config = small_experiments.points_config(
     SIMULTANEOUS,

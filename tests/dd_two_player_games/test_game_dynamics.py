@@ -31,6 +31,7 @@ from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import training
 from differentiable_games import game
 from differentiable_games import rules
+from tests import marks
 from tests.dd_two_player_games import small_experiments
 
 Terms = drift_utils.PlayerRegularizationTerms
@@ -149,10 +150,13 @@ def test_competitive_solves_its_system():
 @pytest.mark.parametrize(
   ('name', 'kwargs', 'unrolled_steps'),
   [
-    ('sga', {'lam': 0.6, 'align': True}, 0),
+    pytest.param('sga', {'lam': 0.6, 'align': True}, 0, marks=pytest.mark.slow),
     ('consensus', {'gamma': 0.6}, 0),
-    ('competitive', {'max_iterations': 20, 'tolerance': 1e-6}, 0),
-    ('none', {}, 2),
+    pytest.param(
+      *('competitive', {'max_iterations': 20, 'tolerance': 1e-6}, 0),
+      marks=pytest.mark.slow,
+    ),
+    pytest.param('none', {}, 2, marks=pytest.mark.slow),
   ],
 )
 def test_devices_adjust_the_mean_of_their_losses(name, kwargs, unrolled_steps):
@@ -270,6 +274,7 @@ def test_lookahead_goes_on_from_the_mean_of_its_steps():
   _assert_close(rule.evaluated(state), mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('name', 'booleans'),
   [
@@ -287,6 +292,7 @@ def test_names_of_the_published_rules(name, booleans):
   jax.tree.map(np.testing.assert_array_equal, *ends)
 
 
+@pytest.mark.slow
 def test_a_tableau_of_the_config_is_that_of_the_order():
   ends = []
   for settings in (
@@ -403,22 +409,25 @@ DYNAMICS = {
 }
 
 
-@pytest.mark.parametrize('name', DYNAMICS)
+# What a step remembers, or solves for; the others are slow.
+QUICK = ('from_the_past', 'lookahead', 'follow_the_ridge', 'logan')
+
+
+@pytest.mark.parametrize('name', marks.slow_but(QUICK, DYNAMICS))
 def test_chunks_and_restarts_change_no_bit(name):
   config = small_experiments.points_config(DYNAMICS[name])
   whole = small_experiments.make(config)
   small_experiments.train(whole, 6)
+  expected = whole.snapshot_state()
+  small_experiments.assert_devices_agree(whole.train_state)
   parts = small_experiments.make(config)
   small_experiments.train(parts, 5, chunk=2)
-  restarted = small_experiments.make(config)
-  restarted.restore_from_snapshot(parts.snapshot_state())
-  small_experiments.train(restarted, 6)
-  jax.tree.map(
-    np.testing.assert_array_equal,
-    restarted.snapshot_state(),
-    whole.snapshot_state(),
-  )
-  small_experiments.assert_devices_agree(whole.train_state)
+  whole.restore_from_snapshot(parts.snapshot_state())
+  for restarted in (whole, parts):
+    small_experiments.train(restarted, 6)
+    jax.tree.map(
+      np.testing.assert_array_equal, restarted.snapshot_state(), expected
+    )
 
 
 @pytest.mark.slow
