@@ -41,6 +41,11 @@ from scipy.linalg import lapack
 # Rounding may change a Frechet distance by this share of it before the slower,
 # more exact way is taken.
 _FRECHET_RTOL = 1e-6
+# A covariance may be so far from symmetric and positive, relative to its largest
+# entry or eigenvalue: others' estimates come with float32's rounding.
+_COVARIANCE_RTOL = 1e-5
+# What may be left of it beside a factor, by float64's rounding alone.
+_FACTOR_RTOL = 1e-10
 
 
 def calculate_inception_score(log_probs: npt.ArrayLike) -> float:
@@ -101,7 +106,7 @@ def calculate_frechet_distance(
   by more than 1e-6 of it, as between nearly equal sets, P itself is decomposed.
 
   Args:
-    mu1: mean (features,).
+    mu1: mean (features,), or one number for all.
     sigma1: covariance (features, features), symmetric.
     mu2: the other mean.
     sigma2: the other covariance.
@@ -110,14 +115,24 @@ def calculate_frechet_distance(
   Returns:
     |mu_1 - mu_2|^2 + tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2)), nan where an argument
     is not finite.
+
+  Raises:
+    ValueError: the numbers of features differ, or a covariance is not symmetric
+      or has a negative eigenvalue, but for roundings of float32.
   """
   del use_jax
-  mu1, mu2 = np.atleast_1d(_float64(mu1)), np.atleast_1d(_float64(mu2))
   sigma1 = np.atleast_2d(_float64(sigma1))
   sigma2 = np.atleast_2d(_float64(sigma2))
-  if mu1.shape != mu2.shape or sigma1.shape != sigma2.shape:
+  features = len(sigma1)
+  # One number is every feature's mean.
+  mu1, mu2 = (
+    np.full(features, mu) if mu.ndim == 0 else mu
+    for mu in (_float64(mu1), _float64(mu2))
+  )
+  shapes = mu1.shape, mu2.shape, sigma1.shape, sigma2.shape
+  if shapes != ((features,), (features,), *(2 * ((features, features),))):
     raise ValueError(
-      f'The two sets have different numbers of features: means {mu1.shape} and '
+      f'There are different numbers of features: means {mu1.shape} and '
       f'{mu2.shape}, covariances {sigma1.shape} and {sigma2.shape}.'
     )
   if not all(np.isfinite(x).all() for x in (mu1, mu2, sigma1, sigma2)):
@@ -180,13 +195,25 @@ def _float64(x: npt.ArrayLike) -> np.ndarray:
 
 
 def _factor(sigma: np.ndarray) -> np.ndarray:
-  """L (features, rank) with L L^T = sigma, a covariance."""
+  """L (features, rank) with L L^T = sigma; ValueError if there is none."""
+  scale = np.abs(sigma).max(initial=0.0)
+  if np.abs(sigma - sigma.T).max(initial=0.0) > _COVARIANCE_RTOL * scale:
+    raise ValueError('A covariance is not symmetric.')
   # LAPACK takes the rank to be reached where rounding alone explains what is
   # left: a column of its roots would be 1e-8 and not 1e-16.
   lower, pivots, rank, _ = lapack.dpstrf(sigma.T, lower=1)
   factor = np.empty((len(sigma), rank))
   factor[pivots - 1] = np.tril(lower[:, :rank])
-  return factor
+  if np.abs(factor @ factor.T - sigma).max(initial=0.0) <= _FACTOR_RTOL * scale:
+    return factor
+  # Something is left, so that an eigenvalue is negative: much, or by rounding.
+  eigenvalues, eigenvectors = np.linalg.eigh(sigma)
+  if eigenvalues[0] < -_COVARIANCE_RTOL * np.abs(eigenvalues).max():
+    raise ValueError(
+      f'A covariance has the eigenvalue {eigenvalues[0]:.3g}; none may be '
+      'below zero.'
+    )
+  return eigenvectors * np.sqrt(np.maximum(eigenvalues, 0.0))
 
 
 def _singular_value_sum(matrix: np.ndarray) -> tuple[float, float]:

@@ -252,6 +252,49 @@ class TestFrechetDistance:
         np.zeros(2), np.eye(2), np.zeros(3), np.eye(3)
       )
 
+  @pytest.mark.parametrize(
+    ('mean', 'covariance'),
+    [(3, (2, 2)), (2, (2, 3)), (2, (3, 2)), ((2, 1), (2, 2)), (2, (2,))],
+  )
+  def test_shapes_that_do_not_suit_each_other(self, mean, covariance):
+    good, bad = (np.zeros(2), np.eye(2)), (np.zeros(mean), np.ones(covariance))
+    for sets in ((*bad, *bad), (*good, *bad), (*bad, *good)):
+      with pytest.raises(ValueError, match='different numbers of features'):
+        metric_utils.calculate_frechet_distance(*sets)
+
+  @pytest.mark.parametrize(
+    'sigma',
+    [
+      np.diag([1.0, -1.0]),
+      np.diag([1.0, -1e-3]),
+      -np.eye(2),
+      np.array([[1.0, 2.0], [2.0, 1.0]]),
+      np.array([[0.0, 1.0], [1.0, 0.0]]),
+    ],
+  )
+  def test_indefinite_covariance(self, sigma):
+    for sigmas in ((sigma, np.eye(2)), (np.eye(2), sigma)):
+      with pytest.raises(ValueError, match='none may be below zero'):
+        metric_utils.calculate_frechet_distance(0, sigmas[0], 0, sigmas[1])
+
+  def test_covariance_that_is_not_symmetric(self):
+    with pytest.raises(ValueError, match='not symmetric'):
+      metric_utils.calculate_frechet_distance(
+        0, np.array([[1.0, 0.5], [0.0, 1.0]]), 0, np.eye(2)
+      )
+
+  def test_covariances_in_float32_are_as_good_as_their_rounding(self):
+    random = np.random.default_rng(0)
+    # Of rank 19, so that rounding makes eigenvalues negative.
+    sigmas = [np.cov(random.normal(size=(20, 60)), rowvar=False) for _ in '12']
+    rounded = [sigma.astype(np.float32) for sigma in sigmas]
+    assert np.linalg.eigvalsh(rounded[0].astype(np.float64))[0] < -1e-9
+    np.testing.assert_allclose(
+      metric_utils.calculate_frechet_distance(0, rounded[0], 0, rounded[1]),
+      metric_utils.calculate_frechet_distance(0, sigmas[0], 0, sigmas[1]),
+      rtol=1e-4,
+    )
+
 
 class TestInceptionScore:
   def test_confident_and_even_is_number_of_classes(self):
