@@ -49,7 +49,6 @@ EXTRAS_REQUIRE = {
   'principal_flow': [
     'differentiable_games[harness]',
     'dm-haiku>=0.0.16,<0.1',
-    'matfree>=0.6,<0.7',
   ],
   # Pictures of points, figures/, and the program that shows curves.
   'plots': [

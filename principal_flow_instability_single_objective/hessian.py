@@ -31,7 +31,6 @@ from typing import Any, NamedTuple
 import jax
 from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
-from matfree import decomp
 
 from differentiable_games import game
 from differentiable_games import jacobian
@@ -121,27 +120,62 @@ def top_eigenpairs(
   """
   flat, unravel = ravel_pytree(params)
   num_products = min(num_products, flat.size)
-  start = jax.random.normal(key, flat.shape, flat.dtype)
-  tridiagonalise = decomp.tridiag_sym(
-    num_products, materialize=False, custom_vjp=False
+  basis, diagonal, beside = _lanczos(
+    lambda v: ravel_pytree(multiply(unravel(v)))[0],
+    jax.random.normal(key, flat.shape, flat.dtype),
+    num_products,
   )
-  basis, (diagonal, beside), *_ = tridiagonalise(
-    lambda v: ravel_pytree(multiply(unravel(v)))[0], start
-  )
-  # Beyond a breakdown there is only amplified rounding, or NaN.
-  rounding = _BREAKDOWN * jnp.finfo(flat.dtype).eps
-  broken = ~(jnp.abs(beside) > rounding * jnp.nanmax(jnp.abs(diagonal)))
-  found = jnp.append(True, ~(jnp.cumsum(broken) > 0))
-  small = jnp.diag(jnp.where(found, diagonal, 0))
-  small += jnp.diag(jnp.where(found[1:], beside, 0), 1)
-  small += jnp.diag(jnp.where(found[1:], beside, 0), -1)
+  found = basis.any(axis=1)
+  small = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
   # What was not found must not mix with what was, and comes last.
   far_below = -2 * jnp.linalg.norm(small) - 1
   small += jnp.diag(jnp.where(found, 0, far_below))
   values, vectors = jnp.linalg.eigh(small)
-  vectors = vectors.T @ jnp.where(found[:, None], basis, 0)
   is_found = jnp.arange(num_products) >= num_products - found.sum()
+  values = jnp.where(is_found, values, jnp.nan)[::-1][:num_pairs]
+  vectors = jnp.where(is_found[:, None], vectors.T @ basis, 0)[::-1][:num_pairs]
+  missing = num_pairs - len(values)
   return Eigenpairs(
-    jnp.where(is_found, values, jnp.nan)[::-1][:num_pairs],
-    jnp.where(is_found[:, None], vectors, 0)[::-1][:num_pairs],
+    jnp.pad(values, (0, missing), constant_values=jnp.nan),
+    jnp.pad(vectors, ((0, missing), (0, 0))),
   )
+
+
+def _lanczos(
+  multiply: Callable[[jax.Array], jax.Array],
+  start: jax.Array,
+  num_products: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+  """An orthonormal basis in which a symmetric matrix is tridiagonal.
+
+  Args:
+    multiply: from a vector to the matrix times it.
+    start: the first basis vector, of any length.
+    num_products: m, at most d.
+
+  Returns:
+    The basis as rows (m, d), zero from where it spans all that the start
+    contains; the diagonal (m,), and what is beside it (m - 1,).
+  """
+  rounding = _BREAKDOWN * jnp.finfo(start.dtype).eps
+
+  def extend(carry, i):
+    basis, vector, largest = carry
+    basis = basis.at[i].set(vector)
+    image = multiply(vector)
+    # Twice, since the first time leaves the rounding of what it takes away.
+    rest = image - (basis @ image) @ basis
+    rest -= (basis @ rest) @ basis
+    length = jnp.linalg.norm(rest)
+    largest = jnp.maximum(largest, jnp.linalg.norm(image))
+    goes_on = length > rounding * largest
+    vector = jnp.where(goes_on, rest / length, 0)
+    entries = basis[i] @ image, jnp.where(goes_on, length, 0)
+    return (basis, vector, largest), entries
+
+  basis = jnp.zeros((num_products, start.size), start.dtype)
+  first = start / jnp.linalg.norm(start)
+  (basis, _, _), (diagonal, beside) = jax.lax.scan(
+    extend, (basis, first, jnp.zeros((), start.dtype)), jnp.arange(num_products)
+  )
+  return basis, diagonal, beside[:-1]

@@ -107,6 +107,34 @@ def test_more_products_than_parameters_are_not_made():
   np.testing.assert_allclose(top_of(np.array([[4.0]]), 1, 50).values, [4.0])
 
 
+@pytest.mark.parametrize('num_products', [2, 3, 5])
+def test_what_is_not_found_is_nan(num_products):
+  matrix, axes = _symmetric([3.0, 2.0, 1.0])
+  pairs = top_of(matrix, 5, num_products)
+  num_found = min(num_products, 3)
+  assert pairs.values.shape == (5,)
+  assert pairs.vectors.shape == (5, 3)
+  assert np.isfinite(pairs.values).tolist() == [i < num_found for i in range(5)]
+  np.testing.assert_array_equal(pairs.vectors[num_found:], 0)
+  if num_found == 3:
+    np.testing.assert_allclose(pairs.values[:3], [3, 2, 1], rtol=1e-10)
+    np.testing.assert_allclose(
+      np.abs(pairs.vectors[:3] @ axes), np.eye(3), atol=1e-10
+    )
+
+
+@pytest.mark.parametrize('eigenvalues', [[2.0, 2.0, 1.0], [0.0, 0.0, -1.0]])
+def test_no_start_gives_false_eigenvalues(eigenvalues):
+  matrix = jnp.diag(jnp.array(eigenvalues, jnp.float32))
+  find = lambda key: hessian.top_eigenpairs(
+    lambda v: matrix @ v, jnp.zeros(3, jnp.float32), 3, 3, key
+  )
+  pairs = jax.jit(jax.vmap(find))(jax.random.split(jax.random.key(1), 300))
+  away = np.abs(pairs.values[..., None] - np.array(eigenvalues)).min(axis=-1)
+  assert np.nanmax(away) < 1e-5
+  assert not np.isnan(pairs.values[:, :2]).any()
+
+
 @pytest.mark.parametrize('dtype', [np.float32, np.float64])
 @pytest.mark.parametrize(
   ('eigenvalues', 'found'),
