@@ -41,8 +41,8 @@ from scipy.linalg import lapack
 # Rounding may change a Frechet distance by this share of it before the slower,
 # more exact way is taken.
 _FRECHET_RTOL = 1e-6
-# A covariance may be so far from symmetric and positive, relative to its largest
-# entry or eigenvalue: others' estimates come with float32's rounding.
+# A covariance may be so far from symmetric and positive, as a share of its
+# largest entry or eigenvalue: others' estimates have float32's rounding.
 _COVARIANCE_RTOL = 1e-5
 # What may be left of it beside a factor, by float64's rounding alone.
 _FACTOR_RTOL = 1e-10

@@ -60,8 +60,8 @@ _SETTINGS: settings.Tree = {
     'fashion_mnist_10k',
     'synthetic (a Gaussian) or stochastic_block_model (a graph), which are '
     'made; an .npy matrix, which is read from disk as training goes; an edge '
-    'list (.edges, .edgelist or .txt), for its Laplacian; or images: '
-    'fashion_mnist_10k (embedded), another name, an .npz or a folder.',
+    'list (.edges, .edgelist, .txt, .csv or .tsv), for its Laplacian; or '
+    'images: fashion_mnist_10k (embedded), another name, an .npz or a folder.',
   ),
   'data_dir': Setting(
     '',

@@ -269,7 +269,8 @@ class Experiment(train_loop.ChunkedExperiment):
       f'eval/metrics_{step:08d}.json', {'step': step, **measured}
     )
     if isinstance(self._source, sources.GraphSource):
-      clusters = graphs.clusters(eigenvectors)
+      nodes = self._source.nodes
+      clusters = dict(zip(nodes, graphs.clusters(eigenvectors), strict=True))
       writer.write_json(f'eval/clusters_{step:08d}.json', clusters)
     picture = self._picture(eigenvectors)
     if picture is not None:

@@ -13,10 +13,17 @@
 # limitations under the License.
 """Graphs as edge lists: where they come from, and what their clusters are."""
 
+import codecs
+from collections.abc import Iterator, Sequence
+import csv
+import itertools
+import math
 import pathlib
-from typing import NamedTuple
+import re
+from typing import Any, NamedTuple
 import warnings
 
+from absl import logging
 import numpy as np
 from scipy import sparse
 from scipy.cluster import vq
@@ -24,7 +31,16 @@ from scipy.cluster import vq
 from jaxline_harness import errors
 from jaxline_harness import memory
 
-# Of k-means.
+# At the start of a line, or after a space.
+_COMMENT = re.compile(r'(^|\s)[#%].*')
+_WHOLE_NUMBER = re.compile(r'[+-]?[0-9]{1,18}(\.0*)?')
+# Of columns, in small letters and digits alone.
+_HEADER_NAMES = frozenset(
+  kind + suffix
+  for kind in ('source', 'target', 'src', 'dst', 'from', 'to')
+  for suffix in ('', 'id', 'node', 'nodeid')
+)
+_NO_NAMES = frozenset(('', 'nan', 'NaN'))
 _STARTS = 16
 
 
@@ -35,11 +51,14 @@ class Graph(NamedTuple):
     num_nodes: n.
     edges: two different nodes each, int32 `(E, 2)`.
     weights: positive, float64 `(E,)`.
+    names: what the nodes are called where they come from, whole numbers or
+      texts, `(n,)`; None: as they are numbered.
   """
 
   num_nodes: int
   edges: np.ndarray
   weights: np.ndarray
+  names: list[int] | list[str] | None = None
 
   def degrees(self) -> np.ndarray:
     """The sum of the weights at each node, `(n,)`."""
@@ -59,9 +78,12 @@ def read_edge_list(path: pathlib.Path) -> Graph:
   """Reads a graph.
 
   Args:
-    path: of a text file, each line two nodes, numbered from 0, and perhaps a
-      weight. What follows a # is a comment. Edges from a node to itself are
-      left out; they do not change the Laplacian.
+    path: of a text file, each line two nodes and perhaps a weight, between them
+      commas, semicolons, tabs or spaces. What follows a # or % is a comment;
+      the first line may be a header. Nodes are whatever names occur. Numbered
+      they are in ascending order if all are whole numbers, else in that of
+      their texts. An edge from a node to itself is left out, since it does not
+      change the Laplacian; but its node is one, if need be without an edge.
 
   Returns:
     The graph.
@@ -69,30 +91,109 @@ def read_edge_list(path: pathlib.Path) -> Graph:
   Raises:
     UserError: it is no such file.
   """
+  texts: dict[str, int] = {}
+  ends, weights = [], []
   try:
-    with warnings.catch_warnings():
-      warnings.simplefilter('ignore')  # That it is empty is said below.
-      table = np.loadtxt(path, ndmin=2)
-  except (OSError, ValueError) as error:
+    for line, fields in _skip_header(_split_lines(path)):
+      ends += [texts.setdefault(name, len(texts)) for name in fields[:2]]
+      weights.append(_parse_number(fields[2]) if len(fields) == 3 else 1.0)
+      if weights[-1] is None or not 0 < weights[-1] < math.inf:
+        raise errors.UserError(
+          f'{path}, line {line}: the weight {fields[2]!r} must be a positive '
+          'number.'
+        )
+  except (OSError, UnicodeError, csv.Error) as error:
     raise errors.UserError(f'{path}: no edge list ({error}).') from None
-  if table.shape[1] not in (2, 3) or not np.isfinite(table).all():
-    raise errors.UserError(
-      f'{path}: each line must be two nodes and perhaps a weight.'
-    )
-  nodes = table[:, :2]
-  if (nodes != np.floor(nodes)).any() or (nodes < 0).any():
-    raise errors.UserError(f'{path}: nodes must be whole numbers from 0 up.')
-  if nodes.max() >= np.iinfo(np.int32).max:
-    raise errors.UserError(f'{path}: a node has a number above 2³¹ - 2.')
-  weights = table[:, 2] if table.shape[1] == 3 else np.ones(len(table))
-  if (weights <= 0).any():
-    raise errors.UserError(f'{path}: weights must be positive.')
-  proper = nodes[:, 0] != nodes[:, 1]
+  names, places = _order(list(texts))
+  edges = places[np.reshape(ends, (-1, 2)).astype(np.int32)]
+  proper = edges[:, 0] != edges[:, 1]
   if not proper.any():
-    raise errors.UserError(f'{path}: no edge between two nodes.')
-  num_nodes = int(nodes.max()) + 1
-  memory.check_host(f'{path}: the degrees of {num_nodes} nodes', 24 * num_nodes)
-  return Graph(num_nodes, nodes[proper].astype(np.int32), weights[proper])
+    raise errors.UserError(
+      f'{path}: no edge; a line must be two nodes and perhaps a weight.'
+    )
+  graph = Graph(len(names), edges[proper], np.array(weights)[proper], names)
+  _report_isolated_nodes(graph, path)
+  return graph
+
+
+def _split_lines(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+  """The number of each line that says something, and its fields."""
+  with path.open('rb') as file:
+    is_wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+  separator = None
+  widths: tuple[int, ...] = (2, 3)
+  with path.open(encoding='utf-16' if is_wide else 'utf-8-sig') as file:
+    for number, line in enumerate(file, start=1):
+      line = _COMMENT.sub('', line).strip()
+      if not line:
+        continue
+      if separator is None:
+        separator = next((mark for mark in ',;\t' if mark in line), '')
+      fields = line.split()
+      if separator and separator in line:
+        (fields,) = csv.reader([line], delimiter=separator)
+        fields = [field.strip() for field in fields]
+      if len(fields) not in widths or not _NO_NAMES.isdisjoint(fields[:2]):
+        raise errors.UserError(
+          f'{path}, line {number}: each line must be two nodes and perhaps a '
+          'weight, all lines alike.'
+        )
+      widths = (len(fields),)
+      yield number, fields
+
+
+def _skip_header(
+  rows: Iterator[tuple[int, list[str]]],
+) -> Iterator[tuple[int, list[str]]]:
+  """All rows but a first one that names columns and not nodes."""
+  head = list(itertools.islice(rows, 2))
+  if head and _is_header(*(fields for _, fields in head)):
+    logging.warning('Line %d, %s, is taken as a header.', *head[0])
+    head = head[1:]
+  return itertools.chain(head, rows)
+
+
+def _is_header(first: list[str], second: Sequence[str] = ()) -> bool:
+  are_numbers = [_parse_number(field) is not None for field in first]
+  letters = [re.sub(r'[^a-z0-9]', '', name.lower()) for name in first[:2]]
+  return (
+    not any(are_numbers)
+    and (len(first) == 3 or _HEADER_NAMES.issuperset(letters))
+  ) or (
+    not any(are_numbers[:2])
+    and len(second) > 0
+    and all(map(_WHOLE_NUMBER.fullmatch, second[:2]))
+  )
+
+
+def _parse_number(text: str) -> float | None:
+  try:
+    return float(text)
+  except ValueError:
+    return None
+
+
+def _order(texts: list[str]) -> tuple[list[Any], np.ndarray]:
+  """Nodes in order, and the place of each text among them."""
+  names: list[Any] = texts
+  if all(map(_WHOLE_NUMBER.fullmatch, texts)):
+    names = [int(text.split('.')[0]) for text in texts]
+  ordered = sorted(set(names))
+  places = {name: place for place, name in enumerate(ordered)}
+  return ordered, np.array([places[name] for name in names], np.int32)
+
+
+def _report_isolated_nodes(graph: Graph, path: pathlib.Path) -> None:
+  isolated = np.flatnonzero(graph.degrees() == 0)
+  if isolated.size:
+    logging.warning(
+      '%s: %d of %d nodes have no edge to another, the first %r. Each is a '
+      'cluster of its own, with an eigenvector of its own.',
+      path,
+      isolated.size,
+      graph.num_nodes,
+      graph.names[isolated[0]],
+    )
 
 
 def stochastic_block_model(

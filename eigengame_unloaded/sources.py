@@ -41,7 +41,7 @@ DECAYS = ('exponential', 'linear')
 CENTRINGS = ('streaming', 'data', 'none')
 SYNTHETIC = 'synthetic'
 BLOCK_MODEL = 'stochastic_block_model'
-_EDGE_LIST_SUFFIXES = ('.edges', '.edgelist', '.txt')
+_EDGE_LIST_SUFFIXES = ('.edges', '.edgelist', '.txt', '.csv', '.tsv')
 # Of an exact pass over examples: 64 MiB of float64.
 _BLOCK_VALUES = 1 << 23
 # A matrix of so many bytes is read through before training, in a few seconds.
@@ -297,6 +297,9 @@ class GraphSource(Source):
   eigenvalues, the largest of I - L / c, which is M. Here c is the largest sum
   of the degrees at an edge's ends, which bounds L's eigenvalues, and by which
   all is divided so that learning rates carry over between graphs.
+
+  Attributes:
+    nodes: their names, in the order of the eigenvectors' entries.
   """
 
   def __init__(self, graph: graphs.Graph, key: jax.Array):
@@ -307,6 +310,7 @@ class GraphSource(Source):
       key: of the draws' order.
     """
     self._graph = graph
+    self.nodes = graph.names or range(graph.num_nodes)
     self.dim = graph.num_nodes
     self.num_examples = len(graph.edges)
     self.bound = float(graph.degrees()[graph.edges].sum(axis=1).max())

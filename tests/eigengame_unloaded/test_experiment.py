@@ -17,6 +17,7 @@ The session has four devices; tests that need fewer see the first ones only.
 """
 
 import functools
+import itertools
 import json
 import pathlib
 import subprocess
@@ -435,8 +436,29 @@ def test_graphs_become_clusters(tmp_path):
   evaluated(made, tmp_path, 0)
   path = tmp_path / 'eval/clusters_00000000.json'
   labels = json.loads(path.read_text())
-  assert len(labels) == 15
-  assert set(labels) <= {0, 1, 2}
+  assert set(labels) == {str(i) for i in range(15)}
+  assert set(labels.values()) <= {0, 1, 2}
+
+
+def test_clusters_are_written_under_the_names_of_nodes(tmp_path):
+  # Two cliques that an edge connects.
+  cliques = ['abcd', 'wxyz']
+  edges = [pair for c in cliques for pair in itertools.combinations(c, 2)]
+  path = tmp_path / 'graph.csv'
+  path.write_text('\n'.join(f'{a},{b}' for a, b in [*edges, ('a', 'w')]))
+  made = make(
+    dataset=str(path),
+    centring='none',
+    num_eigenvectors=2,
+    training={'batch_size': 8},
+    optimizer=SGD | {'lr': 0.2},
+  )
+  train(made, 500)
+  evaluated(made, tmp_path, 500)
+  labels = json.loads((tmp_path / 'eval/clusters_00000500.json').read_text())
+  assert list(labels) == list('abcdwxyz')
+  found = [{labels[name] for name in clique} for clique in cliques]
+  assert found in ([{0}, {1}], [{1}, {0}])
 
 
 # What is refused.
