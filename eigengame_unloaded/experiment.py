@@ -86,6 +86,7 @@ class Experiment(train_loop.ChunkedExperiment):
     self._method = eigengame.METHODS[config.method]
     self._optimizer = optim.make_optimizer(**config.optimizer)
     self._check_memory()
+    self._check_matrix()
 
   def _check_memory(self) -> None:
     """Raises UserError if host or devices cannot hold what a run does."""
@@ -105,6 +106,19 @@ class Experiment(train_loop.ChunkedExperiment):
         f'{configs.PREFIX}.eval.exact_up_to_dim: all eigenvectors of dimension '
         f'{dim}',
         5 * 8 * dim**2,
+      )
+
+  def _check_matrix(self) -> None:
+    """Raises UserError if M, where it can be computed, has no eigenvectors."""
+    if self._exact_matrix is None:
+      return
+    variance = np.trace(self._exact_matrix)
+    # Of equal examples float32 leaves no more than the rounding of their mean.
+    rounding = np.finfo(np.float32).eps ** 2 * np.sum(self._exact_mean**2)
+    if not variance > rounding:
+      raise errors.UserError(
+        f'{configs.PREFIX}.dataset={self._config.dataset}: all examples are '
+        'equal to what is subtracted, so that there are no eigenvectors to find'
       )
 
   def check_config(self, config: config_dict.ConfigDict) -> None:
@@ -225,7 +239,8 @@ class Experiment(train_loop.ChunkedExperiment):
     angles = metrics.angles(eigenvectors, self.truth)
     quotients = metrics.rayleigh_quotients(eigenvectors, images)
     eigenvalues = self.truth.eigenvalues[: len(quotients)]
-    error = np.abs(quotients - eigenvalues).max() / np.abs(eigenvalues[0])
+    with np.errstate(invalid='ignore'):
+      error = np.abs(quotients - eigenvalues).max() / np.abs(eigenvalues[0])
     return {
       'streak': metrics.longest_streak(angles),
       'subspace_distance': metrics.subspace_distance(eigenvectors, self.truth),

@@ -21,6 +21,7 @@ such space may then both be right and yet not orthogonal; the subspace distance
 shows that.) All is NumPy, in float64.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -67,10 +68,13 @@ def angles(estimates: np.ndarray, truth: Truth) -> np.ndarray:
     truth: at least k exact eigenvectors.
 
   Returns:
-    Radians from 0 to π/2, (k,).
+    Radians from 0 to π/2, (k,). NaN where no eigenvector is right or wrong: the
+    matrix is 0, or something is not finite.
   """
   units = _unit_rows(estimates)
   values = truth.eigenvalues
+  if not 0 < np.abs(values).max() < np.inf:
+    return np.full(len(units), np.nan)
   wanted = values[: len(units), None]
   same = np.abs(wanted - values) <= _tolerance(values)
   coordinates = np.where(same, units @ truth.eigenvectors.T, 0.0)
@@ -96,9 +100,11 @@ def subspace_distance(estimates: np.ndarray, truth: Truth) -> float:
       eigenvalue is repeated, any k of them are right that hold those before.
 
   Returns:
-    From 0, the same subspace, to 1.
+    From 0, the same subspace, to 1. NaN as for `angles`.
   """
   k = len(estimates)
+  if not np.isfinite(angles(estimates, truth)).all():
+    return math.nan
   _, lengths, basis = np.linalg.svd(_unit_rows(estimates), full_matrices=False)
   basis = basis[lengths > 1e-6 * lengths[0]]
   values = truth.eigenvalues
@@ -132,17 +138,19 @@ def residuals(estimates: np.ndarray, images: np.ndarray) -> np.ndarray:
     images: see there.
 
   Returns:
-    (k,).
+    (k,). NaN where all ρⱼ are 0.
   """
   lengths = np.linalg.norm(estimates, axis=1, keepdims=True)
   quotients = rayleigh_quotients(estimates, images)[:, None]
   rests = (images - quotients * estimates) / lengths
-  return np.linalg.norm(rests, axis=1) / np.abs(quotients).max()
+  with np.errstate(invalid='ignore'):
+    return np.linalg.norm(rests, axis=1) / np.abs(quotients).max()
 
 
 def _unit_rows(estimates: np.ndarray) -> np.ndarray:
   estimates = np.asarray(estimates, np.float64)
-  return estimates / np.linalg.norm(estimates, axis=1, keepdims=True)
+  with np.errstate(invalid='ignore'):
+    return estimates / np.linalg.norm(estimates, axis=1, keepdims=True)
 
 
 def _tolerance(eigenvalues: np.ndarray) -> float:

@@ -465,6 +465,37 @@ def test_clusters_are_written_under_the_names_of_nodes(tmp_path):
 
 
 @pytest.mark.parametrize(
+  ('matrix', 'centring'),
+  [
+    (np.full((40, 8), 0.1), 'streaming'),
+    (np.tile(np.arange(8) / 7, (40, 1)), 'data'),
+    (np.zeros((40, 8)), 'none'),
+  ],
+)
+def test_equal_examples_are_refused(tmp_path, matrix, centring):
+  path = tmp_path / 'x.npy'
+  np.save(path, matrix)
+  with pytest.raises(errors.UserError, match='x.npy: all examples are equal'):
+    make(dataset=str(path), centring=centring)
+
+
+@pytest.mark.filterwarnings('error')
+def test_equal_examples_get_no_good_verdict(tmp_path):
+  path = tmp_path / 'x.npy'
+  np.save(path, np.ones((40, 8)))
+  made = make(dataset=str(path), centring='data', eval={'exact_up_to_dim': 0})
+  made.ensure_train_state()
+  assert np.isnan(evaluated(made, tmp_path, 0)['residual'])
+
+
+def test_equal_examples_that_are_not_centred_have_an_eigenvector(tmp_path):
+  path = tmp_path / 'x.npy'
+  np.save(path, np.ones((40, 8)))
+  made = make(dataset=str(path), centring='none')
+  assert train(made, 300)['streak'] >= 1
+
+
+@pytest.mark.parametrize(
   ('settings', 'message'),
   [
     ({'num_eigenvectors': 9}, 'more than the dimension of synthetic, 8'),

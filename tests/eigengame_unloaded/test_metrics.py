@@ -114,3 +114,22 @@ def test_rayleigh_quotients():
   np.testing.assert_allclose(
     metrics.rayleigh_quotients(estimates, estimates @ matrix), [4.0, 2.0]
   )
+
+
+@pytest.mark.filterwarnings('error')
+@pytest.mark.parametrize(
+  ('estimates', 'eigenvalues'),
+  [
+    (np.eye(2, 4), [0.0, 0.0]),
+    (np.eye(2, 4), [np.nan, np.nan]),
+    (np.full((2, 4), np.nan), [2.0, 1.0]),
+    (np.zeros((2, 4)), [2.0, 1.0]),
+    (np.array([[1.0, 0, 0, 0], [np.inf, 0, 0, 0]]), [2.0, 1.0]),
+  ],
+)
+def test_nan_is_never_the_good_verdict(estimates, eigenvalues):
+  truth = metrics.Truth(np.array(eigenvalues), np.eye(2, 4))
+  found = metrics.angles(estimates, truth)
+  assert np.isnan(found[1])
+  assert metrics.longest_streak(found) < 2
+  assert np.isnan(metrics.subspace_distance(estimates, truth))
