@@ -117,7 +117,8 @@ def write(
   os.makedirs(temporary)
   try:
     _check_space(temporary, train_state)
-    _write_state(temporary, train_state)
+    with _open_orbax(temporary) as (orbax, folder):
+      orbax.save(folder / _STATE, args=ocp.args.StandardSave(train_state))
     if config is not None:
       origin = {'step': int(os.path.basename(path)), 'config': config}
       _write_json(temporary, _ORIGIN, origin)
@@ -226,9 +227,8 @@ def read(path: str, abstract_state: Any) -> Any:
   """
   wanted = _array_types(ocp.tree.serialize_tree(abstract_state, True))
   try:
-    with _prepare_for_orbax(path) as folder:
-      metadata = _make_handler().metadata(folder / _STATE)
-    saved = _array_types(metadata.tree)
+    with _open_orbax(path) as (orbax, folder):
+      saved = _array_types(orbax.handler.metadata(folder / _STATE).tree)
     if saved == wanted:
       return _read_state(path, abstract_state)
   # What a file of any content makes Orbax raise is not documented.
@@ -282,27 +282,29 @@ def reason_of_failed_write(error: Exception) -> str:
 # Orbax.
 
 
-def _make_handler() -> ocp.StandardCheckpointHandler:
-  return ocp.StandardCheckpointHandler(
-    multiprocessing_options=_make_options_of_one_process()
-  )
+@contextlib.contextmanager
+def _open_orbax(path: str) -> Iterator[tuple[ocp.Checkpointer, epath.Path]]:
+  """Yields Orbax for this process alone, and a path of a folder for it.
 
-
-def _make_options_of_one_process() -> ocp.options.MultiprocessingOptions:
+  Orbax looks for files by patterns, in which [ and * have a meaning, and
+  TensorStore takes only Unicode: the path may be that of a link.
+  """
+  _silence_orbax()
   me = jax.process_index()
-  return ocp.options.MultiprocessingOptions(
+  alone = ocp.options.MultiprocessingOptions(
     primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)
   )
-
-
-def _write_state(path: str, train_state: Any) -> None:
+  handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
   with (
-    _prepare_for_orbax(path) as folder,
-    ocp.Checkpointer(
-      _make_handler(), multiprocessing_options=_make_options_of_one_process()
-    ) as checkpointer,
+    ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer,
+    contextlib.ExitStack() as stack,
   ):
-    checkpointer.save(folder / _STATE, args=ocp.args.StandardSave(train_state))
+    if not re.fullmatch(r'[\w/.,=@ +-]*', path):
+      folder = stack.enter_context(tempfile.TemporaryDirectory())
+      link = os.path.join(folder, 'checkpoint')
+      os.symlink(os.path.abspath(path), link)
+      path = link
+    yield checkpointer, epath.Path(path)
 
 
 def _read_state(path: str, like: Any) -> Any:
@@ -311,27 +313,8 @@ def _read_state(path: str, like: Any) -> Any:
   target = jax.tree.map(
     lambda x: np.broadcast_to(np.zeros((), x.dtype), x.shape), like
   )
-  with _prepare_for_orbax(path) as folder:
-    return _make_handler().restore(
-      folder / _STATE, args=ocp.args.StandardRestore(target)
-    )
-
-
-@contextlib.contextmanager
-def _prepare_for_orbax(path: str) -> Iterator[epath.Path]:
-  """Gives a folder a path that Orbax can use, whatever its own is.
-
-  Orbax looks for files by patterns, in which [ and * have a meaning, and
-  TensorStore takes only Unicode. The path may be that of a link.
-  """
-  _silence_orbax()
-  if re.fullmatch(r'[\w/.,=@ +-]*', path):
-    yield epath.Path(path)
-    return
-  with tempfile.TemporaryDirectory() as folder:
-    link = os.path.join(folder, 'checkpoint')
-    os.symlink(os.path.abspath(path), link)
-    yield epath.Path(link)
+  with _open_orbax(path) as (orbax, folder):
+    return orbax.restore(folder / _STATE, args=ocp.args.StandardRestore(target))
 
 
 def _silence_orbax() -> None:

@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""jaxline's Checkpointer on Orbax.
+"""Where a run's checkpoints lie, which is wanted, and which are kept.
 
 ```
 <run>/checkpoints/latest/<step>/     see checkpoint_files.py
@@ -21,11 +21,10 @@
 ```
 
 Every process reads and writes on its own (Orbax is told that there is only one
-process): the state is the same on all of them, and jaxline lets only the first
-one save.
+process): the state is the same on all of them, and only the first one saves.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import ctypes
 import functools
 import os
@@ -48,7 +47,10 @@ _CHECKPOINTS = 'checkpoints'
 
 
 class ExperimentState(types.SimpleNamespace):
-  """What jaxline keeps of one series: `global_step`, `experiment_module`, ...
+  """What there is to save of a series: `experiment_module`, `global_step`.
+
+  In the series 'best' also `best_model_eval_metric` (its name) and
+  `best_eval_metric_value`.
 
   Attributes:
     save_checkpoint: saves the series now; a no-op for a step already saved.
@@ -56,12 +58,11 @@ class ExperimentState(types.SimpleNamespace):
 
 
 class Checkpointer:
-  """Saves and restores `train_loop.ChunkedExperiment`s for jaxline.
+  """Saves and restores `train_loop.ChunkedExperiment`s.
 
   Attributes:
     writer: synced before each checkpoint of 'latest' and handed to
-      `write_samples` after it; None for
-      none.
+      `write_samples` after it; None for none.
     save_error: why the last save failed, None if it did not.
   """
 
@@ -75,9 +76,7 @@ class Checkpointer:
     """Prepares to save and restore; touches no file.
 
     Args:
-      config: jaxline's config with `checkpoint_dir`, `restore_path`,
-        `eval_specific_checkpoint_dir`, `max_checkpoints_to_keep` and
-        `on_save_error`.
+      config: a full config.
       mode: 'train' or 'eval'.
       writer: see the attribute.
       schema: tells which settings change a step. None lets a training go on
@@ -88,16 +87,14 @@ class Checkpointer:
     self._schema = schema
     self.writer = writer
     self.save_error: str | None = None
-    self._states = {}
+    self._states: dict[str, ExperimentState] = {}
     self._root = os.path.join(
-      os.path.abspath(os.path.expanduser(config.checkpoint_dir)), _CHECKPOINTS
+      os.path.abspath(config.checkpoint_dir), _CHECKPOINTS
     )
     # By the folder of each checkpoint that was checked: what is wrong, or None.
     self._damage: dict[str, str | None] = {}
     self._reported: set[str] = set()
-    self._chosen: dict[str, str | None] = {}
-
-  # jaxline's protocol.
+    self._chosen: list[str | None] = []  # At most one: see `choose`.
 
   def get_experiment_state(self, ckpt_series: str) -> ExperimentState:
     """Returns the state of a series, always the same object."""
@@ -106,6 +103,23 @@ class Checkpointer:
         save_checkpoint=functools.partial(self.save, ckpt_series)
       )
     return self._states[ckpt_series]
+
+  # Saving.
+
+  def check_folder(self) -> None:
+    """Checks, before training, that checkpoints can be kept in its folder.
+
+    Raises:
+      errors.UserError: if a small one cannot be written there and read.
+    """
+    try:
+      checkpoint_files.try_out(self._root)
+    except Exception as error:  # See `save`.
+      reason = checkpoint_files.reason_of_failed_write(error)
+      raise errors.UserError(
+        f'config.checkpoint_dir: cannot keep checkpoints in {self._root} '
+        f'({reason})'
+      ) from error
 
   def save(self, ckpt_series: str) -> None:
     """Saves a series at its state's step unless that step is saved already.
@@ -118,9 +132,7 @@ class Checkpointer:
         and `config.on_save_error` is 'stop'. Older checkpoints stay.
     """
     state = self.get_experiment_state(ckpt_series)
-    path = os.path.join(
-      self._series_folder(ckpt_series), str(int(state.global_step))
-    )
+    path = self._folder(ckpt_series, str(int(state.global_step)))
     is_latest = ckpt_series == 'latest'
     if is_latest and checkpoint_files.is_step_folder(path):
       if self._why_damaged(path) is None:
@@ -139,18 +151,90 @@ class Checkpointer:
       logging.warning('%s; going on until the next save', self.save_error)
       return
     self.save_error = None
-    self._chosen.pop(ckpt_series, None)
+    self._chosen.clear()
     logging.info('saved %s', path)
     if is_latest and self.writer is not None:
       state.experiment_module.write_samples(self.writer, state.global_step)
     _release_freed_memory()
 
-  def can_be_restored(self, ckpt_series: str) -> bool:
-    """Returns whether there is a checkpoint of this series to restore."""
-    return self.restore_path(ckpt_series) is not None
+  def _write(self, ckpt_series: str, path: str, train_state: Any) -> None:
+    """Writes one checkpoint, then deletes those that are too many."""
+    folder = self._folder(ckpt_series)
+    os.makedirs(folder, exist_ok=True)
+    checkpoint_files.remove_leftovers(folder)
+    self._set_damaged_aside(ckpt_series)
+    metric = None
+    if ckpt_series == 'best':
+      state = self.get_experiment_state(ckpt_series)
+      metric = checkpoint_files.Metric(
+        state.best_model_eval_metric,
+        float(state.best_eval_metric_value),
+        time.time(),
+      )
+    config = run_directory.to_plain(self._config)
+    checkpoint_files.write(path, train_state, config, metric)
+    self._damage[path] = None
+    paths = _newest_first(folder)
+    if ckpt_series == 'best':
+      paths.sort(key=self._score, reverse=True)
+    for old in paths[self._config.max_checkpoints_to_keep :]:
+      checkpoint_files.remove(old)
+
+  def save_for_inspection(self, states: Mapping[int, Any]) -> str:
+    """Saves states that are not to be gone on from, as `nonfinite/<step>`.
+
+    Args:
+      states: by their steps.
+
+    Returns:
+      Where they are, in words.
+    """
+    folder = self._folder('nonfinite')
+    try:
+      for step, state in states.items():
+        if jax.process_index() == 0:
+          checkpoint_files.write(os.path.join(folder, str(step)), state)
+    except Exception as error:  # Whatever; what went wrong before matters more.
+      reason = checkpoint_files.reason_of_failed_write(error)
+      return f'the states around this step cannot be saved: {reason}'
+    return (
+      f'the states before and after this step are in {folder} for inspection'
+    )
+
+  # Restoring.
+
+  def choose(self) -> str | None:
+    """Chooses what the next `restore('latest')` reads: the same for all.
+
+    With several processes all of them must call this. Each would choose by
+    itself what it can read; here the first one does it for all.
+
+    Returns:
+      The checkpoint's folder, or None if there is none.
+
+    Raises:
+      errors.UserError: see `restore_path`.
+    """
+    self._chosen.clear()
+    path, message = None, None
+    if jax.process_index() == 0:
+      try:
+        path = self.restore_path('latest')
+      except errors.UserError as error:
+        message = str(error)
+    path, message = distributed.exchange([path, message])[0]
+    if message is not None:
+      raise errors.UserError(message)
+    self._chosen.append(path)
+    return path
+
+  def step_to_restore(self) -> int | None:
+    """Returns the step of what `choose` chooses; all processes must call it."""
+    path = self.choose()
+    return None if path is None else int(os.path.basename(path))
 
   def restore_path(self, ckpt_series: str) -> str | None:
-    """Returns the folder of the checkpoint that `restore` would read, or None.
+    """Returns the folder of the wanted checkpoint of a series, or None.
 
     Damaged ones are passed over, with a warning.
 
@@ -163,8 +247,8 @@ class Checkpointer:
       errors.UserError: if there are only damaged ones, or `config.restore_path`
         is needed and holds none.
     """
-    if ckpt_series in self._chosen:
-      return self._chosen[ckpt_series]
+    if ckpt_series == 'latest' and self._chosen:
+      return self._chosen[0]
     candidates = self._candidates(ckpt_series)
     damaged = {}
     for path in candidates:
@@ -190,14 +274,15 @@ class Checkpointer:
     )
 
   def restore(self, ckpt_series: str) -> None:
-    """Restores a series: the experiment's state, the step, the best metric.
+    """Restores a series: the experiment's state, and the step.
 
     Args:
       ckpt_series: 'latest' or 'best'.
 
     Raises:
       errors.UserError: if there is no checkpoint, or it does not fit the
-        networks and optimisers of the config.
+        networks and optimisers of the config, or is another run's although it
+        lies in this run's folder.
     """
     path = self.restore_path(ckpt_series)
     if path is None:
@@ -205,159 +290,68 @@ class Checkpointer:
     state = self.get_experiment_state(ckpt_series)
     module = state.experiment_module
     train_state = checkpoint_files.read(path, module.abstract_train_state())
-    self._check_origin(path, int(train_state.global_step))
-    module.restore_from_snapshot({'train_state': train_state})
     state.global_step = int(train_state.global_step)
-    self._chosen.pop(ckpt_series, None)
-    if ckpt_series == 'best':
-      metric = checkpoint_files.read_metric(path)
-      state.best_eval_metric_value = metric.best_eval_metric_value
-    elif self.writer is not None:
+    self._check_origin(path, state.global_step)
+    module.restore_from_snapshot({'train_state': train_state})
+    self._chosen.clear()
+    if ckpt_series == 'latest' and self.writer is not None:
       # Again: the process that saved it may have been killed before it did so.
       module.write_samples(self.writer, state.global_step)
-
-  def wait_for_checkpointing_to_finish(self) -> None:
-    """Does nothing: `save` returns when the checkpoint is on disk."""
-
-  # Beyond the protocol.
-
-  def check_folder(self) -> None:
-    """Checks, before training, that checkpoints can be kept in its folder.
-
-    Raises:
-      errors.UserError: if a small one cannot be written there and read.
-    """
-    try:
-      checkpoint_files.try_out(self._root)
-    except Exception as error:  # See `save`.
-      reason = checkpoint_files.reason_of_failed_write(error)
-      raise errors.UserError(
-        f'config.checkpoint_dir: cannot keep checkpoints in {self._root} '
-        f'({reason})'
-      ) from error
 
   def missing_message(self) -> str:
     """Returns where a checkpoint was looked for and what to do."""
     return (
-      f'no checkpoint in {self._series_folder("latest")}: train first '
+      f'no checkpoint in {self._folder("latest")}: train first '
       '(--jaxline_mode=train), or name a checkpoint with '
       '--config.restore_path=DIR'
     )
 
   def own_step(self) -> int | None:
-    """Returns the step of the newest checkpoint in the run's own folder.
-
-    Those that were found damaged do not count.
-    """
-    for path in _newest_first(self._series_folder('latest')):
+    """Returns the newest step in the run's own folder not known as damaged."""
+    for path in _newest_first(self._folder('latest')):
       if self._damage.get(path) is None:
         return int(os.path.basename(path))
     return None
-
-  def choose(self) -> str | None:
-    """Chooses what the next `restore('latest')` reads: the same for all.
-
-    With several processes all of them must call this. Each would choose by
-    itself what it can read; here the first one does it for all.
-
-    Returns:
-      The checkpoint's folder, or None if there is none.
-
-    Raises:
-      errors.UserError: see `restore_path`.
-    """
-    self._chosen.pop('latest', None)
-    path = _choose_for_all(functools.partial(self.restore_path, 'latest'))
-    self._chosen['latest'] = path
-    return path
-
-  def step_to_restore(self) -> int | None:
-    """Returns the step of what `choose` chooses; all processes must call it."""
-    path = self.choose()
-    return None if path is None else int(os.path.basename(path))
 
   def describe_newest(self) -> str:
     """Returns what there is to go back to after a failure."""
     step = self.own_step()
     if step is None:
       return 'no checkpoint was saved before'
-    folder = self._series_folder('latest')
-    return f'the last good checkpoint is {os.path.join(folder, str(step))}'
-
-  def save_for_inspection(self, states: Mapping[int, Any]) -> str:
-    """Saves states that are not to be gone on from, as `nonfinite/<step>`.
-
-    Args:
-      states: by their steps.
-
-    Returns:
-      Where they are, in words.
-    """
-    folder = self._series_folder('nonfinite')
-    where = (
-      f'the states before and after this step are in {folder} for inspection'
-    )
-    if jax.process_index() != 0:
-      return where
-    try:
-      os.makedirs(folder, exist_ok=True)
-      for step, state in states.items():
-        checkpoint_files.write(os.path.join(folder, str(step)), state)
-    except Exception as error:  # Whatever; what went wrong before matters more.
-      reason = checkpoint_files.reason_of_failed_write(error)
-      return f'the states around this step cannot be saved: {reason}'
-    return where
+    return f'the last good checkpoint is {self._folder("latest", str(step))}'
 
   def is_own(self, path: str) -> bool:
     """Returns whether a checkpoint lies in this run's folder."""
-    return os.path.realpath(path).startswith(
-      os.path.realpath(self._root) + os.sep
-    )
+    root = os.path.realpath(self._root)
+    return os.path.realpath(path).startswith(root + os.sep)
 
-  # Where checkpoints lie, and which is wanted.
-
-  def _given_path(self) -> str:
-    path = self._config.get('restore_path')
-    if not path and self._mode != 'train':
-      path = self._config.get('eval_specific_checkpoint_dir')
-    return path or ''
-
-  def _series_folder(self, ckpt_series: str) -> str:
-    return os.path.join(self._root, ckpt_series)
+  def _folder(self, *parts: str) -> str:
+    return os.path.join(self._root, *parts)
 
   def _candidates(self, ckpt_series: str) -> list[str]:
     """Returns the folders of a series' checkpoints, the wanted one first."""
-    own = _newest_first(self._series_folder(ckpt_series))
+    own = _newest_first(self._folder(ckpt_series))
     if ckpt_series == 'best':
-      return self._best_first(own)
-    given = self._given_path()
-    if given and (self._mode != 'train' or not own):
-      return _find_checkpoints(given)
-    return own
-
-  def _best_first(self, paths: list[str]) -> list[str]:
-    """Sorts by the config's metric and leaves out those of another one.
-
-    Args:
-      paths: folders of checkpoints.
-
-    Returns:
-      First, to be noticed, those whose metrics are damaged; then the best.
-    """
-    scores = {path: self._score(path) for path in paths}
-    wanted = [path for path in paths if scores[path] > float('-inf')]
-    return sorted(wanted, key=scores.__getitem__, reverse=True)
+      # Those with damaged metrics come first, to be noticed.
+      scores = {path: self._score(path) for path in own}
+      wanted = [path for path in own if scores[path] > float('-inf')]
+      return sorted(wanted, key=scores.__getitem__, reverse=True)
+    if self._mode == 'train' and own:
+      return own
+    given = self._config.restore_path
+    if not given and self._mode != 'train':
+      given = self._config.eval_specific_checkpoint_dir
+    return _find_checkpoints(given) if given else own
 
   def _score(self, path: str) -> float:
     """Higher is better; infinite if damaged, -infinite if of another metric."""
-    try:
-      name, value, _ = checkpoint_files.read_metric(path)
-    except checkpoint_files.DamagedError:
+    metric = _read_metric(path)
+    if metric is None:
       return float('inf')
-    if name != self._config.best_model_eval_metric:
+    if metric.best_model_eval_metric != self._config.best_model_eval_metric:
       return float('-inf')
     higher = self._config.best_model_eval_metric_higher_is_better
-    return value if higher else -value
+    return (1 if higher else -1) * metric.best_eval_metric_value
 
   # Damage.
 
@@ -377,8 +371,8 @@ class Checkpointer:
     Only who writes a series may do this: training, under the lock of the run,
     that of 'latest', and evaluation that of 'best'.
     """
-    folder = os.path.join(self._root, 'damaged', ckpt_series)
-    for path in _newest_first(self._series_folder(ckpt_series)):
+    folder = self._folder('damaged', ckpt_series)
+    for path in _newest_first(self._folder(ckpt_series)):
       if self._why_damaged(path) is not None:
         os.makedirs(folder, exist_ok=True)
         target = files.unused_path(os.path.join(folder, os.path.basename(path)))
@@ -386,16 +380,7 @@ class Checkpointer:
         logging.warning('moved the damaged checkpoint %s to %s', path, target)
 
   def _check_origin(self, path: str, step: int) -> None:
-    """Checks that a readable checkpoint is one of this run, if it is to be.
-
-    Args:
-      path: of the checkpoint.
-      step: that of its state.
-
-    Raises:
-      errors.UserError: if its folder bears another step, or training would go
-        on in this run's folder from another run's state.
-    """
+    """Raises UserError unless a checkpoint belongs where it is."""
     if str(step) != os.path.basename(path):
       raise errors.UserError(
         f'the checkpoint {path} holds the state of step {step}: move it away'
@@ -404,46 +389,19 @@ class Checkpointer:
     if config is None or self._schema is None:
       return
     changes = run_directory.describe_changes(config, self._config, self._schema)
-    if not changes:
-      return
     message = f'the checkpoint {path} was saved with another config: {changes}'
-    if self._mode == 'train' and self.is_own(path):
+    if changes and self._mode == 'train' and self.is_own(path):
       raise errors.UserError(f'{message}. Set it back, or move it away')
-    logging.warning('%s', message)
-
-  # Writing.
-
-  def _write(self, ckpt_series: str, path: str, train_state: Any) -> None:
-    """Writes one checkpoint, then deletes those that are too many."""
-    folder = self._series_folder(ckpt_series)
-    os.makedirs(folder, exist_ok=True)
-    checkpoint_files.remove_leftovers(folder)
-    self._set_damaged_aside(ckpt_series)
-    state = self.get_experiment_state(ckpt_series)
-    metric = None
-    if ckpt_series == 'best':
-      metric = checkpoint_files.Metric(
-        state.best_model_eval_metric,
-        float(state.best_eval_metric_value),
-        time.time(),
-      )
-    config = run_directory.to_plain(self._config)
-    checkpoint_files.write(path, train_state, config, metric)
-    self._damage[path] = None
-    paths = _newest_first(folder)
-    if metric is not None:
-      paths.sort(key=self._score, reverse=True)
-    for old in paths[self._config.max_checkpoints_to_keep :]:
-      checkpoint_files.remove(old)
+    if changes:
+      logging.warning('%s', message)
 
 
 def steps_in(folder: str) -> list[int]:
   """Returns the steps whose checkpoints lie in a series' folder."""
-  if not os.path.isdir(folder):
-    return []
+  names = os.listdir(folder) if os.path.isdir(folder) else []
   return sorted(
     int(name)
-    for name in os.listdir(folder)
+    for name in names
     if checkpoint_files.is_step_folder(os.path.join(folder, name))
   )
 
@@ -478,7 +436,12 @@ def _find_checkpoints(path: str) -> list[str]:
     folder = os.path.join(path, *parts)
     if found := _newest_first(folder):
       if os.path.basename(folder) == 'best':
-        found.sort(key=_save_time, reverse=True)
+        metrics = {path: _read_metric(path) for path in found}
+        # Those with damaged metrics come first, to be noticed.
+        found.sort(
+          key=lambda path: getattr(metrics[path], 'save_time', float('inf')),
+          reverse=True,
+        )
       return found
   raise errors.UserError(
     f'no checkpoint in {path} (looked there, in latest/ and in '
@@ -487,11 +450,11 @@ def _find_checkpoints(path: str) -> list[str]:
   )
 
 
-def _save_time(path: str) -> float:
+def _read_metric(path: str) -> checkpoint_files.Metric | None:
   try:
-    return checkpoint_files.read_metric(path).save_time
+    return checkpoint_files.read_metric(path)
   except checkpoint_files.DamagedError:
-    return float('inf')  # To be noticed.
+    return None
 
 
 def _release_freed_memory() -> None:
@@ -503,17 +466,3 @@ def _release_freed_memory() -> None:
   trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # Only glibc has it.
   if trim is not None:
     trim(0)
-
-
-def _choose_for_all(choose: Callable[[], str | None]) -> str | None:
-  """Calls a function on the first process, for all; its UserError, too."""
-  path, message = None, None
-  if jax.process_index() == 0:
-    try:
-      path = choose()
-    except errors.UserError as error:
-      message = str(error)
-  path, message = distributed.exchange([path, message])[0]
-  if message is not None:
-    raise errors.UserError(message)
-  return path

@@ -88,7 +88,7 @@ def test_round_trip(config):
   checkpointer, state = make(config, 7)
   checkpointer.save('latest')
   restored, new_state = make(config)
-  assert restored.can_be_restored('latest')
+  assert restored.restore_path('latest') is not None
   assert restored.step_to_restore() == 7
   restored.restore('latest')
   assert new_state.global_step == 7
@@ -112,8 +112,7 @@ def test_keeps_the_newest_and_skips_what_is_saved(config):
 
 def test_nothing_saved(config):
   checkpointer, _ = make(config)
-  assert not checkpointer.can_be_restored('latest')
-  assert not checkpointer.can_be_restored('best')
+  assert checkpointer.restore_path('best') is None
   assert checkpointer.restore_path('latest') is None
   with pytest.raises(errors.UserError, match='no checkpoint in .*train first'):
     checkpointer.restore('latest')
@@ -211,7 +210,7 @@ def test_eval_specific_checkpoint_dir_counts_in_eval_only(config, tmp_path):
 def test_restore_path_without_checkpoint(config, tmp_path):
   config.restore_path = str(tmp_path / 'nowhere')
   with pytest.raises(errors.UserError, match='no checkpoint in .*nowhere'):
-    make(config, mode='eval')[0].can_be_restored('latest')
+    make(config, mode='eval')[0].restore_path('latest')
 
 
 def save_best(config, step, value, name='score'):
@@ -224,10 +223,12 @@ def save_best(config, step, value, name='score'):
 
 def restored_best(config):
   checkpointer, state = make(config, mode='eval', series='best')
-  if not checkpointer.can_be_restored('best'):
+  path = checkpointer.restore_path('best')
+  if path is None:
     return None
   checkpointer.restore('best')
-  return state.global_step, state.best_eval_metric_value
+  metric = checkpoint_files.read_metric(path)
+  return state.global_step, metric.best_eval_metric_value
 
 
 @pytest.mark.parametrize('higher', [True, False])

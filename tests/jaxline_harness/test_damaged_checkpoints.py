@@ -260,7 +260,7 @@ def test_best(config, warnings, damage, name):
 
 
 @pytest.mark.parametrize('move', [os.rename, shutil.copytree])
-@pytest.mark.parametrize('step', [5, 1000, 2**31 - 1])
+@pytest.mark.parametrize('step', [5, 2**31 - 1])
 def test_a_folder_by_another_name(config, warnings, move, step):
   params = train(config)
   folder = series_folder(config)
@@ -443,23 +443,28 @@ NO_METRICS = [
 ]
 
 
-@pytest.mark.parametrize('content', NO_METRICS)
 def test_metrics_that_are_none_with_digests_that_agree(
-  config, warnings, content
+  config, tmp_path, warnings
 ):
   test_checkpointing.save_best(config, 3, 2.0)
   test_checkpointing.save_best(config, 5, 1.0)
-  path = series_folder(config, 'best') / '3'
-  (path / 'metrics.json').write_text(content)
-  digests = json.loads((path / 'digests.json').read_text())
-  digests['metrics.json'] = hashlib.sha256(content.encode()).hexdigest()
-  (path / 'digests.json').write_text(json.dumps(digests))
-  assert test_checkpointing.restored_best(config) == (5, 1.0)
-  assert 'best/3 is damaged (metrics.json' in warnings[0]
-  assert checkpointing.find_checkpoint(str(path.parent)) == str(path)
-  config.restore_path = str(path.parent)
-  checkpointer, _ = test_checkpointing.make(config, mode='eval')
-  assert checkpointer.step_to_restore() == 5
+  original = pathlib.Path(config.checkpoint_dir)
+  for number, content in enumerate(NO_METRICS):
+    config.checkpoint_dir = str(tmp_path / str(number))
+    shutil.copytree(original, config.checkpoint_dir)
+    path = series_folder(config, 'best') / '3'
+    (path / 'metrics.json').write_text(content)
+    digests = json.loads((path / 'digests.json').read_text())
+    digests['metrics.json'] = hashlib.sha256(content.encode()).hexdigest()
+    (path / 'digests.json').write_text(json.dumps(digests))
+    warnings.clear()
+    assert test_checkpointing.restored_best(config) == (5, 1.0), content
+    assert 'best/3 is damaged (metrics.json' in warnings[0]
+    assert checkpointing.find_checkpoint(str(path.parent)) == str(path)
+    config.restore_path = str(path.parent)
+    checkpointer, _ = test_checkpointing.make(config, mode='eval')
+    assert checkpointer.step_to_restore() == 5, content
+    config.restore_path = ''
 
 
 def test_escapes_do_not_reach_the_terminal(config, warnings):
