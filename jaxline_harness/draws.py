@@ -36,9 +36,14 @@ _FEISTEL_ROUNDS = 8
 
 
 def draw_indices(
-  seed: Any, draw: Any, batch_size: int, num_examples: int
+  seed: Any,
+  draw: Any,
+  batch_size: int,
+  num_examples: int,
+  device_index: Any = 0,
+  num_devices: int = 1,
 ) -> jax.Array:
-  """Which examples a draw takes.
+  """Which examples a draw takes, or a device's share of them.
 
   Every epoch of `num_examples // batch_size` draws takes its batches from a
   permutation of its own, without replacement; what does not fill a batch is
@@ -50,23 +55,73 @@ def draw_indices(
     draw: the number of the draw, from 0 to 2³¹ - 1; may be traced.
     batch_size: the size of the batch over all devices.
     num_examples: the size of the data set.
+    device_index: from 0 to `num_devices - 1`; may be traced.
+    num_devices: how many devices share the batch.
 
   Returns:
-    The examples' indices, int32 `(batch_size,)`.
+    The examples' indices, int32 `(batch_size // num_devices,)`. The devices'
+    shares one after the other are the same batch for any number of them.
 
   Raises:
-    UserError: there are fewer examples than one batch takes.
+    UserError: there are fewer examples than one batch takes, or the batch does
+      not divide evenly among the devices.
   """
-  return _draw_rows(seed, draw, batch_size, num_examples, 0, batch_size)
+  if not 0 < batch_size <= num_examples:
+    raise errors.UserError(
+      f'a batch of {batch_size} cannot be drawn without replacement from '
+      f'{num_examples} examples.'
+    )
+  num_rows = _rows_per_device(batch_size, num_devices)
+  draws_per_epoch = np.uint32(num_examples // batch_size)
+  draw = jnp.asarray(draw).astype(jnp.uint32)
+  epoch, draw_in_epoch = draw // draws_per_epoch, draw % draws_per_epoch
+  start = jnp.asarray(device_index, jnp.uint32) * np.uint32(num_rows)
+  first = draw_in_epoch * np.uint32(batch_size) + start
+  positions = first + jnp.arange(num_rows, dtype=jnp.uint32)
+  key = jax.random.fold_in(_as_key(seed), epoch)
+  return _permute(key, positions, num_examples).astype(jnp.int32)
 
 
-def device_rows(
-  indices: jax.Array, device_index: Any, num_devices: int
-) -> jax.Array:
+def draw_batch(
+  examples: Any,
+  seed: Any,
+  draw: Any,
+  global_batch_size: int,
+  device_index: Any = 0,
+  num_devices: int = 1,
+) -> Any:
+  """A device's share of a draw: the examples at its `draw_indices`.
+
+  Args:
+    examples: an array `(N, ...)`, or a pytree of such arrays.
+    seed: see `draw_indices`; so are the other arguments.
+    draw: the number of the draw.
+    global_batch_size: the size of the batch over all devices.
+    device_index: from 0 to `num_devices - 1`.
+    num_devices: how many devices share the batch.
+
+  Returns:
+    The drawn examples, `(global_batch_size // num_devices, ...)` of their own
+    type, in the structure of `examples`.
+  """
+  indices = draw_indices(
+    seed,
+    draw,
+    global_batch_size,
+    len(jax.tree.leaves(examples)[0]),
+    device_index,
+    num_devices,
+  )
+  return jax.tree.map(
+    lambda x: jnp.asarray(x).at[indices].get(mode='promise_in_bounds'), examples
+  )
+
+
+def device_rows(rows: jax.Array, device_index: Any, num_devices: int) -> Any:
   """The rows of a batch that belong to a device.
 
   Args:
-    indices: `(batch_size, ...)`, the same on all devices.
+    rows: `(batch_size, ...)`, the same on all devices.
     device_index: from 0 to `num_devices - 1`; may be traced, as
       `lax.axis_index` is.
     num_devices: how many devices share the batch.
@@ -78,47 +133,8 @@ def device_rows(
   Raises:
     UserError: the batch does not divide evenly among the devices.
   """
-  rows = _rows_per_device(len(indices), num_devices)
-  return lax.dynamic_slice_in_dim(indices, device_index * rows, rows)
-
-
-def draw_batch(
-  examples: Any,
-  seed: Any,
-  draw: Any,
-  global_batch_size: int,
-  device_index: Any = 0,
-  num_devices: int = 1,
-) -> Any:
-  """A device's share of a draw.
-
-  The devices' shares one after the other are
-  `examples[draw_indices(seed, draw, global_batch_size, N)]`, for any number of
-  devices.
-
-  Args:
-    examples: an array `(N, ...)`, or a pytree of such arrays.
-    seed: an integer or a JAX key; may be traced.
-    draw: the number of the draw, from 0 to 2³¹ - 1; may be traced.
-    global_batch_size: the size of the batch over all devices.
-    device_index: from 0 to `num_devices - 1`; may be traced.
-    num_devices: how many devices share the batch.
-
-  Returns:
-    The drawn examples, `(global_batch_size // num_devices, ...)` of their own
-    type, in the structure of `examples`.
-
-  Raises:
-    UserError: there are fewer examples than one batch takes, or the batch does
-      not divide evenly among the devices.
-  """
-  num_examples = len(jax.tree.leaves(examples)[0])
-  rows = _rows_per_device(global_batch_size, num_devices)
-  start = jnp.asarray(device_index, jnp.uint32) * rows
-  indices = _draw_rows(seed, draw, global_batch_size, num_examples, start, rows)
-  return jax.tree.map(
-    lambda x: jnp.asarray(x).at[indices].get(mode='promise_in_bounds'), examples
-  )
+  size = _rows_per_device(len(rows), num_devices)
+  return lax.dynamic_slice_in_dim(rows, device_index * size, size)
 
 
 def scale_images(images: Any) -> Any:
@@ -140,30 +156,6 @@ def _rows_per_device(batch_size: int, num_devices: int) -> int:
       'devices.'
     )
   return batch_size // num_devices
-
-
-def _draw_rows(
-  seed: Any,
-  draw: Any,
-  batch_size: int,
-  num_examples: int,
-  start: Any,
-  num_rows: int,
-) -> jax.Array:
-  """Rows `[start, start + num_rows)` of `draw_indices`."""
-  if not 0 < batch_size <= num_examples:
-    raise errors.UserError(
-      f'a batch of {batch_size} cannot be drawn without replacement from '
-      f'{num_examples} examples.'
-    )
-  draws_per_epoch = np.uint32(num_examples // batch_size)
-  draw = jnp.asarray(draw).astype(jnp.uint32)
-  epoch, draw_in_epoch = draw // draws_per_epoch, draw % draws_per_epoch
-  first = draw_in_epoch * np.uint32(batch_size)
-  first += jnp.asarray(start).astype(jnp.uint32)
-  positions = first + jnp.arange(num_rows, dtype=jnp.uint32)
-  key = jax.random.fold_in(_as_key(seed), epoch)
-  return _permute(key, positions, num_examples).astype(jnp.int32)
 
 
 def _as_key(seed: Any) -> jax.Array:
