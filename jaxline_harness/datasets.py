@@ -217,18 +217,18 @@ def _load_tfds(
       import tensorflow_datasets as tfds
   tfds.disable_progress_bar()
   builders = tfds.list_builders(with_community_datasets=False)
-  _check_name(name, root, builders, other_names)
+  # Names with a namespace would run code from elsewhere; they are not known.
+  if name.split('/')[0].split(':')[0] not in builders:
+    unknown = _unknown_name(name, root, builders, other_names)
+    raise errors.UserError(f'{unknown}.')
   where = tfds.core.constants.DATA_DIR if root is None else root
+  logging.info('Reading or downloading %s in %s.', name, where)
   problem = 'tensorflow_datasets cannot make it'
   try:
     with _silence_logs():
       builder = tfds.builder(name, data_dir=None if root is None else str(root))
       _check_features(name, builder.info.features)
-      prepared = builder.is_prepared()
-    if not prepared:
-      logging.info('Downloading %s to %s.', name, builder.data_path)
-    with _silence_logs():
-      if not prepared:
+      if not builder.is_prepared():
         _download(builder)
       problem = f'its split {split!r} cannot be read'
       examples, labels = _read_tfds(builder, split)
@@ -241,19 +241,6 @@ def _load_tfds(
     ) from None
   source = f'tensorflow_datasets: {builder.data_path}'
   return Dataset(examples, labels, name, source)
-
-
-def _check_name(
-  name: str,
-  root: pathlib.Path | None,
-  builders: Sequence[str],
-  other_names: Sequence[str],
-) -> None:
-  """Refuses what is no data set's name, with the nearest names that are."""
-  # Names with a namespace would run code from elsewhere; they are not known.
-  if name.split('/')[0].split(':')[0] in builders:
-    return
-  raise errors.UserError(f'{_unknown_name(name, root, builders, other_names)}.')
 
 
 def _unknown_name(

@@ -23,6 +23,25 @@ from typing import IO
 
 import numpy as np
 
+from jaxline_harness import errors
+
+
+def make_folder(folder: str) -> None:
+  """Makes a run's folder, or one in it, if need be.
+
+  Raises:
+    UserError: nothing can be written there.
+  """
+  try:
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+      pass
+  except (OSError, RecursionError) as error:  # Of thousands of folders.
+    reason = getattr(error, 'strerror', None) or error
+    raise errors.UserError(
+      f'config.checkpoint_dir: cannot write to {folder} ({reason})'
+    ) from error
+
 
 def write_atomically(path: str, content: str | bytes) -> None:
   """Writes a file so that a reader sees the old one or the new, never half.

@@ -29,8 +29,6 @@ import math
 import os
 import platform
 import subprocess
-import tempfile
-import threading
 from typing import Any
 
 from absl import logging
@@ -80,7 +78,7 @@ def prepare(
   path = os.path.join(folder, CONFIG_FILE)
   if has_checkpoint:
     _check_unchanged(path, config, schema)
-  _make_folder(folder)
+  files.make_folder(folder)
   try:
     files.write_atomically(path, _to_json(describe_run(config)))
   except OSError as error:
@@ -227,19 +225,6 @@ def _git_commit() -> str | None:
 # Files.
 
 
-def _make_folder(folder: str) -> None:
-  """Makes a folder and checks that it can be written, or raises UserError."""
-  try:
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-      pass
-  except (OSError, RecursionError) as error:  # Of thousands of folders.
-    reason = getattr(error, 'strerror', None) or error
-    raise errors.UserError(
-      f'config.checkpoint_dir: cannot write to {folder} ({reason})'
-    ) from error
-
-
 def _to_json(obj: Any) -> str:
   return json.dumps(to_plain(obj), indent=2) + '\n'
 
@@ -247,11 +232,8 @@ def _to_json(obj: Any) -> str:
 class Writer:
   """Writes a run's figures and pictures; jaxline's Writer and more.
 
-  Any thread may call it (jaxline writes scalars from one of its own).
-
   Attributes:
     run_dir: the run's folder.
-    last_scalars: (step, scalars) of the last `write_scalars`, or None.
   """
 
   def __init__(
@@ -275,12 +257,10 @@ class Writer:
       errors.UserError: if the folder cannot be used.
     """
     self.run_dir = os.path.abspath(run_dir)
-    self.last_scalars: tuple[int, dict[str, Any]] | None = None
     self._on_error = on_error
-    self._lock = threading.RLock()
     self._folder = os.path.join(self.run_dir, mode)
     self._table_path = os.path.join(self._folder, METRICS_FILE)
-    _make_folder(self._folder)
+    files.make_folder(self._folder)
     try:
       self._table = metrics_table.MetricsTable(self._table_path, restored_step)
     except OSError as error:
@@ -299,15 +279,13 @@ class Writer:
     """
     step = int(global_step)
     values = {k: np.asarray(v).reshape(())[()] for k, v in scalars.items()}
-    with self._lock:
-      self.last_scalars = (step, values)
-      with self._handling_errors(self._table_path):
-        # str of a numpy scalar has just the digits of its type.
-        self._table.write(step, {k: str(v) for k, v in values.items()})
-      with self._handling_errors(self._folder):
-        self._event_file().write_scalars(
-          step, {k: float(v) for k, v in values.items()}
-        )
+    with self._handle_errors(self._table_path):
+      # str of a numpy scalar has just the digits of its type.
+      self._table.write(step, {k: str(v) for k, v in values.items()})
+    with self._handle_errors(self._folder):
+      self._open_events().write_scalars(
+        step, {k: float(v) for k, v in values.items()}
+      )
 
   def sync(self) -> None:
     """Makes the rows so far outlast a loss of power."""
@@ -324,9 +302,9 @@ class Writer:
       images: uint8 arrays `[n, height, width, channels]` or `[height, width,
         channels]`, with 1 or 3 channels.
     """
-    checked = {k: _checked_image(k, v, dims=(3, 4)) for k, v in images.items()}
-    with self._lock, self._handling_errors(self._folder):
-      self._event_file().write_images(int(global_step), checked)
+    checked = {k: _check_image(k, v, dims=(3, 4)) for k, v in images.items()}
+    with self._handle_errors(self._folder):
+      self._open_events().write_images(int(global_step), checked)
 
   def write_png(self, relative_path: str, image: np.ndarray) -> None:
     """Writes a PNG file.
@@ -338,7 +316,7 @@ class Writer:
     """
     from PIL import Image  # pylint: disable=g-import-not-at-top
 
-    image = _checked_image(relative_path, image, dims=(2, 3))
+    image = _check_image(relative_path, image, dims=(2, 3))
     if image.ndim == 3 and image.shape[-1] == 1:
       image = image[..., 0]
     png = io.BytesIO()
@@ -349,25 +327,22 @@ class Writer:
     """Writes a JSON file, from the run's folder; numpy values are welcome."""
     self._write_file(relative_path, _to_json(obj))
 
-  def flush(self) -> None:
-    """Does nothing: all is with the operating system already."""
-
   def close(self) -> None:
-    """Ends the use of the writer; its files are never open for long."""
+    """Does nothing: the files are never open for long."""
 
-  def _event_file(self) -> event_file.EventFile:
+  def _open_events(self) -> event_file.EventFile:
     if self._events is None:
       self._events = event_file.EventFile(self._folder, self._purge_step)
     return self._events
 
   def _write_file(self, relative_path: str, content: str | bytes) -> None:
     path = os.path.join(self.run_dir, relative_path)
-    with self._handling_errors(path):
+    with self._handle_errors(path):
       os.makedirs(os.path.dirname(path), exist_ok=True)
       files.write_atomically(path, content)
 
   @contextlib.contextmanager
-  def _handling_errors(self, path: str) -> Iterator[None]:
+  def _handle_errors(self, path: str) -> Iterator[None]:
     """Treats an OSError as `on_error` says."""
     try:
       yield
@@ -378,7 +353,7 @@ class Writer:
       logging.warning('%s; going on', message)
 
 
-def _checked_image(name: str, image: Any, dims: tuple[int, ...]) -> np.ndarray:
+def _check_image(name: str, image: Any, dims: tuple[int, ...]) -> np.ndarray:
   image = np.asarray(image)
   if image.dtype != np.uint8 or image.ndim not in dims:
     raise ValueError(

@@ -29,6 +29,7 @@ from typing import Any, TextIO
 from absl import logging
 
 from jaxline_harness import errors
+from jaxline_harness import files
 
 LOCK_FILE = '.lock'
 
@@ -48,14 +49,11 @@ def locked(folder: str) -> Iterator[None]:
       written.
   """
   path = os.path.join(folder, LOCK_FILE)
+  files.make_folder(folder)
   try:
-    os.makedirs(folder, exist_ok=True)
     file = open(path, 'a+', encoding='utf-8')  # noqa: SIM115
-  except (OSError, RecursionError) as error:  # Of thousands of folders.
-    reason = getattr(error, 'strerror', None) or error
-    raise errors.UserError(
-      f'config.checkpoint_dir: cannot write to {folder} ({reason})'
-    ) from error
+  except OSError as error:
+    raise errors.UserError(f'cannot use {path} ({error.strerror})') from error
   try:
     _acquire(file, folder)
     try:
