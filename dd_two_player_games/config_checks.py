@@ -13,8 +13,7 @@
 # limitations under the License.
 """What no single setting tells: contradictions, and settings of other people.
 
-All this needs no device; what the data and the devices decide,
-`experiment_checks` looks at.
+`check` needs no device; what data and devices decide `check_data` looks at.
 """
 
 from collections.abc import Sequence
@@ -22,14 +21,19 @@ import inspect
 import itertools
 
 from absl import logging
+import jax
 from ml_collections import config_dict
 import optax
 
 from dd_two_player_games import data_utils
+from dd_two_player_games import evaluation_network
 from dd_two_player_games import nets
 from dd_two_player_games import settings as own
 from dd_two_player_games import training as gan_training
+from dd_two_player_games import utils
 from jaxline_harness import configs
+from jaxline_harness import datasets
+from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import optimizers
 from jaxline_harness import settings
@@ -211,4 +215,54 @@ def _warn_of_drift(experiment: config_dict.ConfigDict) -> None:
     logging.warning(
       'the published drift coefficients do not cancel the drift of several '
       "updates a turn; training.drift_convention='joint_flow' does"
+    )
+
+
+# What data and devices decide.
+
+
+def check_data(
+  config: config_dict.ConfigDict, dataset: datasets.Dataset
+) -> None:
+  """Raises UserError where the config does not suit devices or data."""
+  field, size = 'training.batch_size', config.training.batch_size
+  draws.check_batch_size(
+    f'{configs.PREFIX}.{field}',
+    size,
+    len(dataset.examples),
+    f'examples of {dataset.name}',
+  )
+  is_images = dataset.examples.ndim == 4
+  processor = 'ImageProcessor' if is_images else 'PointProcessor'
+  if config.data_processor != processor:
+    raise errors.UserError(
+      f'{configs.PREFIX}.data_processor={config.data_processor} does not suit '
+      f'{dataset.name}; set {processor}'
+    )
+  unbiased = config.training.estimator_fn.startswith('unbiased')
+  coefficients = jax.tree.leaves(config.training.grad_regularizes.to_dict())
+  share = size // jax.device_count()
+  if unbiased and utils.any_non_zero(coefficients) and share < 2:
+    raise errors.UserError(
+      f'{configs.PREFIX}.{field}={size} leaves {share} example a device, but '
+      'the unbiased estimators split it in two'
+    )
+  if is_images and config.eval.run_image_metrics:
+    _check_classifier(config, dataset)
+  if not is_images:
+    # Pictures at checkpoints need it; that would be late to find out.
+    with errors.require_extra('plots', f'{dataset.name}: a picture of points'):
+      import matplotlib  # noqa: F401, pylint: disable=g-import-not-at-top
+
+
+def _check_classifier(
+  config: config_dict.ConfigDict, dataset: datasets.Dataset
+) -> None:
+  shape = dataset.examples.shape[1:]
+  wanted = evaluation_network.IMAGE_SHAPE
+  is_fashion = own.classifier_name(config) == 'fashion_mnist'
+  if is_fashion and shape != wanted:
+    raise errors.UserError(
+      f'{configs.PREFIX}.eval.classifier=fashion_mnist takes images of shape '
+      f'{wanted}, but those of {dataset.name} have {shape}'
     )

@@ -26,9 +26,9 @@ from ml_collections import config_dict
 import numpy as np
 
 from dd_two_player_games import base_config
+from dd_two_player_games import config_checks
 from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
-from dd_two_player_games import experiment_checks
 from dd_two_player_games import image_metrics
 from dd_two_player_games import model_utils
 from dd_two_player_games import settings
@@ -70,7 +70,7 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     self._processor = getattr(data_utils, config.data_processor)
     self._is_images = self._dataset.examples.ndim == 4
-    experiment_checks.check_data(config, self._dataset)
+    config_checks.check_data(config, self._dataset)
     # Of the initial parameters, of the data's order, of latents, of evaluation.
     self._init_key, self._data_key, self._latents_key, self._eval_key = (
       jax.random.split(jax.random.PRNGKey(config.random_seed), 4)

@@ -32,6 +32,7 @@ from eigengame_unloaded import pictures
 from eigengame_unloaded import sources
 from jaxline_harness import configs
 from jaxline_harness import device_mesh
+from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import launch
 from jaxline_harness import memory
@@ -343,19 +344,14 @@ def _check_sizes(
       f'{configs.PREFIX}.num_eigenvectors={config.num_eigenvectors} is more '
       f'than the dimension of {config.dataset}, {source.dim}'
     )
-  size = config.training.batch_size
-  field = f'{configs.PREFIX}.training.batch_size={size}'
-  groups = jax.device_count() // config.training.player_groups
-  if size % groups:
-    raise errors.UserError(
-      f'{field} is not divisible by the number of groups of devices that share '
-      f'a minibatch, {groups}'
-    )
-  if source.num_examples is not None and size > source.num_examples:
-    raise errors.UserError(
-      f'{field} is more than the {source.num_examples} examples of '
-      f'{config.dataset}'
-    )
+  draws.check_batch_size(
+    f'{configs.PREFIX}.training.batch_size',
+    config.training.batch_size,
+    source.num_examples,
+    f'examples of {config.dataset}',
+    num_shards=jax.device_count() // config.training.player_groups,
+    shards='groups of devices that share a minibatch',
+  )
 
 
 if __name__ == '__main__':

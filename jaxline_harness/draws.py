@@ -149,6 +149,38 @@ def scale_images(images: Any) -> Any:
   return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
+def check_batch_size(
+  field: str,
+  size: int,
+  num_examples: int | None,
+  examples: str,
+  num_shards: int | None = None,
+  shards: str = 'devices',
+) -> None:
+  """Checks that shards can share a batch, and that there are so many examples.
+
+  Args:
+    field: the setting that the size comes from.
+    size: of a batch.
+    num_examples: None where there is no end to them.
+    examples: what they are called.
+    num_shards: by default of all devices.
+    shards: what those are called.
+
+  Raises:
+    UserError: they cannot, or there are not.
+  """
+  num_shards = num_shards or jax.device_count()
+  if size % num_shards:
+    raise errors.UserError(
+      f'{field}={size} is not divisible by the number of {shards}, {num_shards}'
+    )
+  if num_examples is not None and size > num_examples:
+    raise errors.UserError(
+      f'{field}={size} is more than the {num_examples} {examples}'
+    )
+
+
 def _rows_per_device(batch_size: int, num_devices: int) -> int:
   if batch_size % num_devices:
     raise errors.UserError(

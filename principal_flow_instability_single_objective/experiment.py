@@ -343,19 +343,12 @@ def _check_batches(config: config_dict.ConfigDict, num_train: int) -> None:
   for name, size in sizes.items():
     if size is None:
       continue
-    field = f'{base_config.PREFIX}.{name}={size}'
-    if size % devices:
-      raise errors.UserError(
-        f'{field} is not divisible by the number of devices, {devices}'
-      )
-    if size > num_train:
-      raise errors.UserError(
-        f'{field} is more than the {num_train} training examples'
-      )
+    field = f'{base_config.PREFIX}.{name}'
+    draws.check_batch_size(field, size, num_train, 'training examples')
     micro = training.microbatch_size
     if micro is not None and size // devices % min(micro, size // devices):
       raise errors.UserError(
-        f'{field} leaves {size // devices} examples a device, which '
+        f'{field}={size} leaves {size // devices} examples a device, which '
         f'training.microbatch_size={micro} does not divide'
       )
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from dd_two_player_games import base_config
-from dd_two_player_games import experiment_checks
+from dd_two_player_games import config_checks
 from jaxline_harness import datasets
 from jaxline_harness import errors
 
@@ -38,9 +38,9 @@ def images(*shape):
 
 def test_classifier_of_other_images():
   config = make_config(classifier='fashion_mnist')
-  experiment_checks.check_data(config, images(28, 28, 1))
+  config_checks.check_data(config, images(28, 28, 1))
   with pytest.raises(errors.UserError) as caught:
-    experiment_checks.check_data(config, images(32, 32, 3))
+    config_checks.check_data(config, images(32, 32, 3))
   assert str(caught.value) == (
     'config.experiment_kwargs.config.eval.classifier=fashion_mnist takes '
     'images of shape (28, 28, 1), but those of some have (32, 32, 3)'
@@ -48,4 +48,4 @@ def test_classifier_of_other_images():
   # Where nothing is measured, or by Inception, any will do.
   for settings in ({'run_image_metrics': False}, {'classifier': 'inception'}):
     config = make_config(**{'classifier': 'fashion_mnist'} | settings)
-    experiment_checks.check_data(config, images(32, 32, 3))
+    config_checks.check_data(config, images(32, 32, 3))
