@@ -113,10 +113,27 @@ class Experiment(train_loop.ChunkedExperiment):
         f'{self._dataset.name}, of shape {wanted}: '
         f'{type(error).__name__}: {errors.one_line(error)}'
       ) from error
+    self._check_memory()
+
+  def _check_memory(self) -> None:
+    """Raises UserError if the state or samples do not fit into a device."""
+    path = 'config.experiment_kwargs.config'
+    train_state = self.abstract_train_state()
     memory.check_devices(
-      'config.experiment_kwargs.config.nets, training.num_latents: parameters, '
-      'optimisers and data',
-      memory.size_of((self.abstract_train_state(), self._dataset.examples)),
+      f'{path}.nets, training.num_latents: parameters, optimisers and data',
+      memory.size_of((train_state, self._dataset.examples)),
+    )
+
+    def sample(train_state):
+      params, state = train_state.params.gen, train_state.state.players.gen
+      num_samples = self._config.eval.batch_size
+      return self._gan.sample(
+        params, state, self._eval_key, num_samples, {'is_training': False}
+      )
+
+    memory.check_devices(
+      f'{path}.eval.batch_size={self._config.eval.batch_size}: making samples',
+      2 * memory.largest_array(sample, train_state),  # A layer's two ends.
     )
 
   # Training.

@@ -103,16 +103,14 @@ def _is_estimated(config: config_dict.ConfigDict) -> bool:
 
 
 def _uses_inception(config: config_dict.ConfigDict) -> bool:
-  is_made = config.dataset in data_utils.MADE
-  return not is_made and classifier_name(config) == 'inception'
+  is_read, _ = _READ
+  return is_read(config) and classifier_name(config) == 'inception'
 
 
 # When settings do something, and why else not.
 
-_READ = (
-  lambda c: c.dataset not in data_utils.MADE,
-  '{dataset} is made, not read',
-)
+_MADE = data_utils.MADE
+_READ = (lambda c: c.dataset not in _MADE, '{dataset} is made, not read')
 _CLASSIFIED = (_READ[0], 'points are not classified')
 _INCEPTION = (_uses_inception, 'Inception is not used')
 _TURNS = (_takes_turns, 'the players do not take turns')
@@ -120,19 +118,16 @@ _RUNGE_KUTTA = (
   lambda c: gan_training.update_rule(c.training) == 'runge_kutta',
   'the update rule is another one',
 )
-_ESTIMATED = (
-  _is_estimated,
-  'solved and unrolled methods act on one draw of both players',
-)
+_ESTIMATED = (_is_estimated, 'solved and unrolled methods act on one draw')
+_LOOKAHEAD = only_with('training.lookahead_periods')
+_LATENTS_MOVE = only_with('training.latent_optimisation.alpha')
+_BACK_OFF = only_with('training.on_nonfinite', 'back_off')
 _DRIFTS = (
   lambda c: any_drift(c.training),
   'training.grad_regularizes.dd_coeffs_multiplier is zero',
 )
 _NONE = (lambda c: False, 'set it to None')
-_NEVER = (
-  lambda c: False,
-  'see training.grad_regularizes.rk_after_explicit_coeffs',
-)
+_NEVER = (lambda c: False, 'rk_after_explicit_coeffs are what has one')
 
 
 # What settings may hold.
@@ -189,6 +184,7 @@ _TRANSFORMER = one_of(('spectral_norm', 'no_op'))
 # Updates of a turn are compiled one after the other.
 _UPDATES = settings.whole(1, 1000)
 _STEPS = settings.whole(0, 1000)
+_TWO_OR_MORE = settings.whole(2, settings.MAX_SIZE)
 _ORDER = settings.Field(
   f'one of {", ".join(map(str, tableaus.RUNGE_KUTTA))}',
   lambda order: settings.SIZE.accepts(order) and order in tableaus.RUNGE_KUTTA,
@@ -199,6 +195,7 @@ _TABLEAU = settings.Field(
   'first with as many coefficients as there are stages before it',
   _is_tableau,
 )
+_ORDER_OF_TURNS = one_of(drift_utils.PlayerOrder.__members__)
 _PERIODS = settings.Field(
   'a list of whole numbers, each a multiple of the one before', _are_periods
 )
@@ -240,25 +237,17 @@ _TRAINING: settings.Tree = {
     None, 'In place of runge_kutta_order.', _TABLEAU, _RUNGE_KUTTA
   ),
   'lookahead_periods': Setting(
-    [],
-    'Steps from one lookahead to the next; nested ones after the first.',
-    _PERIODS,
+    [], 'Steps between lookaheads, then between nested ones.', _PERIODS
   ),
   'lookahead_step_size': Setting(
-    0.5,
-    'Share of the way that slow parameters then go.',
-    _SHARE,
-    only_with('training.lookahead_periods'),
+    0.5, 'Share of the way that slow parameters go.', _SHARE, _LOOKAHEAD
   ),
   'alternating_player_order': Setting(
-    'disc_first',
-    'Who moves first in turns.',
-    one_of(drift_utils.PlayerOrder.__members__),
-    _TURNS,
+    'disc_first', 'Who moves first in turns.', _ORDER_OF_TURNS, _TURNS
   ),
   'estimator_fn': Setting(
     'unbiased_estimate_fn_lowest_variance',
-    'How regularisers are estimated; see regularizer_estimates.py.',
+    'See regularizer_estimates.py.',
     one_of(_ESTIMATORS),
     _ESTIMATED,
   ),
@@ -267,9 +256,7 @@ _TRAINING: settings.Tree = {
   'num_disc_updates': Setting(1, 'Of the discriminator in its turn.', _UPDATES),
   'num_latents': Setting(128, "Dimension of the generator's input."),
   'compute_dtype': Setting(
-    'float32',
-    'Of the arithmetic of networks, not of parameters and losses.',
-    one_of(('float32', 'bfloat16')),
+    'float32', "Of the networks' arithmetic.", one_of(('float32', 'bfloat16'))
   ),
   'on_nonfinite': Setting(
     'stop',
@@ -282,11 +269,7 @@ _TRAINING: settings.Tree = {
     0.5, 'Of learning rates then.', settings.real(above=0, below=1)
   ),
   'back_off_times': Setting(
-    3,
-    'At most so often in a run.',
-    _UPDATES,
-    only_with('training.on_nonfinite', 'back_off'),
-    changes_no_step=True,
+    3, 'At most in a run.', _UPDATES, _BACK_OFF, changes_no_step=True
   ),
   'adjustment': Setting(
     'none',
@@ -304,12 +287,7 @@ _TRAINING: settings.Tree = {
       '|g|^2), and they are uniform; 0: it does not.',
       settings.NOT_NEGATIVE,
     ),
-    'beta': Setting(
-      None,
-      'See alpha.',
-      settings.POSITIVE,
-      only_with('training.latent_optimisation.alpha'),
-    ),
+    'beta': Setting(None, 'See alpha.', settings.POSITIVE, _LATENTS_MOVE),
   },
   'drift_convention': Setting(
     'published',
@@ -346,9 +324,7 @@ _EVAL: settings.Tree = {
   'batch_size': Setting(16, 'Samples made at once on each device.'),
   'num_eval_splits': Setting(5, 'Splits that IS and FID are means over.'),
   'num_inception_images': Setting(
-    10_000,
-    'Samples, and real images, of each split.',
-    settings.whole(2, settings.MAX_SIZE),
+    10_000, 'Samples, and real images, of each split.', _TWO_OR_MORE
   ),
 }
 SETTINGS: settings.Tree = {

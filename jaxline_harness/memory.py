@@ -16,6 +16,7 @@
 Linux grants more memory than there is and kills who uses it.
 """
 
+from collections.abc import Callable
 import contextlib
 import math
 import os
@@ -106,6 +107,29 @@ def check_program(what: str, program: Any, beside: Any = ()) -> None:
     own = sizes.temp_size_in_bytes + sizes.output_size_in_bytes
     own -= sizes.alias_size_in_bytes
     check_devices(what, own + size_of(beside))
+
+
+def largest_array(function: Callable[..., Any], *shapes: Any) -> int:
+  """Returns the bytes of the largest array that a function makes.
+
+  Args:
+    function: of pytrees of arrays; it is traced only.
+    *shapes: its arguments, or their shapes.
+  """
+  import jax  # pylint: disable=g-import-not-at-top
+
+  def largest(jaxpr):
+    sizes = [0]
+    for equation in jaxpr.eqns:
+      results = [v.aval for v in equation.outvars if hasattr(v.aval, 'shape')]
+      sizes += [size_of(result) for result in results]
+      for inner in jax.tree.leaves(list(equation.params.values())):
+        inner = getattr(inner, 'jaxpr', inner)
+        if hasattr(inner, 'eqns'):
+          sizes.append(largest(inner))
+    return max(sizes)
+
+  return largest(jax.make_jaxpr(function)(*shapes).jaxpr)
 
 
 def size_of(tree: Any) -> int:

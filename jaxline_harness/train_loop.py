@@ -158,8 +158,10 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
   def ensure_train_state(self) -> None:
     """Makes the initial state unless there is a state already."""
     if self.train_state is None:
-      state = jax.jit(self.initial_train_state)()
-      self._take_over(jax.device_get(state))
+      program = jax.jit(self.initial_train_state).lower().compile()
+      shapes = self.abstract_train_state()
+      memory.check_program('the initial state', program, beside=shapes)
+      self._take_over(jax.device_get(program()))
 
   def snapshot_state(self) -> Mapping[str, PyTree]:
     """Returns one replica of the state as numpy arrays, for a checkpoint.

@@ -24,7 +24,9 @@ import pytest
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment
 from jaxline_harness import errors
+from jaxline_harness import memory
 from tests import command_lines
+from tests.dd_two_player_games import small_experiments
 
 CONFIGS = pathlib.Path(__file__).parents[2] / 'configs'
 
@@ -172,3 +174,12 @@ def test_networks_that_cannot_be(settings, reason):
   assert line.startswith('config.experiment_kwargs.config.nets')
   assert reason in line
   assert line.isprintable()
+
+
+def test_samples_that_do_not_fit_into_memory(monkeypatch):
+  config = small_experiments.images_config(eval={'batch_size': 2**20})
+  monkeypatch.setattr(memory, 'of_device', lambda: 2**33)
+  with pytest.raises(errors.UserError) as caught:
+    experiment.Experiment('train', None, config)
+  line = str(caught.value)
+  assert 'eval.batch_size=1048576: making samples would take' in line

@@ -14,6 +14,7 @@
 """What does not fit into memory is refused before it is allocated."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,6 +54,19 @@ def test_memory_of_a_container(monkeypatch, tmp_path):
     assert memory.of_host() == expected
   limit.write_text('max\n')
   assert memory.of_host() > without / 2
+
+
+def test_the_largest_array_is_found_inside():
+  @jax.jit
+  def inner(x):
+    return jnp.outer(x, x).sum()
+
+  def function(x):
+    return jax.lax.scan(lambda c, y: (c + inner(y), c), 0.0, x)[0]
+
+  shape = jax.ShapeDtypeStruct((2, 1000), np.float32)
+  assert memory.largest_array(function, shape) == 4 * 1000**2
+  assert memory.largest_array(lambda x: x, shape) == 0
 
 
 def test_memory_of_a_cpu_is_shared_by_its_devices():
