@@ -423,10 +423,10 @@ def test_cross_entropy_is_optax_and_analytic():
 
 def test_images_are_not_pooled_away(config_of):
   layers = [2, 'pool', 'pool', 'pool']
-  made = make(config_of(net={'name': 'ConvNet', 'kwargs': {'layers': layers}}))
+  config = config_of(net={'name': 'ConvNet', 'kwargs': {'layers': layers}})
   message = "nothing of images of 4 × 4 pixels; .* may have 'pool' 2 times"
   with pytest.raises(errors.UserError, match=message):
-    made.ensure_train_state()
+    make(config)
 
 
 def test_conv_net_is_trained(config_of):
