@@ -563,6 +563,12 @@ def test_pmap_gives_the_same_step():
   )
 
 
+def draw_of(made, arrays, step, k):
+  """Draw k of a step, as its rule asks for it."""
+  state = made.abstract_train_state()._replace(global_step=step)
+  return made._draws(state, arrays)(k)
+
+
 @pytest.mark.parametrize(
   ('config', 'step', 'k'),
   [
@@ -575,7 +581,7 @@ def test_devices_share_the_batch_of_one(config, step, k):
   arrays = made.device_data()
   replicated = model_utils.put_on_local_devices(arrays)
   batches, keys = jax.pmap(
-    lambda a: made._draw(a, jnp.asarray(step, jnp.int32), k), axis_name='i'
+    lambda a: draw_of(made, a, jnp.asarray(step, jnp.int32), k), axis_name='i'
   )(replicated)
   number = 2 * step + k  # Two draws a step.
   rows = draws.draw_indices(
@@ -603,7 +609,7 @@ def test_draws_of_a_step_are_different_ones():
   made = small_experiments.make(small_experiments.points_config(SIMULTANEOUS))
   replicated = model_utils.put_on_local_devices(made.device_data())
   draw = jax.pmap(
-    lambda a, step, k: made._draw(a, step, k),
+    lambda a, step, k: draw_of(made, a, step, k),
     axis_name='i',
     in_axes=(0, None, None),
   )
