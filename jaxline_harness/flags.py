@@ -208,7 +208,8 @@ def _override(
     field_name, *indices = name.replace(']', '').split('[')
     setting = settings.find(schema.tree, field_name)
     is_argument = field_name not in known
-    if is_argument and not (setting and setting.field.accepts({})):
+    takes_more = setting is not None and setting.field.accepts({})
+    if is_argument and (not takes_more or '.__' in field_name):
       raise errors.UserError(
         f'config.{field_name[:_MAX_SHOWN]} does not exist'
         f'{configs.suggestion(field_name, known)}'

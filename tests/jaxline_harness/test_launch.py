@@ -400,6 +400,14 @@ def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
     ([CONFIG, f'{TOY}lr={5000 * "9"}'], 'not inf'),
     ([CONFIG, f'{TOY}__class__=1'], 'config.__class__ does not exist'),
     (
+      [CONFIG, f'{TOY}net_kwargs.__class__=1'],
+      'net_kwargs.__class__ does not exist',
+    ),
+    (
+      [CONFIG, f'{TOY}net_kwargs={{"__class__": 1}}'],
+      'net_kwargs holds nothing that can be set so',
+    ),
+    (
       [CONFIG, f'{TOY}training.__class__.x=1'],
       'config.training.__class__.x do',
     ),
