@@ -388,7 +388,14 @@ class Checkpointer:
     config = checkpoint_files.read_config(path)
     if config is None or self._schema is None:
       return
-    changes = run_directory.describe_changes(config, self._config, self._schema)
+    try:
+      changes = run_directory.describe_changes(
+        config, self._config, self._schema
+      )
+    except TypeError as error:
+      raise errors.UserError(
+        f'the checkpoint {path} cannot be read: its config is none ({error})'
+      ) from error
     message = f'the checkpoint {path} was saved with another config: {changes}'
     if changes and self._mode == 'train' and self.is_own(path):
       raise errors.UserError(f'{message}. Set it back, or move it away')

@@ -147,12 +147,12 @@ def _find_idx(
   """Reads idx files below `root`; None if there are none."""
   for folder in _folders(root, name, name.replace('_', '-')):
     for known, prefix in _IDX_PREFIXES.items():
-      images = _existing_idx(folder, prefix, 'images', 3)
+      images = _find_idx_file(folder, prefix, 'images', 3)
       if images is None:
         continue
       check_split(f'{name} from idx files', split, tuple(_IDX_PREFIXES))
       if known == split:
-        labels = _existing_idx(folder, prefix, 'labels', 1)
+        labels = _find_idx_file(folder, prefix, 'labels', 1)
         return _read_idx_pair(name, split, images, labels)
   return None
 
@@ -164,7 +164,7 @@ def _folders(root: pathlib.Path | None, *names: str) -> list[pathlib.Path]:
   return [root / name for name in dict.fromkeys(names)] + [root]
 
 
-def _existing_idx(
+def _find_idx_file(
   folder: pathlib.Path, prefix: str, kind: str, ndim: int
 ) -> pathlib.Path | None:
   # Unpacking programs have left both spellings in the world.

@@ -84,7 +84,7 @@ class MetricsTable:
     if self._can_append():
       files.append(self._path, self._as_csv(self._unwritten, header=False))
       self._last_step = max(self._unwritten)
-      self._stamp = _stamp(self._path)
+      self._stamp = _read_stamp(self._path)
     else:
       self._rewrite(self._read() | self._unwritten)
     self._unwritten = {}
@@ -94,7 +94,7 @@ class MetricsTable:
     names = {name for row in self._unwritten.values() for name in row}
     return (
       self._stamp is not None
-      and self._stamp == _stamp(self._path)
+      and self._stamp == _read_stamp(self._path)
       and min(self._unwritten) > self._last_step
       and names <= set(self._columns)
     )
@@ -118,7 +118,7 @@ class MetricsTable:
       self._rewrite(rows)
     else:
       self._last_step = max(rows, default=-1)
-      self._stamp = _stamp(self._path)
+      self._stamp = _read_stamp(self._path)
     return rows
 
   def _parse(self, text: str) -> tuple[_Rows, int]:
@@ -127,7 +127,7 @@ class MetricsTable:
     if not lines:
       return {}, 0
     for separator in ',;\t':
-      columns = _split(lines[0], separator)
+      columns = _split_cells(lines[0], separator)
       if 'step' in columns and len(set(columns)) == len(columns):
         break
     else:
@@ -135,7 +135,7 @@ class MetricsTable:
     self._columns = columns
     rows: _Rows = {}
     for line in lines[1:]:
-      cells = _split(line, separator)
+      cells = _split_cells(line, separator)
       if len(cells) == len(columns):
         row = dict(zip(columns, cells, strict=True))
         step = _parse_step(row['step'])
@@ -151,7 +151,7 @@ class MetricsTable:
         self._columns.insert(len(self._columns) - 1, name)
     files.write_atomically(self._path, self._as_csv(rows, header=True))
     self._last_step = max(rows, default=-1)
-    self._stamp = _stamp(self._path)
+    self._stamp = _read_stamp(self._path)
 
   def _as_csv(self, rows: _Rows, header: bool) -> bytes:
     text = io.StringIO()
@@ -164,7 +164,7 @@ class MetricsTable:
     return text.getvalue().encode()
 
 
-def _stamp(path: str) -> tuple[int, ...] | None:
+def _read_stamp(path: str) -> tuple[int, ...] | None:
   """What changes when someone else writes a file; None if it is not there."""
   try:
     status = os.stat(path)
@@ -182,7 +182,7 @@ def _decode(content: bytes) -> str:
   return content.decode('utf-8-sig', errors='replace')
 
 
-def _split(line: str, separator: str) -> list[str]:
+def _split_cells(line: str, separator: str) -> list[str]:
   """Returns a line's cells; none if it cannot be read."""
   try:
     (cells,) = csv.reader([line], delimiter=separator, strict=True)

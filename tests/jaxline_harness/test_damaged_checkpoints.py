@@ -467,6 +467,19 @@ def test_metrics_that_are_none_with_digests_that_agree(
     config.restore_path = ''
 
 
+def test_a_config_that_is_none_with_digests_that_agree(config):
+  train(config)
+  path = series_folder(config) / '4'
+  for content in ('7', '[]', '"a"', '{"experiment_kwargs": 7}'):
+    (path / 'origin.json').write_text(f'{{"step": 4, "config": {content}}}')
+    digests = json.loads((path / 'digests.json').read_text())
+    digests['origin.json'] = checkpoint_files._digest(str(path), 'origin.json')
+    (path / 'digests.json').write_text(json.dumps(digests))
+    checkpointer, _ = test_checkpointing.make(config)
+    with pytest.raises(errors.UserError, match='latest/4 cannot be read'):
+      checkpointer.restore('latest')
+
+
 def test_escapes_do_not_reach_the_terminal(config, warnings):
   train(config)
   path = series_folder(config) / '4' / 'digests.json'
