@@ -86,6 +86,7 @@ EXTRAS_REQUIRE = {
 
 # configs/ stays in the source tree: its name would clash in site-packages.
 PACKAGES = [
+  'convolutions_as_products*',
   'dd_two_player_games*',
   'differentiable_games*',
   'eigengame_unloaded*',

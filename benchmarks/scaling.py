@@ -107,9 +107,10 @@ def count(case: str, variant: str) -> dict[str, Any]:
   params = model.abstract_train_state().params
   sent = collective_bytes(_lowered(model, 2).compile().as_text())
   # Convolutions are counted in the form that accelerators are given.
-  jax.clear_caches()
-  with mock.patch.object(jax, 'default_backend', return_value='gpu'):
-    flops = _lowered(model, 1).cost_analysis()['flops']
+  with config.unlocked():
+    config.nets.convolutions = 'xla'
+  model = experiment.Experiment('train', None, config)
+  flops = _lowered(model, 1).cost_analysis()['flops']
   return {
     'case': case,
     'variant': variant,

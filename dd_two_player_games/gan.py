@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import jmp
 
+from convolutions_as_products import convolution
 from differentiable_games import game
 from differentiable_games import latent_optimisation as latent_steps
 
@@ -141,6 +142,7 @@ class GAN:
     num_latents: int,
     compute_dtype: str = 'float32',
     latent_optimisation: LatentOptimisation | None = None,
+    convolutions: str = 'fast',
   ):
     """Initialises the GAN.
 
@@ -158,6 +160,8 @@ class GAN:
         float32 with either.
       latent_optimisation: how latents move in training, None for not at all.
         With it they are uniform on [-1, 1].
+      convolutions: how the layers of `convolutions_as_products` compute, one
+        of its IMPLEMENTATIONS.
 
     Raises:
       ValueError: for a penalty or transform of the generator: no loss would
@@ -169,8 +173,10 @@ class GAN:
     ):
       if value:
         raise ValueError(f'A {name} of the generator has no effect: remove it.')
-    self._disc = _transform(players_hk.disc, players_kwargs.disc, compute_dtype)
-    self._gen = _transform(players_hk.gen, players_kwargs.gen, compute_dtype)
+    self._disc, self._gen = (
+      _transform(module_class, kwargs, compute_dtype, convolutions)
+      for module_class, kwargs in zip(players_hk, players_kwargs, strict=True)
+    )
     transformer = player_param_transformers.disc
     self._disc_param_transform = transformer and _transform(transformer, {})
     self._losses = losses
@@ -461,10 +467,13 @@ class GAN:
 
 
 def _transform(
-  make_module, kwargs, compute_dtype='float32'
+  make_module, kwargs, compute_dtype='float32', convolutions='fast'
 ) -> hk.TransformedWithState:
   def apply(*args, **apply_kwargs):
-    with _computing_in(compute_dtype, make_module):
+    with (
+      _computing_in(compute_dtype, make_module),
+      convolution.use_implementation(convolutions),
+    ):
       return make_module(**kwargs)(*args, **apply_kwargs)
 
   return hk.without_apply_rng(hk.transform_with_state(apply))

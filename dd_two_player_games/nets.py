@@ -24,9 +24,8 @@ from typing import Any
 import haiku as hk
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from dd_two_player_games import convolutions
+from convolutions_as_products import layers
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -55,54 +54,6 @@ class NoOpTree(hk.Module):
   def __call__(self, tree, update_stats: bool = True):
     self._sn_tree(tree, update_stats=update_stats)
     return tree
-
-
-class Conv2D(hk.Module):
-  """`hk.Conv2D` with padding SAME, computed as the backend does it best.
-
-  Parameters, their names and the results are Haiku's; see `convolutions`.
-  """
-
-  def __init__(
-    self,
-    output_channels: int,
-    kernel_shape: Sequence[int],
-    stride: int = 1,
-    name: str = 'conv2_d',
-  ):
-    super().__init__(name=name)
-    self._output_channels = output_channels
-    self._kernel_shape = tuple(kernel_shape)
-    self._stride = stride
-
-  def __call__(self, x: jax.Array) -> jax.Array:
-    shape = (*self._kernel_shape, x.shape[-1], self._output_channels)
-    w = hk.get_parameter('w', shape, x.dtype, _scaled_init(shape[:-1]))
-    b = hk.get_parameter('b', shape[-1:], x.dtype, jnp.zeros)
-    return convolutions.conv(x, w, self._stride) + b
-
-
-class Conv2DTranspose(hk.Module):
-  """`hk.Conv2DTranspose` with padding SAME; see `Conv2D`."""
-
-  def __init__(
-    self,
-    output_channels: int,
-    kernel_shape: Sequence[int],
-    stride: int = 1,
-    name: str = 'conv2_d_transpose',
-  ):
-    super().__init__(name=name)
-    self._output_channels = output_channels
-    self._kernel_shape = tuple(kernel_shape)
-    self._stride = stride
-
-  def __call__(self, x: jax.Array) -> jax.Array:
-    shape = (*self._kernel_shape, self._output_channels, x.shape[-1])
-    fan_in = (*self._kernel_shape, x.shape[-1])
-    w = hk.get_parameter('w', shape, x.dtype, _scaled_init(fan_in))
-    b = hk.get_parameter('b', shape[2:3], x.dtype, jnp.zeros)
-    return convolutions.conv_transpose(x, w, self._stride) + b
 
 
 class ConvNet2D(hk.Module):
@@ -135,7 +86,7 @@ class ConvNet2D(hk.Module):
   def __call__(self, x: jax.Array, is_training: bool = True) -> jax.Array:
     del is_training
     for i, layer in enumerate(self._layers):
-      x = Conv2D(*layer)(x if i == 0 else self._activation(x))
+      x = layers.Conv2D(*layer)(x if i == 0 else self._activation(x))
     return x
 
 
@@ -183,7 +134,7 @@ class ConvNet2DTranspose(hk.Module):
             x, is_training=is_training, test_local_stats=test_local_stats
           )
         x = jax.nn.relu(x)
-      x = Conv2DTranspose(*layer)(x)
+      x = layers.Conv2DTranspose(*layer)(x)
     return x
 
 
@@ -372,11 +323,6 @@ class SimpleMLP(hk.nets.MLP):
   def __call__(self, x, is_training=True, test_local_stats=False):
     del is_training, test_local_stats
     return super().__call__(x)
-
-
-def _scaled_init(fan_in: Sequence[int]) -> hk.initializers.Initializer:
-  """Haiku's default: a truncated normal of deviation 1/√fan-in."""
-  return hk.initializers.TruncatedNormal(1.0 / np.sqrt(np.prod(fan_in)))
 
 
 def _layers(output_channels, strides, kernel_shapes):

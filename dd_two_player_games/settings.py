@@ -23,6 +23,7 @@ from typing import Any
 import haiku as hk
 from ml_collections import config_dict
 
+from convolutions_as_products import convolution
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import losses
@@ -112,6 +113,10 @@ def _uses_inception(config: config_dict.ConfigDict) -> bool:
 _MADE = data_utils.MADE
 _READ = (lambda c: c.dataset not in _MADE, '{dataset} is made, not read')
 _CLASSIFIED = (_READ[0], 'points are not classified')
+_CONVOLVES = (
+  lambda c: {c.nets.discriminator, c.nets.generator} != {'SimpleMLP'},
+  'SimpleMLP has none',
+)
 _INCEPTION = (_uses_inception, 'Inception is not used')
 _TURNS = (_takes_turns, 'the players do not take turns')
 _RUNGE_KUTTA = (
@@ -170,7 +175,7 @@ _NETWORK = one_of(
     lambda name, value: (
       inspect.isclass(value)
       and issubclass(value, hk.Module)
-      and name not in ('NoOpTree', 'Conv2D', 'Conv2DTranspose')
+      and name != 'NoOpTree'
     ),
   )
 )
@@ -352,6 +357,13 @@ SETTINGS: settings.Tree = {
     'disc_kwargs': Setting({}, 'Its arguments.'),
     'generator': Setting('DCGANGenerator', 'See nets.py.', _NETWORK),
     'gen_kwargs': Setting({}, 'Its arguments.'),
+    'convolutions': Setting(
+      'fast',
+      'Computed as the platform does it best, on CPUs as matrix products; or '
+      'by XLA everywhere, for comparisons digit by digit.',
+      one_of(convolution.IMPLEMENTATIONS),
+      _CONVOLVES,
+    ),
   },
   'losses': {
     'discriminator': Setting(

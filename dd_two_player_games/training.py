@@ -416,6 +416,7 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
     ),
     num_latents=config.training.num_latents,
     compute_dtype=config.training.compute_dtype,
+    convolutions=config.nets.convolutions,
     latent_optimisation=(
       gan.LatentOptimisation(**latent_optimisation)
       if latent_optimisation.alpha

@@ -19,6 +19,7 @@ A file in `configs/` starts from `get_base_config()` and changes what it needs.
 
 from ml_collections import config_dict
 
+from convolutions_as_products import convolution
 from jaxline_harness import configs
 from jaxline_harness import errors
 from jaxline_harness import optimizers
@@ -121,6 +122,13 @@ _SETTINGS: settings.Tree = {
   'net': {
     'name': Setting('MLP', 'See nets.py.', one_of(('MLP', 'ConvNet'))),
     'kwargs': Setting({}, 'Its arguments.'),
+    'convolutions': Setting(
+      'fast',
+      'Computed as the platform does it best, on CPUs as matrix products; or '
+      'by XLA everywhere, for comparisons digit by digit.',
+      one_of(convolution.IMPLEMENTATIONS),
+      only_with('net.name', 'ConvNet'),
+    ),
   },
   'optimizer': {
     **optimizers.declare_schedule(lr=0.05),

@@ -25,6 +25,7 @@ from ml_collections import config_dict
 import numpy as np
 import optax
 
+from convolutions_as_products import convolution
 from jaxline_harness import datasets
 from jaxline_harness import device_mesh
 from jaxline_harness import draws
@@ -77,13 +78,7 @@ class Experiment(train_loop.ChunkedExperiment):
     num_classes = 1 + max(
       part['labels'].max() for part in (self._train, self._test)
     )
-    self._net: hk.Transformed = hk.without_apply_rng(
-      hk.transform(
-        lambda images: getattr(nets, config.net.name)(
-          int(num_classes), **config.net.kwargs
-        )(images)
-      )
-    )
+    self._net = _make_net(config.net, int(num_classes))
     self._optimizer, self._schedule = make_optimizer(config)
     memory.check_devices(
       f'{base_config.PREFIX}.net.kwargs: parameters, optimiser and data',
@@ -263,6 +258,16 @@ class Experiment(train_loop.ChunkedExperiment):
 
 
 # From a config.
+
+
+def _make_net(
+  config: config_dict.ConfigDict, num_classes: int
+) -> hk.Transformed:
+  def apply(images):
+    with convolution.use_implementation(config.convolutions):
+      return getattr(nets, config.name)(num_classes, **config.kwargs)(images)
+
+  return hk.without_apply_rng(hk.transform(apply))
 
 
 def load_examples(config: config_dict.ConfigDict) -> tuple[Batch, Batch]:

@@ -16,8 +16,8 @@
 With `tanh` they also take complex parameters, which the principal flow needs:
 all else, pooling by means too, is analytic.
 
-A convolution is one matrix product of shifted images. On CPUs that is faster
-than XLA's convolutions are in a device loop and in Hessian products.
+Convolutions are those of `convolutions_as_products`, with a parameter of one
+matrix a layer.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
+from convolutions_as_products import convolution
 from jaxline_harness import errors
 
 ACTIVATIONS = {'tanh': jnp.tanh, 'relu': jax.nn.relu}
@@ -108,17 +109,12 @@ class _Conv3x3(hk.Module):
     self._w_init = w_init
 
   def __call__(self, x: jax.Array) -> jax.Array:
-    _, height, width, channels = x.shape
+    channels = x.shape[-1]
     shape = (9 * channels, self._channels)
     w = hk.get_parameter('w', shape, init=self._w_init)
     b = hk.get_parameter('b', shape[1:], init=jnp.zeros)
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifted = [
-      padded[:, row : row + height, column : column + width]
-      for row in range(3)
-      for column in range(3)
-    ]
-    return jnp.concatenate(shifted, axis=-1) @ w + b
+    w = w.reshape(3, 3, channels, self._channels)
+    return convolution.conv(x.astype(w.dtype), w) + b
 
 
 def _mean_pool(x: jax.Array) -> jax.Array:

@@ -25,7 +25,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
-LIBRARIES = ('differentiable_games', 'jaxline_harness')
+LIBRARIES = (
+  'convolutions_as_products',
+  'differentiable_games',
+  'jaxline_harness',
+)
 EXPERIMENTS = (
   'dd_two_player_games',
   'eigengame_unloaded',
@@ -33,18 +37,21 @@ EXPERIMENTS = (
 )
 ABOVE = ('configs', 'benchmarks', 'figures', 'tests')
 FORBIDDEN_IMPORTS = {
+  'convolutions_as_products': {*ABOVE, *EXPERIMENTS, *LIBRARIES}
+  - {'convolutions_as_products'},
   # The mathematics knows nothing of networks, files, flags or TensorFlow.
   'differentiable_games': {
     *ABOVE,
     *EXPERIMENTS,
     'absl',
+    'convolutions_as_products',
     'haiku',
     'jaxline',
     'jaxline_harness',
     'ml_collections',
     'tensorflow',
   },
-  'jaxline_harness': {*ABOVE, *EXPERIMENTS, 'differentiable_games'},
+  'jaxline_harness': {*ABOVE, *EXPERIMENTS, *LIBRARIES} - {'jaxline_harness'},
   **{name: {*ABOVE, *EXPERIMENTS} - {name} for name in EXPERIMENTS},
   'configs': {'benchmarks', 'figures', 'tests'},
 }

@@ -122,6 +122,7 @@ def test_wrong_name(field, value, ending):
     ('nets.discriminator', 'NoOpTree'),
     ('nets.generator', 'spectral_norm'),
     ('training.compute_dtype', 'bfloat'),
+    ('nets.convolutions', 'winograd'),
     ('training.estimator_fn', 'two_data_estimate_grad_fn'),
     ('training.estimator_fn', 'biased_estimate_general_grad_fn'),
     ('optimizers.generator.name', 'chain'),
@@ -494,6 +495,17 @@ def test_dynamics_that_do_not_go_together(settings, expected):
     {f'training.{name}': value for name, value in settings.items()}
   )
   assert expected in message
+
+
+def test_convolutions_of_networks_that_have_none():
+  simple = {'nets.generator': 'SimpleMLP', 'nets.gen_kwargs.out_dim': 2}
+  base_config.resolve(make_config({**simple, 'nets.convolutions': 'xla'}))
+  message = error_of(
+    {**simple, 'nets.discriminator': 'SimpleMLP', 'nets.convolutions': 'xla'}
+  )
+  assert message.endswith(
+    "convolutions='xla' has no effect: SimpleMLP has none"
+  )
 
 
 def test_only_losses_that_cancel_are_zero_sum():

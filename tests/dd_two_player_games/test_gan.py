@@ -361,7 +361,7 @@ def test_sample_draws_standard_normal_latents():
   np.testing.assert_allclose(samples, jax.random.normal(KEY, (5, 2)))
 
 
-def _dcgan(compute_dtype):
+def _dcgan(compute_dtype='float32', convolutions='fast'):
   return gan.GAN(
     players_hk=gan.GANTuple(nets.DCGANDiscriminator, nets.DCGANGenerator),
     losses=gan.GANTuple(
@@ -374,6 +374,7 @@ def _dcgan(compute_dtype):
     players_kwargs=gan.GANTuple({}, {}),
     num_latents=8,
     compute_dtype=compute_dtype,
+    convolutions=convolutions,
   )
 
 
@@ -406,7 +407,7 @@ def test_bfloat16_is_the_type_of_all_products_and_of_nothing_kept():
   assert _types((grads, aux)) == _types((grads_32, aux_32))
   assert 'bf16' not in program_32
   # Spectral norm's products of a matrix and a vector stay float32.
-  products = [line for line in program.splitlines() if 'dot_general[' in line]
+  products = re.findall(r'.*(?:dot_general|conv_same\w*)\[.*', program)
   large = [line for line in products if re.search(r':\w+\[(\d+,){2,}', line)]
   assert large
   assert all(':bf16[' in line for line in large)
@@ -416,3 +417,21 @@ def test_bfloat16_is_the_type_of_all_products_and_of_nothing_kept():
   np.testing.assert_allclose(
     aux.log_dict['disc_loss'], aux_32.log_dict['disc_loss'], rtol=0.02
   )
+
+
+def test_each_gan_has_its_own_convolutions():
+  """Also where both are traced by one process, in turns."""
+  images = jax.random.uniform(KEY, (16, 28, 28, 1), minval=-1.0)
+  models = {name: _dcgan(convolutions=name) for name in ('fast', 'xla')}
+
+  def has_xlas(model):
+    def loss():
+      params, state = model.initial_params(KEY, images)
+      return model.disc_loss(params, state, images, KEY, True)[0]
+
+    mapped = jax.vmap(loss, axis_name='i', axis_size=1)
+    return 'stablehlo.convolution' in jax.jit(mapped).lower().as_text()
+
+  for _ in range(2):
+    assert not has_xlas(models['fast'])
+    assert has_xlas(models['xla'])

@@ -100,6 +100,10 @@ def test_the_word_none_is_none():
       'no effect without a scheduler',
     ),
     ({'net': {'name': 'Mlp'}}, "net.name: there is no 'Mlp'"),
+    (
+      {'net': {'convolutions': 'xla'}},
+      "net.convolutions='xla' has no effect: net.name is MLP",
+    ),
     ({'net': {'kwargs': {'width': 3}}}, 'width does not exist'),
     ({'net': {'kwargs': {'hidden_sizes': [0]}}}, 'each item a whole number'),
     (
