@@ -194,11 +194,12 @@ def serve(case: str, variant: str, layout: Layout, process: int, port: int):
   os.environ['XLA_FLAGS'] = (
     f'--xla_force_host_platform_device_count={layout.devices}'
   )
+  from jaxline_harness import clusters
   from jaxline_harness import distributed
 
   cluster = None
   if layout.processes > 1:
-    cluster = distributed.Cluster('127.0.0.1', port, layout.processes, process)
+    cluster = clusters.Cluster(f'127.0.0.1:{port}', layout.processes, process)
   with distributed.joined(cluster, {}):
     config = train_step.full_config(case, variant)
     config.training.batch_size = layout.batch_size

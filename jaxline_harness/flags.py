@@ -27,8 +27,8 @@ import warnings
 from absl import flags
 from ml_collections import config_dict
 
+from jaxline_harness import clusters
 from jaxline_harness import configs
-from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import settings
 
@@ -41,7 +41,7 @@ _WORDS = {'true': True, 'false': False}
 
 def parse(
   argv: list[str], schema: configs.Schema
-) -> tuple[config_dict.ConfigDict, str, distributed.Cluster | None]:
+) -> tuple[config_dict.ConfigDict, str, clusters.Cluster | None]:
   """Returns the resolved, locked config, the mode and the cluster."""
   spec, argv = take_config_flag(argv)
   values = flags.FlagValues()
@@ -80,7 +80,7 @@ def parse(
         os.path.join('runs', name.removesuffix('_config'))
       )
   config.lock()
-  cluster = distributed.find_cluster(
+  cluster = clusters.find_cluster(
     coordinator.value, num_processes.value, process_id.value
   )
   return config, mode.value, cluster

@@ -45,6 +45,7 @@ from typing import Any, NoReturn
 from absl import logging
 from ml_collections import config_dict
 
+from jaxline_harness import clusters
 from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
@@ -141,7 +142,8 @@ def _run(experiment_class: Any, schema: configs.Schema, argv: list[str]) -> int:
   from jaxline_harness import modes  # pylint: disable=g-import-not-at-top
 
   modes.enable_compilation_cache()
-  with distributed.joined(cluster, _settings(config, mode)):
+  settings = _describe(config, mode) if cluster else {}
+  with distributed.joined(cluster, settings):
     if not inspect.isclass(experiment_class):
       experiment_class = experiment_class()
     with signals.watch() as watcher:
@@ -152,17 +154,18 @@ def _run(experiment_class: Any, schema: configs.Schema, argv: list[str]) -> int:
   return 0 if watcher.stop_signal is None else 128 + watcher.stop_signal
 
 
-def _settings(config: config_dict.ConfigDict, mode: str) -> dict[str, Any]:
+def _describe(config: config_dict.ConfigDict, mode: str) -> dict[str, Any]:
   """Returns what the processes of a training must have in common."""
-  import jax  # pylint: disable=g-import-not-at-top
-
   from jaxline_harness import run_directory  # pylint: disable=g-import-not-at-top
 
+  code = run_directory.describe_code()
   return {
     '--jaxline_mode': mode,
-    'the version of JAX': jax.__version__,
+    'the git commit': code['git_commit'],
+    **{f'the version of {k}': v for k, v in code['versions'].items()},
     **{
       f'config.{name}': run_directory.to_plain(value)
       for name, value in flags.leaves(config)
     },
+    **clusters.list_numeric_settings(),
   }

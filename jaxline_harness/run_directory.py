@@ -92,11 +92,15 @@ def describe_run(config: config_dict.ConfigDict) -> dict[str, Any]:
   devices = [f'{d.platform} {d.device_kind}' for d in jax.devices()]
   return {
     'config': to_plain(config),
-    'versions': _versions(),
-    'git_commit': _git_commit(),
+    **describe_code(),
     'devices': devices,
     'platform': platform.platform(),
   }
+
+
+def describe_code() -> dict[str, Any]:
+  """Returns the versions of the libraries, and this code's git commit."""
+  return {'versions': _versions(), 'git_commit': _git_commit()}
 
 
 def to_plain(value: Any) -> Any:

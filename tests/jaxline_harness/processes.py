@@ -46,6 +46,9 @@ class Processes:
     command: list[str],
     num_processes: int,
     devices_each: int = 1,
+    port: int | None = None,
+    only: int | None = None,
+    env: dict[str, str] | None = None,
   ):
     """Starts them.
 
@@ -54,11 +57,14 @@ class Processes:
       command: what is the same for all.
       num_processes: P.
       devices_each: devices of each process.
+      port: of process 0, by default any.
+      only: starts this one alone.
+      env: more variables of the environment.
     """
     self._folder = folder
-    port = free_port()
+    port = port or free_port()
     self._processes = []
-    for i in range(num_processes):
+    for i in range(num_processes) if only is None else [only]:
       with open(folder / f'{i}.out', 'w') as out, self._err(i, 'w') as err:
         self._processes.append(
           subprocess.Popen(
@@ -69,7 +75,7 @@ class Processes:
               f'--process_id={i}',
             ],
             cwd=folder,
-            env=with_devices(devices_each),
+            env=with_devices(devices_each) | (env or {}),
             stdout=out,
             stderr=err,
           )
@@ -97,6 +103,10 @@ class Processes:
 
   def signal(self, i: int, number: int) -> None:
     self._processes[i].send_signal(number)
+
+  def wait_for_end(self, i: int, timeout: float) -> int:
+    """Returns the exit status of one."""
+    return self._processes[i].wait(timeout)
 
   def wait(self, timeout: float = 240) -> list[int]:
     """Returns the exit statuses of all."""

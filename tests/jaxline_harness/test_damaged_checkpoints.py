@@ -517,13 +517,13 @@ def free_port():
 
 TWO_PROCESSES = """
 import sys
-from jaxline_harness import checkpointing, distributed, errors
+from jaxline_harness import checkpointing, clusters, distributed, errors
 from tests.jaxline_harness import toy_experiment
 config = toy_experiment.get_config()
 config.checkpoint_dir = sys.argv[3]
 if sys.argv[2] == '1':  # What it sees itself does not count.
   config.checkpoint_dir += '/nowhere'
-cluster = distributed.find_cluster(sys.argv[1], 2, int(sys.argv[2]))
+cluster = clusters.find_cluster(sys.argv[1], 2, int(sys.argv[2]))
 with distributed.joined(cluster, {}):
   checkpointer = checkpointing.Checkpointer(config, 'train')
   try:

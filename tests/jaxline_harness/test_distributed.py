@@ -13,6 +13,7 @@
 # limitations under the License.
 """Processes that train together: how they meet, end and fail."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -20,11 +21,11 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
+from jaxline_harness import clusters
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from tests.jaxline_harness import processes
@@ -43,20 +44,15 @@ FOR_EVER = '--config.training_steps=10000000'
 
 
 def test_without_flags_there_is_no_cluster():
-  assert distributed.find_cluster(None, None, None) is None
+  assert clusters.find_cluster(None, None, None) is None
 
 
 @pytest.mark.parametrize(
-  ('address', 'host', 'port'),
-  [
-    ('host7:1234', 'host7', 1234),
-    ('10.0.0.1:65535', '10.0.0.1', 65535),
-    ('[::1]:80', '::1', 80),
-  ],
+  'address', ['host7:1234', '10.0.0.1:65535', '[::1]:80']
 )
-def test_address(address, host, port):
-  cluster = distributed.find_cluster(address, 4, 3)
-  assert cluster == distributed.Cluster(host, port, 4, 3)
+def test_address(address):
+  cluster = clusters.find_cluster(address, 4, 3)
+  assert cluster == clusters.Cluster(address, 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -81,35 +77,31 @@ def test_address(address, host, port):
 )
 def test_flags_that_cannot_be_right(arguments, message):
   with pytest.raises(errors.UserError, match=message):
-    distributed.find_cluster(*arguments)
+    clusters.find_cluster(*arguments)
 
 
 SLURM = {
   'SLURM_JOB_ID': '77123',
-  'SLURM_STEP_NODELIST': 'node[03-06]',
-  'SLURM_NTASKS': '8',
-  'SLURM_PROCID': '5',
-  'SLURM_LOCALID': '1',
+  'SLURM_STEP_NODELIST': '127.0.0.1',
+  'SLURM_NTASKS': '1',
+  'SLURM_PROCID': '0',
+  'SLURM_LOCALID': '0',
 }
 
 
-def test_auto_finds_a_slurm_step(monkeypatch):
-  for name, value in SLURM.items():
-    monkeypatch.setenv(name, value)
-  cluster = distributed.find_cluster('auto', None, None)
-  assert cluster._replace(port=0) == ('node03', 0, 8, 5, [1])
-  assert cluster.port > 1024
-
-
-def test_auto_without_a_cluster_says_what_to_do(monkeypatch):
-  for name in (*SLURM, 'KUBERNETES_SERVICE_HOST', 'OMPI_MCA_orte_hnp_uri'):
-    monkeypatch.delenv(name, raising=False)
-  with pytest.raises(errors.UserError, match='--coordinator=HOST:PORT'):
-    distributed.find_cluster('auto', None, None)
+def test_auto_is_left_to_jax():
+  cluster = clusters.find_cluster('auto', None, None)
+  assert cluster == clusters.Cluster(None, None, None)
 
 
 @pytest.mark.parametrize(
-  'argument', ['--num_processes=two', '--process_id=0', '--coordinator=here']
+  'argument',
+  [
+    '--num_processes=two',
+    '--process_id=0',
+    '--coordinator=here',
+    '--coordinator=auto',
+  ],
 )
 def test_a_wrong_flag_is_one_line(argument, tmp_path):
   result = subprocess.run(
@@ -124,122 +116,124 @@ def test_a_wrong_flag_is_one_line(argument, tmp_path):
 # The meeting.
 
 
-def meet(port, process_id, settings, num_processes=3, use=None):
-  """A process's outcome: its port for JAX, its error, or what `use` gives."""
-  cluster = distributed.Cluster(
-    '127.0.0.1', port, num_processes, process_id, None
-  )
-  try:
-    group, jax_port = distributed._meet(cluster, settings)
-  except errors.UserError as error:
-    return str(error)
-  outcome = use(group) if use else jax_port
-  group.leave()
-  return outcome
+# Arguments: settings, seconds to wait for others, and those of a cluster.
+MEET = """
+import json, os, sys, time
+from jaxline_harness import clusters, distributed, errors
+settings, seconds, *flags = sys.argv[1:]
+address, number, me = (flag.split('=')[1] for flag in flags)
+clusters.START_SECONDS = int(seconds)
+settings = json.loads(settings)
+if settings.pop('differs_in', None) == me:
+  settings['config.b'] = 3
+number = settings.pop('numbers', {}).get(me, number)
+cluster = clusters.find_cluster(address, int(number), int(me))
+try:
+  with distributed.joined(cluster, settings):
+    time.sleep(0.1 * ((int(me) + 1) % 3))
+    values = distributed.exchange(int(me)), distributed.exchange([me, None])
+    print(json.dumps(values))
+except errors.UserError as error:
+  print(error, flush=True)
+  distributed.leave_at_once(2)
+"""
 
 
-def meet_all(*arguments):
-  """The outcomes of several processes, each a thread here."""
-  port = processes.free_port()
-  outcomes = [None] * len(arguments)
-
-  def run(i):
-    outcomes[i] = meet(port, *arguments[i])
-
-  threads = [
-    threading.Thread(target=run, args=(i,)) for i in range(len(arguments))
-  ]
-  for thread in threads:
-    thread.start()
-    time.sleep(0.05)  # They come in this order.
-  for thread in threads:
-    thread.join(20)
-  return outcomes
+def meet(folder, settings, num_processes=3, seconds=60, port=None):
+  """Starts processes that meet and exchange values twice."""
+  command = [sys.executable, '-c', MEET, json.dumps(settings), str(seconds)]
+  return processes.Processes(folder, command, num_processes, port=port)
 
 
-def test_all_meet_and_agree_on_a_port():
-  settings = {'a': 1, 'b': [1, 'x']}
-  ports = meet_all((2, settings), (0, settings), (1, settings))
-  assert len(set(ports)) == 1
-  assert isinstance(ports[0], int)
-
-
-def test_processes_that_differ_are_told_in_what():
-  same, other = {'config.a': 1, 'config.b': 2}, {'config.a': 1, 'config.b': 3}
-  outcomes = meet_all((0, same), (1, same), (2, other))
-  assert len(set(outcomes)) == 1
-  assert 'config.b is 2 in process 0 and 3 in process 2' in outcomes[0]
-
-
-def test_another_number_of_processes_is_refused():
-  outcomes = meet_all((0, {}), (1, {}, 4))
-  assert len(set(outcomes)) == 1
-  assert '--num_processes is 3 in process 0 and 4 in process 1' in outcomes[0]
-
-
-def test_a_process_that_comes_twice_is_told():
-  outcomes = meet_all((0, {}), (1, {}), (1, {}), (2, {}))
-  assert '--process_id=1' in outcomes[1]
-  assert outcomes[0] == outcomes[2] == outcomes[3]
-
-
-def test_who_is_missing(monkeypatch):
-  monkeypatch.setattr(distributed, 'START_SECONDS', 0.5)
-  outcomes = meet_all((0, {}), (2, {}))
-  assert outcomes[0] == outcomes[1]
-  assert outcomes[0].endswith('did not come within 0.5 seconds: 1')
-
-
-def test_without_process_0(monkeypatch):
-  monkeypatch.setattr(distributed, 'START_SECONDS', 0.5)
-  (outcome,) = meet_all((1, {}))
-  assert 'no process 0' in outcome
+def test_all_get_the_values_of_all_in_order(tmp_path):
+  with meet(tmp_path, {'config.a': [1, 'x']}) as group:
+    assert group.wait() == [0, 0, 0], group.stderr(0)
+    first, second = [0, 1, 2], [['0', None], ['1', None], ['2', None]]
+    for i in range(3):
+      assert json.loads(group.stdout(i)) == [first, second]
+      assert group.stderr(i) == ''
 
 
 @pytest.mark.parametrize(
-  'said',
-  [b'', b'GET / HTTP/1.1\r\n\r\n', b'[]\n', b'{"settings": {}}\n', b'\0'],
+  ('settings', 'message'),
+  [
+    (
+      {'config.b': 2, 'differs_in': '2'},
+      'config.b is 2 in process 0 and 3 in process 2 of 3 (',
+    ),
+    (
+      {'numbers': {'1': 4}},
+      '--num_processes is 3 in process 0 and 4 in process 1 of 3 (',
+    ),
+  ],
 )
-def test_strangers_do_not_disturb(said):
+def test_processes_that_differ_are_told_in_what(settings, message, tmp_path):
+  with meet(tmp_path, settings) as group:
+    assert group.wait() == [2, 2, 2]
+    assert {group.stdout(i) for i in range(3)} == {group.stdout(0)}
+    assert group.stdout(0).startswith(message)
+
+
+@pytest.mark.slow
+def test_a_process_that_does_not_come(tmp_path):
+  with meet(tmp_path, {}, seconds=10) as group:
+    group.signal(1, signal.SIGKILL)
+    assert group.wait() == [2, -signal.SIGKILL, 2]
+    for i in (0, 2):
+      assert '3 processes did not meet at 127.0.0.1' in group.stdout(i)
+      assert 'within 10 seconds' in group.stdout(i)
+
+
+def test_strangers_do_not_disturb(tmp_path):
+  """Silent ones, and those that speak something else."""
   port = processes.free_port()
-  outcomes = {}
-  first = threading.Thread(
-    target=lambda: outcomes.update({0: meet(port, 0, {}, 2)})
-  )
-  first.start()
+  with meet(tmp_path, {}, port=port) as group, contextlib.ExitStack() as stack:
+    for said in (b'', b'GET / HTTP/1.1\r\n\r\n', b'[' * 200_000, b'\0'):
+      stranger = stack.enter_context(connect(port))
+      with contextlib.suppress(OSError):
+        stranger.sendall(said)
+    assert set(listeners(port)) == {'0100007F'}  # 127.0.0.1.
+    assert group.wait() == [0, 0, 0], group.stdout(0)
+
+
+def connect(port):
   while True:
     try:
-      stranger = socket.create_connection(('127.0.0.1', port))
-      break
+      return socket.create_connection(('127.0.0.1', port))
     except OSError:
       time.sleep(0.05)
-  with stranger:
-    stranger.sendall(said)
-    stranger.shutdown(socket.SHUT_WR)
-    outcomes[1] = meet(port, 1, {}, 2)
-  first.join(20)
-  assert outcomes[0] == outcomes[1]
+
+
+def listeners(port):
+  """Where this machine's processes listen at a port, as the system says it."""
+  found = []
+  for name in ('tcp', 'tcp6'):
+    with open(f'/proc/net/{name}') as f:
+      fields = [line.split() for line in list(f)[1:]]
+    for address, state in ((row[1], row[3]) for row in fields):
+      host, _, number = address.partition(':')
+      if state == '0A' and int(number, 16) == port:
+        found.append(host.removeprefix('0000000000000000FFFF0000'))
+  return found
+
+
+@pytest.mark.parametrize(
+  ('address', 'bound'),
+  [('127.0.0.1', True), ('[::1]', True), ('localhost', True), ('h7', False)],
+)
+def test_only_loopback_addresses_are_listened_at_alone(address, bound):
+  address = f'{address}:{processes.free_port()}'
+  cluster = clusters.Cluster(address, 2, 0)
+  wanted = address if bound else None
+  assert clusters._choose_bind_address(cluster) == wanted
+  assert clusters._choose_bind_address(cluster._replace(process_id=1)) is None
 
 
 def test_a_taken_port_is_one_line():
   with socket.create_server(('', 0)) as server:
-    outcome = meet(server.getsockname()[1], 0, {})
-  assert 'cannot listen' in outcome
-
-
-def test_exchange():
-  """All get everyone's values in order, whoever comes first, every time."""
-
-  def use(i):
-    def exchange_twice(group):
-      time.sleep(0.1 * ((i + 1) % 3))
-      return group.exchange(i), group.exchange([i, 'x', None])
-
-    return exchange_twice
-
-  outcomes = meet_all(*((i, {}, 3, use(i)) for i in (2, 0, 1)))
-  first, second = [0, 1, 2], [[0, 'x', None], [1, 'x', None], [2, 'x', None]]
-  assert outcomes == [(first, second)] * 3
+    address = f'127.0.0.1:{server.getsockname()[1]}'
+    with pytest.raises(errors.UserError, match='cannot listen'):
+      clusters._choose_bind_address(clusters.Cluster(address, 2, 0))
 
 
 def test_exchange_alone():
@@ -269,24 +263,31 @@ def test_trains_once_and_the_first_process_writes(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('victim', [0, 2])
-def test_a_killed_process_ends_the_others(victim, tmp_path):
+@pytest.mark.parametrize(
+  ('victim', 'number'),
+  [(0, signal.SIGKILL), (2, signal.SIGKILL), (0, signal.SIGSTOP)],
+)
+def test_a_dead_process_ends_the_others(victim, number, tmp_path):
   every = '--config.save_checkpoint_interval=50'
   with processes.Processes(tmp_path, [*TOY, FOR_EVER, every], 3) as group:
     group.wait_for(tmp_path / 'run' / 'checkpoints' / 'latest' / '50')
     start = time.monotonic()
-    group.signal(victim, signal.SIGKILL)
-    statuses = group.wait(30)
-    assert time.monotonic() - start < 10
-    assert statuses.pop(victim) == -signal.SIGKILL
-    assert statuses == [1, 1]
-    for i in {0, 1, 2} - {victim}:
-      lines = group.stderr(i).splitlines()
-      assert any(
-        line.startswith(f'error: process {victim} of 3 (') and 'died' in line
-        for line in lines
+    group.signal(victim, number)
+    others = {0, 1, 2} - {victim}
+    assert [group.wait_for_end(i, 60) for i in others] == [1, 1]
+    assert time.monotonic() - start < 30
+    for i in others:
+      assert (
+        group.stderr(i)
+        .splitlines()[-1]
+        .startswith(f'error: process {victim} of 3 (')
       )
+      assert group.stderr(i).count('died or does not answer; all pro') == 1
       assert 'Traceback' not in group.stderr(i)
+      assert '***' not in group.stderr(i)  # As C++ says it.
+    if number == signal.SIGSTOP:
+      group.signal(victim, signal.SIGCONT)
+      assert group.wait_for_end(victim, 60) == 1
   reached = newest_step(tmp_path)
   to = f'--config.training_steps={reached + 30}'
   with processes.Processes(tmp_path, [*TOY, to], 3) as group:
@@ -352,22 +353,39 @@ def test_an_error_of_one_ends_all(error, status, tmp_path):
       assert both.stderr(1).count('\n') == 1
     else:  # Not a user's mistake: where it happened is of interest.
       assert 'Traceback' in both.stderr(1)
-    (line,) = both.stderr(0).splitlines()[1:]
+    *_, line = both.stderr(0).splitlines()
     assert line.startswith('error: process 1 of 2 (')
     assert 'no data here' in line
 
 
 @pytest.mark.slow
 def test_a_slurm_step_of_one_task(tmp_path):
-  alone = {**SLURM, 'SLURM_NTASKS': '1', 'SLURM_PROCID': '0'}
-  alone |= {'SLURM_STEP_NODELIST': '127.0.0.1', 'SLURM_LOCALID': '0'}
   result = subprocess.run(
     [*TOY, '--coordinator=auto'],
     cwd=tmp_path,
-    env={**os.environ, **alone},
+    env={**os.environ, **SLURM},
     capture_output=True,
     text=True,
     timeout=120,
   )
   assert result.returncode == 0, result.stderr
   assert 'Trained to step 20.' in result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  'variable', ['JAX_THREEFRY_PARTITIONABLE=0', 'JAX_ENABLE_X64=1']
+)
+def test_settings_of_jax_must_be_the_same(variable, tmp_path):
+  name, value = variable.split('=')
+  port = processes.free_port()
+  group = processes.Processes(tmp_path, TOY, 2, port=port, only=0)
+  other = processes.Processes(
+    tmp_path, TOY, 2, port=port, only=1, env={name: value}
+  )
+  with group, other:
+    assert group.wait() == other.wait() == [2]
+    for i in range(2):
+      line = group.stderr(i).splitlines()[-1]
+      assert line.startswith(f'error: {name} is ')
+      assert 'in process 1 of 2 (' in line
