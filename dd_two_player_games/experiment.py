@@ -14,6 +14,7 @@
 """GAN training and evaluation as a jaxline experiment."""
 
 from collections.abc import Mapping
+import functools
 import math
 import os
 from typing import Any
@@ -183,16 +184,15 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _draws(self, train_state, device_data):
     """Maps the number of a draw within the step to the draw."""
+    return functools.partial(self._draw, device_data, train_state.global_step)
 
-    def draw(k):
-      return training.draw_batch(
-        device_data,
-        train_state.global_step * self._trainer.num_draws + k,
-        self._config.training.batch_size,
-        self._processor.preprocess,
-      )
-
-    return draw
+  def _draw(self, device_data, global_step, k):
+    return training.draw_batch(
+      device_data,
+      global_step * self._trainer.num_draws + k,
+      self._config.training.batch_size,
+      self._processor.preprocess,
+    )
 
   def look_at_logs(self, logs: Mapping[str, np.ndarray]) -> None:
     """Warns, once, of a solver that did not reach its tolerance."""

@@ -142,6 +142,7 @@ class Trainer:
   Attributes:
     num_draws: draws of data that a step uses.
     init: maps both players' parameters to `TrainState.opt_state`.
+    coefficients: see `regularizer_coefficients`.
   """
 
   def __init__(self, config: config_dict.ConfigDict, model: gan.GAN):
@@ -163,7 +164,7 @@ class Trainer:
     ]
     self._optimizers = [optimizer for optimizer, _ in made]
     self._schedules = gan.GANTuple(*(schedule for _, schedule in made))
-    self._coefficients = regularizer_coefficients(config, self._schedules)
+    self.coefficients = regularizer_coefficients(config, self._schedules)
     self._shares_draws = self._field_at(0, 1.0).shares_draws
     self._rule = build_rule(config, self._optimizers, self._shares_draws)
     self.num_draws, self.init = self._rule.num_draws, self._rule.init
@@ -235,7 +236,7 @@ class Trainer:
     return build_field(
       training,
       self._model,
-      self._coefficients(global_step, rate_scale),
+      self.coefficients(global_step, rate_scale),
       _rates(self._schedules, _num_updates(training), global_step, rate_scale),
     )
 

@@ -378,9 +378,11 @@ class AdjustedField:
   ) -> Iterator[Term]:
     """Yields each player's loss and its direction."""
     directions, passes = self(params, memory, draws)
-    for i in _moving(draws):
+    for i, own_pass in enumerate(passes):
+      if own_pass is None:
+        continue
       name = self.model.names[i]
-      yield Term(i, f'{name}_loss', passes[i].logs)
+      yield Term(i, f'{name}_loss', own_pass.logs)
       yield Term(i, f'adjusted gradient of {name}', directions[i])
 
 

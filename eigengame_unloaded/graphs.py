@@ -188,13 +188,14 @@ def _order(texts: list[str]) -> tuple[list[Any], np.ndarray]:
 def _report_isolated_nodes(graph: Graph, path: pathlib.Path) -> None:
   isolated = np.flatnonzero(graph.degrees() == 0)
   if isolated.size:
+    first = int(isolated[0])
     logging.warning(
       '%s: %d of %d nodes have no edge to another, the first %r. Each is a '
       'cluster of its own, with an eigenvector of its own.',
       path,
       isolated.size,
       graph.num_nodes,
-      graph.names[isolated[0]],
+      graph.names[first] if graph.names else first,
     )
 
 

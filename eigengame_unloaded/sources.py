@@ -337,7 +337,7 @@ class GraphSource(Source):
     # The rows have two entries each: products with them are made of gathers
     # and scatters.
     edges, weights = batch
-    scale = self.num_examples / (len(edges) * self.bound)
+    scale = len(self._graph.edges) / (len(edges) * self.bound)
     differences = eigenvectors[:, edges[:, 0]] - eigenvectors[:, edges[:, 1]]
     flows = scale * weights * differences
     images = eigenvectors.at[:, edges[:, 0]].add(-flows)

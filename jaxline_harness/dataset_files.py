@@ -279,8 +279,9 @@ def read_npz(
       f'x_train or train_images; there is {", ".join(arrays) or "none"}.'
     )
   check_split(path, split, tuple(names))
-  images, labels = (arrays.get(key) for key in names[split])
-  images = _check_images(images, path)
+  images_key, labels_key = names[split]
+  images = _check_images(arrays[images_key], path)
+  labels = arrays.get(labels_key)
   if labels is not None:
     labels = _check_labels(labels, len(images), path)
   return images, labels

@@ -64,9 +64,9 @@ class Progress:
     self._enabled = enabled
     self._last_step = last_step
     self._step = first_step
-    self._rate: float | None = None
+    self._rate = 0.0  # Steps a second; 0 before the first chunk.
     self._next_line_time = 0.0
-    self._bar = None
+    self._bar: Any = None  # tqdm's, where there is a terminal.
     if enabled and self._stream.isatty():
       self._bar = tqdm.tqdm(
         total=last_step,
@@ -96,7 +96,7 @@ class Progress:
     """
     if not self._enabled:
       return
-    first_chunk = self._rate is None
+    first_chunk = self._rate == 0
     self._rate = (step - self._step) / max(seconds, 1e-9)
     self._step = step
     # The first chunk compiled the program: its rate says nothing.
@@ -114,9 +114,8 @@ class Progress:
 
   def _show_bar(self, step: int, postfix: str) -> None:
     bar = self._bar
-    if (
-      bar.desc
-    ):  # tqdm's own clock estimates the time left: leave compiling out.
+    # tqdm's own clock estimates the time left: leave compiling out.
+    if bar.desc:
       bar.set_description_str('', refresh=False)
       bar.initial = step
       bar.start_t = bar.last_print_t = bar._time()  # pylint: disable=protected-access

@@ -69,9 +69,9 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     super().__init__(mode=mode, init_rng=init_rng)
     self.mode = mode
     self.init_rng = init_rng
-    self.train_state: TrainState | None = None
+    self.train_state: TrainState = None
     self._device_data: PyTree = None
-    self._compiled_chunk: jax.stages.Compiled | None = None
+    self._compiled_chunk: Any = None
     self._back_offs = 0
 
   # What a subclass provides.

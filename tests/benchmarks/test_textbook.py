@@ -24,6 +24,8 @@ from benchmarks import textbook
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment
 from dd_two_player_games import gan
+from dd_two_player_games import gan_grads_calculator
+from dd_two_player_games import regularizer_estimates
 
 pytestmark = pytest.mark.slow
 BATCH_SIZE = 8
@@ -135,9 +137,12 @@ def _assert_gradients_agree(settings):
     settings, simultaneous_updates=True, grad_regularizes=TERMS
   )
   draw = _draw(an_experiment, 0)
-  calculator = an_experiment._players.grads_calculator
+  calculator = gan_grads_calculator.GANGradsCalculator(
+    an_experiment._gan,
+    regularizer_estimates.unbiased_estimate_fn_lowest_variance,
+  )
   # Arrays, so that one program serves with each of them zero, too.
-  coeffs = jax.tree.map(jnp.asarray, an_experiment._players.coeffs(0))
+  coeffs = jax.tree.map(jnp.asarray, an_experiment._trainer.coefficients(0))
   args = train_state.params, train_state.state, *draw
   for player in gan.GANTuple._fields:
     expected, expected_state = jax.jit(
@@ -236,12 +241,12 @@ def test_steps(rule):
   an_experiment, baseline, train_state, baseline_state = _made(
     POINTS, **rule, grad_regularizes=base_config.consensus(0.3)
   )
-  num_draws = an_experiment._rule.num_draws
+  num_draws = an_experiment._trainer.num_draws
   assert baseline.num_draws == num_draws
   draws = [_draw(an_experiment, k) for k in range(num_draws)]
   before = baseline_state['params']
   step = _on_one_device(
-    lambda train_state, draws: an_experiment._rule.step(
+    lambda train_state, draws: an_experiment._trainer.step(
       train_state, lambda k: draws[k]
     )
   )
