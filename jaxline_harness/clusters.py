@@ -79,7 +79,7 @@ def find_cluster(
         'them out with auto, which finds them out'
       )
     return Cluster(None, None, None) if coordinator else None
-  if missing:
+  if num_processes is None or process_id is None:
     raise errors.UserError(f'--coordinator needs {" and ".join(missing)}')
   if num_processes < 1:
     raise errors.UserError(

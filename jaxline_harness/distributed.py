@@ -116,7 +116,8 @@ class _Session:
 
     clusters.initialize_jax(cluster, self._end_without_service)
     state = distributed.global_state
-    self._client, self._id = state.client, state.process_id
+    self._client: Any = state.client
+    self._id: int = state.process_id
     self._ids = list(range(state.num_processes))
     self._names = [f'process {i}' for i in self._ids]
     self._round, self._patience_ms = 0, clusters.START_SECONDS * 1000

@@ -36,6 +36,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXTRAS = {
   'differentiable_games': (),
   'jaxline_harness': ('harness',),
+  'convolutions_as_products': ('gan',),
   'dd_two_player_games': ('gan',),
   'eigengame_unloaded': ('eigengame',),
   'principal_flow_instability_single_objective': ('principal_flow',),
