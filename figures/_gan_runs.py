@@ -23,18 +23,15 @@ import functools
 import json
 import pathlib
 import re
-import runpy
 import sys
 import time
 import types
 from typing import Any, NamedTuple
 
-from absl import flags
 import jax
 from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 from ml_collections import config_dict
-from ml_collections import config_flags
 import numpy as np
 
 from benchmarks import report
@@ -45,6 +42,7 @@ from dd_two_player_games import model_utils
 from dd_two_player_games import training
 from jaxline_harness import errors
 from jaxline_harness import files
+from jaxline_harness import flags
 from jaxline_harness import train_loop
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -99,18 +97,8 @@ def both_optimizers(**values: Any) -> list[str]:
 
 def load_config(name: str, overrides: Sequence[str]) -> config_dict.ConfigDict:
   """The full config of a file in `configs/` and command-line overrides."""
-  path = ROOT / 'configs' / f'{name}_config.py'
-  values, argv = flags.FlagValues(), [name, *overrides]
-  config = runpy.run_path(str(path))['get_config']()
-  config_flags.DEFINE_config_dict(
-    'config',
-    config,
-    flag_values=values,
-    sys_argv=argv,
-    lock_config=False,
-    accept_new_attributes=True,
-  )
-  values(argv)
+  config = flags.load_config(str(ROOT / 'configs' / f'{name}_config.py'))
+  flags.override_fields(config, list(overrides), base_config.SCHEMA)
   return base_config.resolve(config)
 
 

@@ -66,8 +66,8 @@ def parse(
     _parse_flags(values, argv)
     raise errors.UserError('--config=FILE is needed; --help says more')
   try:
-    config = _load_config(spec)
-    _parse_flags(values, _override(config, argv, schema))
+    config = load_config(spec)
+    _parse_flags(values, override_fields(config, argv, schema))
     config = schema.resolve(config)
   except RecursionError as error:
     raise errors.UserError(
@@ -114,7 +114,7 @@ def _parse_flags(values: flags.FlagValues, argv: list[str]) -> None:
     )
 
 
-def _load_config(spec: str) -> config_dict.ConfigDict:
+def load_config(spec: str) -> config_dict.ConfigDict:
   """Runs a config file.
 
   Args:
@@ -176,7 +176,7 @@ def _check_placeholders(
 # Overrides.
 
 
-def _override(
+def override_fields(
   config: config_dict.ConfigDict, argv: list[str], schema: configs.Schema
 ) -> list[str]:
   """Sets what `--config.a.b=VALUE` says.
