@@ -55,7 +55,7 @@ def checkout(tmp_path_factory):
   for name in ('run.sh', 'requirements.txt'):
     shutil.copy(ROOT / name, folder / name)
   for name in (
-    *('configs', 'dd_two_player_games'),
+    *('configs', 'convolutions_as_products', 'dd_two_player_games'),
     *('differentiable_games', 'jaxline_harness', 'tests'),
   ):
     (folder / name).symlink_to(ROOT / name)
@@ -171,7 +171,7 @@ def test_train_leaves_its_files(trained):
     assert is_picture(folder / f'samples/step_{step:08d}.png')
   assert 'disc_loss' in event_tags(folder / 'train')['scalars']
   assert 'Trained to step 6.' in printed
-  assert 'Files of the run: runs/sgd_fashion_mnist\n' in printed
+  assert f'Files of the run: {folder}\n' in printed
 
 
 @pytest.mark.slow
