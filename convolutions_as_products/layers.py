@@ -42,6 +42,7 @@ class Conv2D(hk.Module):
     self._stride = stride
 
   def __call__(self, x: jax.Array) -> jax.Array:
+    _check_images(x)
     shape = (*self._kernel_shape, x.shape[-1], self._output_channels)
     w = hk.get_parameter('w', shape, x.dtype, _initializer(shape[:-1]))
     b = hk.get_parameter('b', shape[-1:], x.dtype, jnp.zeros)
@@ -64,11 +65,19 @@ class Conv2DTranspose(hk.Module):
     self._stride = stride
 
   def __call__(self, x: jax.Array) -> jax.Array:
+    _check_images(x)
     shape = (*self._kernel_shape, self._output_channels, x.shape[-1])
     fan_in = (*self._kernel_shape, x.shape[-1])
     w = hk.get_parameter('w', shape, x.dtype, _initializer(fan_in))
     b = hk.get_parameter('b', shape[2:3], x.dtype, jnp.zeros)
     return convolution.conv_transpose(x, w, self._stride) + b
+
+
+def _check_images(x: jax.Array) -> None:
+  if x.ndim != 4:
+    raise ValueError(
+      f'Images are (batch, height, width, channels), not of shape {x.shape}.'
+    )
 
 
 def _initializer(fan_in: Sequence[int]) -> hk.initializers.Initializer:

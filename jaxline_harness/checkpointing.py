@@ -233,6 +233,13 @@ class Checkpointer:
     path = self.choose()
     return None if path is None else int(os.path.basename(path))
 
+  def wait_for_checkpointing_to_finish(self) -> None:
+    """Does nothing: `save` returns when the checkpoint is on disk."""
+
+  def can_be_restored(self, ckpt_series: str) -> bool:
+    """Whether `restore_path` is there: what jaxline's own loop asks."""
+    return self.restore_path(ckpt_series) is not None
+
   def restore_path(self, ckpt_series: str) -> str | None:
     """Returns the folder of the wanted checkpoint of a series, or None.
 

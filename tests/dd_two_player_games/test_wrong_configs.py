@@ -178,7 +178,7 @@ def test_networks_that_cannot_be(settings, reason):
 
 def test_samples_that_do_not_fit_into_memory(monkeypatch):
   config = small_experiments.images_config(eval={'batch_size': 2**20})
-  monkeypatch.setattr(memory, 'of_device', lambda: 2**33)
+  monkeypatch.setattr(memory, 'of_device', lambda: 2**32)
   with pytest.raises(errors.UserError) as caught:
     experiment.Experiment('train', None, config)
   line = str(caught.value)

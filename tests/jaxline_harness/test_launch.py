@@ -720,7 +720,10 @@ class Training:
   def stop(self, *numbers):
     for number in numbers:
       self.process.send_signal(number)
-      time.sleep(0.002)
+      # Two that wait together would come in the order of their numbers.
+      log, end = pathlib.Path(self._log.name), time.monotonic() + 10
+      while 'stopping:' not in log.read_text() and time.monotonic() < end:
+        time.sleep(0.001)
     return self.process.wait(timeout=60)
 
   def log(self):
