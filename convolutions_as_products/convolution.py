@@ -77,7 +77,11 @@ def conv(x: jax.Array, w: jax.Array, stride: int = 1) -> jax.Array:
 
   Returns:
     Shape (N, ceil(H / stride), ceil(W / stride), O).
+
+  Raises:
+    ValueError: for arrays that are no images.
   """
+  _check_images(x)
   geometry = products.Geometry(x.shape[1:3], w.shape[:2], stride)
   if _implementation.get() == 'xla':
     return _conv_by_xla(x, w, geometry)
@@ -94,7 +98,11 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int = 1) -> jax.Array:
 
   Returns:
     Shape (N, H * stride, W * stride, O).
+
+  Raises:
+    ValueError: for arrays that are no images.
   """
+  _check_images(x)
   if _implementation.get() == 'xla':
     dimensions = ('NHWC', 'HWOI', 'NHWC')
     return lax.conv_transpose(
@@ -107,6 +115,13 @@ def conv_transpose(x: jax.Array, w: jax.Array, stride: int = 1) -> jax.Array:
   return _to_images_p.bind(
     x, w[::-1, ::-1], geometry=geometry, precision=_precision()
   )
+
+
+def _check_images(x: jax.Array) -> None:
+  if x.ndim != 4:
+    raise ValueError(
+      f'Images are (batch, height, width, channels), not of shape {x.shape}.'
+    )
 
 
 def _precision() -> str | None:

@@ -26,58 +26,41 @@ import jax.numpy as jnp
 from convolutions_as_products import convolution
 
 
-class Conv2D(hk.Module):
-  """`hk.Conv2D` with padding SAME."""
+class _Layer(hk.Module):
+  """What both layers take."""
 
   def __init__(
     self,
     output_channels: int,
     kernel_shape: Sequence[int],
     stride: int = 1,
-    name: str = 'conv2_d',
+    name: str | None = None,
   ):
     super().__init__(name=name)
     self._output_channels = output_channels
     self._kernel_shape = tuple(kernel_shape)
     self._stride = stride
 
+
+class Conv2D(_Layer):
+  """`hk.Conv2D` with padding SAME."""
+
   def __call__(self, x: jax.Array) -> jax.Array:
-    _check_images(x)
     shape = (*self._kernel_shape, x.shape[-1], self._output_channels)
     w = hk.get_parameter('w', shape, x.dtype, _initializer(shape[:-1]))
     b = hk.get_parameter('b', shape[-1:], x.dtype, jnp.zeros)
     return convolution.conv(x, w, self._stride) + b
 
 
-class Conv2DTranspose(hk.Module):
+class Conv2DTranspose(_Layer):
   """`hk.Conv2DTranspose` with padding SAME."""
 
-  def __init__(
-    self,
-    output_channels: int,
-    kernel_shape: Sequence[int],
-    stride: int = 1,
-    name: str = 'conv2_d_transpose',
-  ):
-    super().__init__(name=name)
-    self._output_channels = output_channels
-    self._kernel_shape = tuple(kernel_shape)
-    self._stride = stride
-
   def __call__(self, x: jax.Array) -> jax.Array:
-    _check_images(x)
     shape = (*self._kernel_shape, self._output_channels, x.shape[-1])
     fan_in = (*self._kernel_shape, x.shape[-1])
     w = hk.get_parameter('w', shape, x.dtype, _initializer(fan_in))
     b = hk.get_parameter('b', shape[2:3], x.dtype, jnp.zeros)
     return convolution.conv_transpose(x, w, self._stride) + b
-
-
-def _check_images(x: jax.Array) -> None:
-  if x.ndim != 4:
-    raise ValueError(
-      f'Images are (batch, height, width, channels), not of shape {x.shape}.'
-    )
 
 
 def _initializer(fan_in: Sequence[int]) -> hk.initializers.Initializer:

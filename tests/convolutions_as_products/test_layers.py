@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from convolutions_as_products import convolution
 from convolutions_as_products import layers
 
 
@@ -63,3 +64,12 @@ def test_only_cpus_get_products(platform):
   assert ('stablehlo.convolution' in text) == (platform != 'cpu')
   assert ('stablehlo.dot_general' in text) == (platform == 'cpu')
   assert ('stablehlo.while' in text) == (platform == 'cpu')
+
+
+@pytest.mark.parametrize('implementation', convolution.IMPLEMENTATIONS)
+@pytest.mark.parametrize('layer', [layers.Conv2D, layers.Conv2DTranspose])
+def test_arrays_that_are_no_images_are_refused(layer, implementation):
+  transformed = hk.transform(lambda x: layer(3, (2, 2))(x))
+  with convolution.use_implementation(implementation):
+    with pytest.raises(ValueError, match=r'not of shape \(5, 4\)'):
+      transformed.init(jax.random.PRNGKey(0), jnp.ones((5, 4)))

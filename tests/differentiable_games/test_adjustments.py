@@ -23,6 +23,7 @@ from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from differentiable_games import adjustments
 from differentiable_games import game
+from differentiable_games import jacobian
 from differentiable_games import toy_games
 from tests.differentiable_games import sine_game
 
@@ -65,6 +66,50 @@ def test_drift_adjusted_is_the_weighted_row():
   )(params, coefficients)
   np.testing.assert_allclose(_flat(adjusted), expected, atol=TOLERANCE)
   np.testing.assert_allclose(_flat(traced), expected, atol=TOLERANCE)
+
+
+# Rows and columns of three players: zeros, single terms, and both of a pair.
+ROWS = [[0.3, 0, -0.2], [0.0, 0, 0.5], [0.0, 0.7, -0.4]]
+COLUMNS = [[0.2, -0.6, 0.1], [0.0, 0, 0.0], [0.9, 0.0, 0.0]]
+
+
+def _weighted_sums(sines, j, direction):
+  """The same with the dense Jacobian."""
+  sums = np.zeros_like(direction)
+  for i in range(3):
+    for k in range(3):
+      own, other = sines.own(i), sines.own(k)
+      sums[own] += ROWS[i][k] * j[own, other] @ direction[other]
+      sums[own] += COLUMNS[i][k] * j[other, own].T @ direction[other]
+  return sums
+
+
+def test_first_order_adds_rows_and_columns():
+  sines, params, gradient, j = _three_players()
+  found = adjustments.first_order(sines.losses, params, ROWS, COLUMNS)
+  expected = gradient + _weighted_sums(sines, j, gradient)
+  np.testing.assert_allclose(_flat(found), expected, atol=TOLERANCE)
+
+
+def test_weighted_products_along_another_direction():
+  sines, params, gradient, j = _three_players()
+  direction = tuple({'w': np.cos(own['w'] + 1)} for own in params)
+  found, aux, sums = jacobian.weighted_products(
+    lambda p: (tuple(loss(p) for loss in sines.losses), 'aux'),
+    params,
+    ROWS,
+    COLUMNS,
+    [2, 0],
+    direction,
+  )
+  np.testing.assert_allclose(_flat(found), gradient, atol=TOLERANCE)
+  assert aux == 'aux'
+  assert sorted(sums) == [0, 2]
+  expected = _weighted_sums(sines, j, _flat(direction))
+  for i, own in sums.items():
+    np.testing.assert_allclose(
+      _flat(own), expected[sines.own(i)], atol=TOLERANCE
+    )
 
 
 def test_python_zeros_cost_nothing():
