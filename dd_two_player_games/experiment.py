@@ -14,7 +14,6 @@
 """GAN training and evaluation as a jaxline experiment."""
 
 from collections.abc import Mapping
-import functools
 import math
 import os
 from typing import Any
@@ -184,24 +183,20 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _draws(self, train_state, device_data):
     """Maps the number of a draw within the step to the draw."""
-    return functools.partial(self._draw, device_data, train_state.global_step)
-
-  def _draw(self, device_data, global_step, k):
-    return training.draw_batch(
-      device_data,
-      global_step * self._trainer.num_draws + k,
-      self._config.training.batch_size,
+    first = train_state.global_step * self._trainer.num_draws
+    return lambda k: training.draw_batch(
+      *(device_data, first + k, self._config.training.batch_size),
       self._processor.preprocess,
     )
 
-  def look_at_logs(self, logs: Mapping[str, np.ndarray]) -> None:
-    """Warns, once, of a solver that did not reach its tolerance."""
-    if training.RESIDUAL not in logs or self._has_warned:
-      return
-    residual = logs[training.RESIDUAL]
+  def measure(self, logs: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Measures nothing, but warns of a solver that misses its tolerance."""
+    residual = logs.get(training.RESIDUAL, 0)
+    if self._has_warned or not residual:
+      return {}
     tolerance = training.solver_tolerance(self._config.training)
     if residual <= tolerance:
-      return
+      return {}
     self._has_warned = True
     logging.warning(
       "training.adjustment=%s: the solver's residual is %.2g, above its "
@@ -213,6 +208,7 @@ class Experiment(train_loop.ChunkedExperiment):
       tolerance,
       training.RESIDUAL,
     )
+    return {}
 
   def write_samples(self, writer: Any, global_step: int) -> None:
     writer.write_png(

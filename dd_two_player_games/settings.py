@@ -28,7 +28,9 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import losses
 from dd_two_player_games import nets
+from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import training as gan_training
+from differentiable_games import fields
 from differentiable_games import tableaus
 from jaxline_harness import optimizers
 from jaxline_harness import settings
@@ -49,14 +51,6 @@ RULES = (
   'runge_kutta',
   'extragradient',
   'extrapolation_from_the_past',
-)
-_ESTIMATORS = (
-  'biased_estimate_grad_fn',
-  'biased_estimate_multiple_devices_grad_fn',
-  'unbiased_estimate_fn_different_device_results',
-  'unbiased_estimate_fn_lowest_variance',
-  'unbiased_estimate_fn_shared_draws',
-  'biased_estimate_fn_shared_draws',
 )
 NET_ARGUMENTS = {'depth': settings.whole(0, 100)}
 ADJUSTMENT_ARGUMENTS = {
@@ -98,16 +92,6 @@ def _takes_turns(config: config_dict.ConfigDict) -> bool:
   return rule == 'alternating' or as_if
 
 
-def _is_estimated(config: config_dict.ConfigDict) -> bool:
-  adjustment = gan_training.ADJUSTMENTS[config.training.adjustment]
-  return not (adjustment.takes_rates or config.training.unrolled_steps)
-
-
-def _uses_inception(config: config_dict.ConfigDict) -> bool:
-  is_read, _ = _READ
-  return is_read(config) and classifier_name(config) == 'inception'
-
-
 # When settings do something, and why else not.
 
 _MADE = data_utils.MADE
@@ -117,13 +101,24 @@ _CONVOLVES = (
   lambda c: {c.nets.discriminator, c.nets.generator} != {'SimpleMLP'},
   'SimpleMLP has none',
 )
-_INCEPTION = (_uses_inception, 'Inception is not used')
+_INCEPTION = (
+  lambda c: _READ[0](c) and classifier_name(c) == 'inception',
+  'Inception is not used',
+)
 _TURNS = (_takes_turns, 'the players do not take turns')
 _RUNGE_KUTTA = (
   lambda c: gan_training.update_rule(c.training) == 'runge_kutta',
   'the update rule is another one',
 )
-_ESTIMATED = (_is_estimated, 'solved and unrolled methods act on one draw')
+_ESTIMATED = (
+  lambda c: (
+    not (
+      gan_training.ADJUSTMENTS[c.training.adjustment].takes_rates
+      or c.training.unrolled_steps
+    )
+  ),
+  'solved and unrolled methods act on one draw',
+)
 _LOOKAHEAD = only_with('training.lookahead_periods')
 _LATENTS_MOVE = only_with('training.latent_optimisation.alpha')
 _BACK_OFF = only_with('training.on_nonfinite', 'back_off')
@@ -181,6 +176,9 @@ _NETWORK = one_of(
 )
 _PROCESSOR = one_of(
   _names(data_utils, lambda _, v: isinstance(v, data_utils.DataProcessor))
+)
+_ESTIMATOR = one_of(
+  _names(regularizer_estimates, lambda _, v: isinstance(v, fields.Estimator))
 )
 _PENALTY = settings.list_with(
   '[name, coefficient]', _losses('penalty_loss'), settings.NOT_NEGATIVE
@@ -253,7 +251,7 @@ _TRAINING: settings.Tree = {
   'estimator_fn': Setting(
     'unbiased_estimate_fn_lowest_variance',
     'See regularizer_estimates.py.',
-    one_of(_ESTIMATORS),
+    _ESTIMATOR,
     _ESTIMATED,
   ),
   'batch_size': Setting(128, 'Of all devices together.'),

@@ -227,7 +227,8 @@ class Experiment(train_loop.ChunkedExperiment):
     state = device_mesh.unreplicate(self.train_state)
     return state.eigenvectors.astype(np.float64)
 
-  def measure(self) -> dict[str, float]:
+  def measure(self, logs: Any) -> dict[str, float]:
+    del logs
     eigenvectors = self.eigenvectors()
     if self.truth is None:
       return {}

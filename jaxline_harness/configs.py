@@ -42,13 +42,10 @@ _RANDOM_MODE = settings.one_of(
   for host in ('unique', 'same')
   for device in ('unique', 'same')
 )
-
-
 _KEYS = (
   lambda config: 'random_seed' not in config.experiment_kwargs.config,
   f'all keys come from {PREFIX}.random_seed',
 )
-
 
 # How long a run is, what it logs, saves and evaluates: no step changes.
 _FREE: settings.Tree = {
@@ -279,11 +276,8 @@ def suggestion(name: str, names: Iterable[str]) -> str:
   names = list(names)
   near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
   if not near:  # Perhaps the right field without what leads to it.
+    by_last = {n.rsplit('.', 1)[-1]: n for n in reversed(names)}
     last = name.rsplit('.', 1)[-1]
-    near = [n for n in names if n.rsplit('.', 1)[-1] == last]
-  if not near:
-    lasts = {n.rsplit('.', 1)[-1]: n for n in names}
-    near = [
-      lasts[n] for n in difflib.get_close_matches(last, lasts, n=1, cutoff=0.75)
-    ]
+    lasts = difflib.get_close_matches(last, by_last, n=1, cutoff=0.75)
+    near = [by_last[n] for n in lasts]
   return f'; did you mean config.{near[0]}?' if near else ''

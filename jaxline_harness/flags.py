@@ -44,21 +44,7 @@ def parse(
 ) -> tuple[config_dict.ConfigDict, str, clusters.Cluster | None]:
   """Returns the resolved, locked config, the mode and the cluster."""
   spec, argv = take_config_flag(argv)
-  values = flags.FlagValues()
-  values.append_flag_values(flags.FLAGS)
-  mode = flags.DEFINE_enum(
-    'jaxline_mode', 'train', _MODES, 'What to do.', flag_values=values
-  )
-  coordinator = flags.DEFINE_string(
-    'coordinator', None, 'HOST:PORT of process 0, or auto.', flag_values=values
-  )
-  num_processes, process_id = (
-    flags.DEFINE_integer(name, None, help_text, flag_values=values)
-    for name, help_text in (
-      ('num_processes', 'How many processes train together.'),
-      ('process_id', 'Which of them this is, from 0.'),
-    )
-  )
+  values = _define_flags()
   if '--helpfull' in argv:
     print(values.get_help())
     sys.exit(0)
@@ -81,9 +67,27 @@ def parse(
       )
   config.lock()
   cluster = clusters.find_cluster(
-    coordinator.value, num_processes.value, process_id.value
+    values.coordinator, values.num_processes, values.process_id
   )
-  return config, mode.value, cluster
+  return config, values.jaxline_mode, cluster
+
+
+def _define_flags() -> flags.FlagValues:
+  """Returns the flags but for those of configs, the libraries' among them."""
+  values = flags.FlagValues()
+  values.append_flag_values(flags.FLAGS)
+  flags.DEFINE_enum(
+    'jaxline_mode', 'train', _MODES, 'What to do.', flag_values=values
+  )
+  flags.DEFINE_string(
+    'coordinator', None, 'HOST:PORT of process 0, or auto.', flag_values=values
+  )
+  for name, help_text in (
+    ('num_processes', 'How many processes train together.'),
+    ('process_id', 'Which of them this is, from 0.'),
+  ):
+    flags.DEFINE_integer(name, None, help_text, flag_values=values)
+  return values
 
 
 def take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
@@ -153,24 +157,7 @@ def load_config(spec: str) -> config_dict.ConfigDict:
       f'--config: get_config() in {path} must return a ConfigDict, not '
       f'{type(config).__name__}'
     )
-  _check_placeholders(config)
   return config.unlock()
-
-
-def _check_placeholders(
-  config: config_dict.ConfigDict, prefix: str = 'config'
-) -> None:
-  """Raises UserError for one that requires a value: flags cannot give it."""
-  for name in config:
-    try:
-      value = config[name]
-    except config_dict.RequiredValueError as error:
-      raise errors.UserError(
-        f'{prefix}.{name} is a required placeholder: give it a value in the '
-        'file'
-      ) from error
-    if isinstance(value, config_dict.ConfigDict):
-      _check_placeholders(value, f'{prefix}.{name}')
 
 
 # Overrides.
@@ -195,7 +182,8 @@ def override_fields(
     The rest of the command line.
 
   Raises:
-    errors.UserError: for a field that does not exist.
+    errors.UserError: for a field that does not exist, or one of the file's that
+      requires a value.
   """
   known = {*_names(config), *_names(schema.get_base_config())}
   rest, arguments = [], iter(argv)
@@ -225,13 +213,7 @@ def override_fields(
       _assign(
         config, field_name.split('.'), list(map(int, indices)), text, field
       )
-    except (
-      AttributeError,
-      IndexError,
-      KeyError,
-      TypeError,
-      ValueError,
-    ) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
       raise errors.UserError(
         f'config.{name[:_MAX_SHOWN]} holds nothing that can be set so'
       ) from error
@@ -294,16 +276,12 @@ def _names(config: config_dict.ConfigDict, prefix: str = '') -> Iterator[str]:
   """Yields the dotted names of all fields, parents too."""
   for name in config:
     yield f'{prefix}{name}'
-    if isinstance(config[name], config_dict.ConfigDict):
-      yield from _names(config[name], f'{prefix}{name}.')
-
-
-def leaves(
-  config: config_dict.ConfigDict, prefix: str = ''
-) -> Iterator[tuple[str, Any]]:
-  """Yields the dotted names and values of all fields that hold no others."""
-  for name in config:
-    if isinstance(config[name], config_dict.ConfigDict):
-      yield from leaves(config[name], f'{prefix}{name}.')
-    else:
-      yield prefix + name, config[name]
+    try:
+      value = config[name]
+    except config_dict.RequiredValueError as error:  # Flags cannot give it.
+      raise errors.UserError(
+        f'config.{prefix}{name} is a required placeholder: give it a value in '
+        'the file'
+      ) from error
+    if isinstance(value, config_dict.ConfigDict):
+      yield from _names(value, f'{prefix}{name}.')

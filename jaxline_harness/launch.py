@@ -163,9 +163,6 @@ def _describe(config: config_dict.ConfigDict, mode: str) -> dict[str, Any]:
     '--jaxline_mode': mode,
     'the git commit': code['git_commit'],
     **{f'the version of {k}': v for k, v in code['versions'].items()},
-    **{
-      f'config.{name}': run_directory.to_plain(value)
-      for name, value in flags.leaves(config)
-    },
+    **run_directory.flatten(run_directory.to_plain({'config': config})),
     **clusters.list_numeric_settings(),
   }

@@ -148,7 +148,7 @@ def describe_changes(
   # What has been declared since then is at its default.
   old = settings.add_defaults(schema.tree, old)
   settings.make_paths_absolute(schema.tree, old)
-  before, after = _flatten(to_plain(old)), _flatten(to_plain(config))
+  before, after = flatten(to_plain(old)), flatten(to_plain(config))
 
   def show(fields: Mapping[str, Any], name: str) -> str:
     return json.dumps(fields[name]) if name in fields else '(absent)'
@@ -185,13 +185,13 @@ def _check_unchanged(
     )
 
 
-def _flatten(tree: Any, prefix: str = '') -> dict[str, Any]:
+def flatten(tree: Any, prefix: str = '') -> dict[str, Any]:
   """Maps the dotted name of each leaf to its value; an empty dict is a leaf."""
   if not isinstance(tree, dict) or not tree:
     return {prefix: tree}
   flat = {}
   for key, value in tree.items():
-    flat.update(_flatten(value, f'{prefix}.{key}' if prefix else key))
+    flat.update(flatten(value, f'{prefix}.{key}' if prefix else key))
   return flat
 
 

@@ -20,6 +20,7 @@ two seconds at the latest; how long they are changes no result.
 """
 
 import abc
+import collections
 from collections.abc import Callable, Mapping, Sequence
 import time
 from typing import Any
@@ -44,7 +45,6 @@ PyTree = Any
 # back and try a smaller learning rate, `back_offs`; the last two int32 scalars.
 TrainState = Any
 
-DEFAULT_MAX_CHUNK_STEPS = 1000
 _NEVER = np.int32(-1)
 _MAX_NAMES = 5
 
@@ -136,17 +136,18 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       global_step: the step of the checkpoint.
     """
 
-  def look_at_logs(self, logs: Mapping[str, np.ndarray]) -> None:
-    """Sees each chunk's logs on the host, to warn of what they show.
+  def measure(self, logs: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
+    """Measures the state on the host at the end of a chunk; by default nothing.
 
-    By default nothing is said.
+    Every process calls it.
+
+    Args:
+      logs: of the chunk's last step, to warn of what they show.
+
+    Returns:
+      Scalars to be logged, too.
     """
-
-  def measure(self) -> Mapping[str, float]:
-    """Measures the state on the host at the end of a chunk, to be logged too.
-
-    By default nothing. Every process calls it.
-    """
+    del logs
     return {}
 
   # What the harness makes of it.
@@ -229,9 +230,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     logs, bad_step = self._advance(last_step)
     if bad_step != _NEVER:
       raise self._explain_nonfinite(start, bad_step)
-    measured = {k: np.asarray(v) for k, v in self.measure().items()}
-    self.look_at_logs(logs)
-    return logs | measured
+    return logs | {k: np.asarray(v) for k, v in self.measure(logs).items()}
 
   def _advance(self, last_step: int) -> tuple[dict[str, np.ndarray], int]:
     """Trains to `last_step`: its logs, and the first step that went wrong."""
@@ -278,25 +277,19 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       {step - 1: before, step: after},
     )
 
-  def _examine_on_devices(self) -> dict[str, bool]:
+  def _examine_on_devices(self) -> Mapping[str, np.ndarray]:
     """What `examine` says of the present state, for all devices together."""
-    names: list[str] = []
 
     def examine(train_state, data):
-      terms = self.examine(train_state, data)
-      names.extend(terms)
-      # In order, which JAX does not keep in dicts.
-      return [
-        jax.lax.pmin(jnp.asarray(is_finite, jnp.int32), device_mesh.AXIS)
-        for is_finite in terms.values()
-      ]
+      # JAX sorts a dict, but not this.
+      terms = collections.OrderedDict(self.examine(train_state, data))
+      terms = jax.tree.map(lambda x: jnp.asarray(x, jnp.int32), terms)
+      return jax.lax.pmin(terms, device_mesh.AXIS)
 
     arguments = self.train_state, self._device_data
-    program = device_mesh.run_everywhere(
-      examine, device_mesh.make_mesh()
-    ).lower(*arguments)
-    values = device_mesh.unreplicate(_compile_together(program)(*arguments))
-    return dict(zip(names, map(bool, values), strict=True))
+    program = device_mesh.run_everywhere(examine, device_mesh.make_mesh())
+    program = _compile_together(program.lower(*arguments))
+    return device_mesh.unreplicate(program(*arguments))
 
   def lower_chunk(self, mesh: sharding.Mesh) -> jax.stages.Lowered:
     """Lowers the training program, from shapes alone.
@@ -387,7 +380,7 @@ def run_loop(
 
   Args:
     experiment: what to train.
-    config: has `training_steps`, and `max_chunk_steps` if that is limited.
+    config: has `training_steps` and `max_chunk_steps`.
     state: its `global_step` is kept up to date. Where it has a
       `save_checkpoint` (`checkpointing.ExperimentState`), SIGQUIT calls it.
     actions: called after each chunk; chunks end where they are due.
@@ -397,9 +390,7 @@ def run_loop(
       finite.
   """
   planner = periodic.ChunkPlanner(
-    actions,
-    config.training_steps,
-    config.get('max_chunk_steps', DEFAULT_MAX_CHUNK_STEPS),
+    actions, config.training_steps, config.max_chunk_steps
   )
   for action in actions:
     action.start(state.global_step)
@@ -454,9 +445,8 @@ def _agree(
 
 
 def _save_on_request(state: Any, display: progress.Progress) -> None:
-  save = getattr(state, 'save_checkpoint', None)
-  if save is None:
-    display.say('this checkpointer cannot save on request')
+  if not hasattr(state, 'save_checkpoint'):
+    display.say('nothing here can be saved')
   elif jax.process_index() == 0:
-    save()
+    state.save_checkpoint()
     display.say(f'saved step {state.global_step}')

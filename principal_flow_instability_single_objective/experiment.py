@@ -187,7 +187,8 @@ class Experiment(train_loop.ChunkedExperiment):
 
   # Measurements.
 
-  def measure(self) -> dict[str, Any]:
+  def measure(self, logs: Any) -> dict[str, Any]:
+    del logs
     state = device_mesh.unreplicate(self.train_state)
     if state.global_step % self._config.eval.interval:
       return {}

@@ -115,7 +115,7 @@ class Recorder(experiment.Experiment):
     super().restore_from_snapshot(snapshot_state)
     state = self.snapshot_state()['train_state']
     draw = jax.pmap(
-      lambda data: self._draw(data, state.global_step, 0)[0], axis_name='i'
+      lambda data: self._draws(state, data)(0)[0], axis_name='i'
     )
     batch = draw(model_utils.put_on_local_devices(self.device_data()))
     leaves = jax.tree_util.tree_leaves_with_path(state)

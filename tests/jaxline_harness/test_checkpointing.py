@@ -74,8 +74,10 @@ def make(config, step=None, mode='train', series='latest', writer=None):
 
 def advance(checkpointer, step, series='latest'):
   state = checkpointer.get_experiment_state(series)
-  train_config = config_dict.ConfigDict({'training_steps': step})
-  train_loop.run_loop(state.experiment_module, train_config, state)
+  length = {'training_steps': step, 'max_chunk_steps': 1000}
+  train_loop.run_loop(
+    state.experiment_module, config_dict.ConfigDict(length), state
+  )
 
 
 def params(state):

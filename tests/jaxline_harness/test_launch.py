@@ -297,9 +297,8 @@ def test_back_off_goes_on_from_the_checkpoint(toy, caplog):
     experiment.restore_from_snapshot(
       {'train_state': start._replace(back_offs=np.int32(back_offs))}
     )
-    train_loop.run_loop(
-      experiment, config_dict.ConfigDict({'training_steps': last_step}), state
-    )
+    length = {'training_steps': last_step, 'max_chunk_steps': 1000}
+    train_loop.run_loop(experiment, config_dict.ConfigDict(length), state)
   end = experiment.snapshot_state()['train_state']
   assert state_bytes('runs/toy')['w'] == end.params['w'].tobytes()
 

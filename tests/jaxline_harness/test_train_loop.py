@@ -137,7 +137,7 @@ def test_measurements_of_a_chunks_end_are_logged_too(monkeypatch):
   monkeypatch.setattr(
     experiment,
     'measure',
-    lambda: {
+    lambda logs: {
       'measured': device_mesh.unreplicate(experiment.train_state.global_step)
     },
   )
