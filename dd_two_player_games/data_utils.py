@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxline_harness import dataset_files
 from jaxline_harness import datasets
 from jaxline_harness import draws
 from jaxline_harness import errors
@@ -106,11 +107,7 @@ def load_dataset(
   """
   if dataset_name not in MADE:
     return datasets.load(dataset_name, split, data_dir, other_names=list(MADE))
-  if split not in _SEEDS_OF_MADE:
-    raise errors.UserError(
-      f'{dataset_name}: no split {split!r}; there is '
-      f'{" and ".join(_SEEDS_OF_MADE)}.'
-    )
+  dataset_files.check_split(dataset_name, split, tuple(_SEEDS_OF_MADE))
   make, size = MADE[dataset_name]
   return make(size, _SEEDS_OF_MADE[split])
 

@@ -35,6 +35,7 @@ from dd_two_player_games import settings
 from dd_two_player_games import tfgan_inception_utils
 from dd_two_player_games import training
 from jaxline_harness import device_mesh
+from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import launch
@@ -181,13 +182,22 @@ class Experiment(train_loop.ChunkedExperiment):
   ) -> dict[str, jax.Array]:
     return self._trainer.examine(train_state, self._draws(train_state, data))
 
-  def _draws(self, train_state, device_data):
-    """Maps the number of a draw within the step to the draw."""
+  def _draws(self, train_state, data):
+    """Maps the number of a draw within the step to a minibatch and a key."""
     first = train_state.global_step * self._trainer.num_draws
-    return lambda k: training.draw_batch(
-      *(device_data, first + k, self._config.training.batch_size),
-      self._processor.preprocess,
-    )
+    device, num_devices = lax.axis_index('i'), lax.axis_size('i')
+
+    def draw(k):
+      number = first + k  # Of the whole run.
+      batch = draws.draw_batch(
+        *(data['examples'], data['data_key'], number),
+        *(self._config.training.batch_size, device, num_devices),
+      )
+      key = jax.random.fold_in(data['latents_key'], number)
+      key = jax.random.fold_in(key, device)
+      return self._processor.preprocess(batch), prng.step_key(key)
+
+    return draw
 
   def measure(self, logs: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Measures nothing, but warns of a solver that misses its tolerance."""

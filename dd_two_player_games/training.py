@@ -24,7 +24,6 @@ import inspect
 from typing import Any, NamedTuple
 
 import jax
-from jax import lax
 import jax.numpy as jnp
 from ml_collections import config_dict
 import numpy as np
@@ -44,9 +43,7 @@ from differentiable_games import rules
 from differentiable_games import solved_adjustments
 from differentiable_games import tableaus
 from differentiable_games import unrolling
-from jaxline_harness import draws
 from jaxline_harness import optimizers
-from jaxline_harness import prng
 
 AXIS = 'i'  # Of the devices.
 # What is logged of solvers: the residual relative to the right-hand side.
@@ -107,42 +104,13 @@ _MATRICES: dict[str, Callable[..., Any]] = {
 }
 
 
-def draw_batch(
-  device_data: Any, number: jax.Array, batch_size: int, preprocess: Any
-) -> game.Draw:
-  """A draw of data: this device's examples, and its own key.
-
-  Args:
-    device_data: the arrays 'examples', 'data_key' and 'latents_key'.
-    number: of the draw, counted over the whole run.
-    batch_size: of all devices together.
-    preprocess: makes of stored examples what networks see.
-
-  Returns:
-    A minibatch and a key.
-  """
-  device = lax.axis_index(AXIS)
-  batch = draws.draw_batch(
-    device_data['examples'],
-    device_data['data_key'],
-    number,
-    batch_size,
-    device,
-    lax.axis_size(AXIS),
-  )
-  rng = jax.random.fold_in(
-    jax.random.fold_in(device_data['latents_key'], number), device
-  )
-  return preprocess(batch), prng.step_key(rng)
-
-
 class Trainer:
   """The steps that a config describes.
 
   Attributes:
     num_draws: draws of data that a step uses.
     init: maps both players' parameters to `TrainState.opt_state`.
-    coefficients: see `regularizer_coefficients`.
+    schedules: a GANTuple of learning rates as functions of a player's updates.
   """
 
   def __init__(self, config: config_dict.ConfigDict, model: gan.GAN):
@@ -163,9 +131,15 @@ class Trainer:
       for player in _PLAYERS
     ]
     self._optimizers = [optimizer for optimizer, _ in made]
-    self._schedules = gan.GANTuple(*(schedule for _, schedule in made))
-    self.coefficients = regularizer_coefficients(config, self._schedules)
-    self._shares_draws = self._field_at(0, 1.0).shares_draws
+    self.schedules = gan.GANTuple(*(schedule for _, schedule in made))
+    after = drift_utils.matrices_of(
+      _terms(config.training.grad_regularizes.rk_after_explicit_coeffs)
+    )
+    estimator = getattr(regularizer_estimates, config.training.estimator_fn)
+    self._after = fields.ProductsField(
+      fields.Products(self._model, *after, estimator, AXIS)
+    )
+    self._shares_draws = self._field_at(self._rates_at(0)).shares_draws
     self._rule = build_rule(config, self._optimizers, self._shares_draws)
     self.num_draws, self.init = self._rule.num_draws, self._rule.init
 
@@ -185,39 +159,37 @@ class Trainer:
     Returns:
       The next state, and this device's logs.
     """
-    field, after = self._fields_at(train_state)
-    return self._move(train_state, draw, field, after)
+    return self._move(train_state, draw, lambda field, label=None: field)
 
   def examine(
     self, train_state: TrainState, draw: Callable[[int], game.Draw]
   ) -> dict[str, jax.Array]:
     """Says which terms of a step are finite: booleans in their order."""
     is_finite: dict[str, jax.Array] = {}
-    field, after = self._fields_at(train_state)
     self._move(
       train_state,
       draw,
-      examine.ExaminedField(field, is_finite),
-      examine.ExaminedField(after, is_finite, label='after'),
+      functools.partial(examine.ExaminedField, is_finite=is_finite),
     )
     return is_finite
 
-  def _move(self, train_state, draw, field, after):
-    scale = self._rate_scale(train_state)
-    settings = self._config.optimizers.discriminator
-    step_size = optimizers.make_schedule(
-      settings.lr, settings.scheduler, settings.scheduler_kwargs or {}
-    )
+  def _move(self, train_state, draw, look_at):
+    """One step along fields that `look_at` hands on."""
+    # Also with 'stop': a run that backed off may go on with it.
+    factor = jnp.float32(self._config.training.back_off_factor)
+    scale = jnp.power(factor, train_state.back_offs)
+    rates = self._rates_at(train_state.global_step, scale)
     rule = build_rule(
       self._config,
       [scale_updates(optimizer, scale) for optimizer in self._optimizers],
       self._shares_draws,
-      step_size(train_state.global_step) * scale,
-      after,
+      rates.disc,
+      look_at(self._after, label='after'),
     )
-    # Players may share a draw.
     carry, logs = rule.step(
-      field, functools.cache(draw), _carry_of(train_state)
+      look_at(self._field_at(rates)),
+      functools.cache(draw),  # Players may share a draw.
+      _carry_of(train_state),
     )
     train_state = train_state._replace(
       params=carry.params,
@@ -226,33 +198,14 @@ class Trainer:
     )
     return train_state, logs
 
-  def _rate_scale(self, train_state):
-    # Also with 'stop': a run that backed off may go on with it.
-    factor = jnp.float32(self._config.training.back_off_factor)
-    return jnp.power(factor, train_state.back_offs)
-
-  def _field_at(self, global_step, rate_scale) -> Any:
+  def _rates_at(self, global_step, scale=1.0) -> gan.GANTuple:
     training = self._config.training
-    return build_field(
-      training,
-      self._model,
-      self.coefficients(global_step, rate_scale),
-      _rates(self._schedules, _num_updates(training), global_step, rate_scale),
-    )
+    return learning_rates(training, self.schedules, global_step, scale)
 
-  def _fields_at(self, train_state) -> tuple[Any, fields.ProductsField]:
-    """The field of a step, and what is added once to a Runge-Kutta step."""
+  def _field_at(self, rates) -> Any:
     training = self._config.training
-    after = drift_utils.matrices_of(
-      _terms(training.grad_regularizes.rk_after_explicit_coeffs)
-    )
-    estimator = getattr(regularizer_estimates, training.estimator_fn)
-    return (
-      self._field_at(train_state.global_step, self._rate_scale(train_state)),
-      fields.ProductsField(
-        fields.Products(self._model, *after, estimator, AXIS)
-      ),
-    )
+    coefficients = regularizer_coefficients(training, rates)
+    return build_field(training, self._model, coefficients, rates)
 
 
 def build_field(
@@ -427,54 +380,55 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
 
 
 def regularizer_coefficients(
-  config: config_dict.ConfigDict, schedules: gan.GANTuple
-):
+  training: config_dict.ConfigDict, rates: gan.GANTuple
+) -> gan.GANTuple:
   """Drift coefficients times their multipliers, plus explicit ones.
 
-  With a schedule, the rates are those at the start of a step. Terms whose
-  multiplier and explicit coefficient are both zero in the config
+  Terms whose multiplier and explicit coefficient are both zero in the config
   stay Python zeros, for which nothing is computed.
 
   Args:
-    config: the experiment's config.
-    schedules: a GANTuple of learning rates as functions of a player's updates.
+    training: the config's field of this name.
+    rates: both players' learning rates.
 
   Returns:
-    A function from the global step, and a factor of both learning rates, to a
-    GANTuple of PlayerRegularizationTerms.
+    A GANTuple of PlayerRegularizationTerms.
   """
-  training = config.training
-  num_updates = _num_updates(training)
-  multipliers = _terms(training.grad_regularizes.dd_coeffs_multiplier)
-  explicit = _terms(training.grad_regularizes.explicit_non_dd_coeffs)
   drift_coeffs = {
     'published': drift_utils.get_dd_coeffs,
     'joint_flow': drift_utils.joint_flow_coeffs,
   }[training.drift_convention]
+  drift = drift_coeffs(
+    drift_utils.PlayerOrder[training.alternating_player_order],
+    update_rule(training) == 'simultaneous',
+    rates,
+    _num_updates(training),
+  )
 
-  def coefficient(multiplier, drift, extra):
+  def coefficient(multiplier, drift, explicit):
     if jacobian.is_zero(multiplier):
-      return extra
-    return multiplier * drift + extra
+      return explicit
+    return multiplier * drift + explicit
 
-  def coefficients(global_step, rate_scale=1.0):
-    drift = drift_coeffs(
-      drift_utils.PlayerOrder[training.alternating_player_order],
-      update_rule(training) == 'simultaneous',
-      _rates(schedules, num_updates, global_step, rate_scale),
-      num_updates,
-    )
-    return jax.tree.map(coefficient, multipliers, drift, explicit)
-
-  return coefficients
+  return jax.tree.map(
+    coefficient,
+    _terms(training.grad_regularizes.dd_coeffs_multiplier),
+    drift,
+    _terms(training.grad_regularizes.explicit_non_dd_coeffs),
+  )
 
 
-def _rates(schedules, num_updates, global_step, rate_scale) -> gan.GANTuple:
-  """Both players' learning rates at the start of a step."""
+def learning_rates(
+  training: config_dict.ConfigDict,
+  schedules: gan.GANTuple,
+  global_step: Any,
+  scale: Any = 1.0,
+) -> gan.GANTuple:
+  """Both players' scaled learning rates at the start of a step."""
   return gan.GANTuple(
     *(
-      rate_scale * schedule(global_step * n)
-      for schedule, n in zip(schedules, num_updates, strict=True)
+      scale * schedule(global_step * n)
+      for schedule, n in zip(schedules, _num_updates(training), strict=True)
     )
   )
 

@@ -230,10 +230,7 @@ def _find_cifar10(split: str, root: pathlib.Path | None) -> Dataset | None:
 
 def _read_cifar10(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
   """Reads one file of rows: a label, then red, green and blue planes."""
-  try:
-    content = np.fromfile(path, np.uint8)
-  except OSError as error:
-    raise errors.UserError(f'{path}: {error.strerror}.') from None
+  content = np.fromfile(path, np.uint8)
   if not content.size or content.size % _CIFAR10_ROW:
     raise errors.UserError(
       f'{path}: {content.size} bytes are not a whole number of CIFAR-10 '

@@ -148,7 +148,7 @@ def import_tensorflow() -> types.ModuleType:
 
 @contextlib.contextmanager
 def _silence_stderr() -> Iterator[None]:
-  """Drops what libraries write to file descriptor 2 past Python."""
+  """Drops the chatter of libraries, also what they write past Python."""
   saved = os.dup(2)
   sink = os.open(os.devnull, os.O_WRONLY)
   try:
@@ -158,17 +158,6 @@ def _silence_stderr() -> Iterator[None]:
     os.dup2(saved, 2)
     os.close(saved)
     os.close(sink)
-
-
-@contextlib.contextmanager
-def _silence_logs() -> Iterator[None]:
-  """Drops the chatter of libraries that log through absl."""
-  verbosity = logging.get_verbosity()
-  logging.set_verbosity(min(verbosity, logging.ERROR))
-  try:
-    yield
-  finally:
-    logging.set_verbosity(verbosity)
 
 
 def _as_path(name: str, root: pathlib.Path | None) -> pathlib.Path | None:
@@ -225,7 +214,7 @@ def _load_tfds(
   logging.info('Reading or downloading %s in %s.', name, where)
   problem = 'tensorflow_datasets cannot make it'
   try:
-    with _silence_logs():
+    with _silence_stderr():
       builder = tfds.builder(name, data_dir=None if root is None else str(root))
       _check_features(name, builder.info.features)
       if not builder.is_prepared():

@@ -51,7 +51,7 @@ def draw_indices(
   computed.
 
   Args:
-    seed: an integer or a JAX key; may be traced.
+    seed: an int32 or a JAX key; may be traced.
     draw: the number of the draw, from 0 to 2³¹ - 1; may be traced.
     batch_size: the size of the batch over all devices.
     num_examples: the size of the data set.
@@ -192,8 +192,6 @@ def _rows_per_device(batch_size: int, num_devices: int) -> int:
 
 def _as_key(seed: Any) -> jax.Array:
   """A typed key from a key of either kind or from an integer."""
-  if isinstance(seed, int):
-    return jax.random.key(seed, impl='threefry2x32')
   seed = jnp.asarray(seed)
   if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
     return seed

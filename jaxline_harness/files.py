@@ -51,16 +51,14 @@ def write_atomically(path: str, content: str | bytes) -> None:
     content: text, written as UTF-8, or bytes.
   """
   data = content.encode() if isinstance(content, str) else content
-  folder = os.path.dirname(os.path.abspath(path))
-  handle, temporary = tempfile.mkstemp(dir=folder, suffix='.tmp')
+  temporary = f'{path}.{os.getpid()}.tmp'
   try:
-    with os.fdopen(handle, 'wb') as f:
+    with open(temporary, 'wb') as f:
       f.write(data)
       f.flush()
       os.fsync(f.fileno())
-    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp lets only the owner read.
     os.replace(temporary, path)
-    sync(folder)
+    sync(os.path.dirname(os.path.abspath(path)))
   except BaseException:
     with contextlib.suppress(OSError):
       os.unlink(temporary)
@@ -145,12 +143,6 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     raise ValueError(f'it is no whole .npz of arrays: {error}') from error
   # What is no array comes as bytes.
   return {name: np.asarray(array) for name, array in arrays.items()}
-
-
-def _umask() -> int:
-  mask = os.umask(0)
-  os.umask(mask)
-  return mask
 
 
 def cache_folder() -> str:

@@ -146,8 +146,7 @@ def describe_changes(
     The differences, or '' if there are none.
   """
   # What has been declared since then is at its default.
-  old = settings.add_defaults(schema.tree, old)
-  settings.make_paths_absolute(schema.tree, old)
+  old = settings.complete(schema.tree, old)
   before, after = flatten(to_plain(old)), flatten(to_plain(config))
 
   def show(fields: Mapping[str, Any], name: str) -> str:

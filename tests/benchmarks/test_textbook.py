@@ -26,6 +26,7 @@ from dd_two_player_games import experiment
 from dd_two_player_games import gan
 from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import regularizer_estimates
+from dd_two_player_games import training
 
 pytestmark = pytest.mark.slow
 BATCH_SIZE = 8
@@ -142,7 +143,10 @@ def _assert_gradients_agree(settings):
     regularizer_estimates.unbiased_estimate_fn_lowest_variance,
   )
   # Arrays, so that one program serves with each of them zero, too.
-  coeffs = jax.tree.map(jnp.asarray, an_experiment._trainer.coefficients(0))
+  config = an_experiment._config.training
+  rates = training.learning_rates(config, an_experiment._trainer.schedules, 0)
+  coeffs = training.regularizer_coefficients(config, rates)
+  coeffs = jax.tree.map(jnp.asarray, coeffs)
   args = train_state.params, train_state.state, *draw
   for player in gan.GANTuple._fields:
     expected, expected_state = jax.jit(

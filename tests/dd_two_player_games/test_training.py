@@ -100,8 +100,8 @@ SCHEDULES = gan.GANTuple(
 
 
 def _coefficients(config, step):
-  fn = training.regularizer_coefficients(config, SCHEDULES)
-  return fn(step)
+  rates = training.learning_rates(config.training, SCHEDULES, step)
+  return training.regularizer_coefficients(config.training, rates)
 
 
 def _is_python_zero(value):
