@@ -135,7 +135,7 @@ def combine(*regularizers: Mapping[str, Any]) -> dict[str, Any]:
 def _grad_regularizes(kind: str, **terms: float) -> dict[str, Any]:
   """These terms for both players, and 0 for all others."""
   of_player = {term: float(value) for term, value in terms.items()}
-  return settings.complete(
+  return settings.add_defaults(
     own.SETTINGS['training']['grad_regularizes'],
     {kind: {'disc': of_player, 'gen': of_player}},
   )

@@ -177,7 +177,7 @@ class Schema:
 
   def get_base_config(self) -> config_dict.ConfigDict:
     """Returns a config with all defaults."""
-    return config_dict.ConfigDict(settings.complete(self.tree, {}))
+    return config_dict.ConfigDict(settings.add_defaults(self.tree, {}))
 
   def resolve(self, config: config_dict.ConfigDict) -> config_dict.ConfigDict:
     """Fills in defaults and checks every setting.
@@ -204,7 +204,7 @@ class Schema:
     settings.check_names(self.tree['experiment_kwargs'], own, path)
     given = {name: config[name] for name in config} | {'experiment_kwargs': own}
     with config.unlocked():
-      for name, value in settings.complete(self.tree, given).items():
+      for name, value in settings.add_defaults(self.tree, given).items():
         config[name] = value
     settings.check(self.tree, config, 'config')
     _check_intervals(config)
@@ -217,6 +217,8 @@ class Schema:
     self.check(config)
     settings.check_effect(TOP_LEVEL, config, 'config')
     settings.check_effect(self.experiment, experiment, PREFIX)
+    with config.unlocked():
+      settings.make_paths_absolute(self.tree, config)
     return config
 
   def explain(self, config: config_dict.ConfigDict) -> Iterator[str]:

@@ -128,9 +128,6 @@ class _Session:
     """Raises UserError in all processes if one has other settings.
 
     Otherwise begins to watch the others.
-
-    Args:
-      settings: by their names.
     """
     settings = {**settings, '--num_processes': len(self._ids)}
     wanted = self.exchange(settings if self._id == 0 else None)[0]

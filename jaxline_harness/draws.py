@@ -208,14 +208,7 @@ def _permute(
   A Feistel network on Z_rows × Z_columns is a bijection whatever its round
   functions are. Where the grid is larger than the data set, values beyond it
   walk on along their cycle until they are inside, which keeps the bijection.
-
-  Args:
-    key: picks the permutation.
-    positions: uint32 `(n,)`, below `num_examples`.
-    num_examples: the size of the data set.
-
-  Returns:
-    uint32 `(n,)`.
+  Positions and values are uint32.
   """
   rows, columns = _grid(num_examples)
   round_keys = jax.random.bits(key, (_FEISTEL_ROUNDS,), jnp.uint32)

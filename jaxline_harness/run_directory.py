@@ -146,7 +146,8 @@ def describe_changes(
     The differences, or '' if there are none.
   """
   # What has been declared since then is at its default.
-  old = settings.complete(schema.tree, old)
+  old = settings.add_defaults(schema.tree, old)
+  settings.make_paths_absolute(schema.tree, old)
   before, after = flatten(to_plain(old)), flatten(to_plain(config))
 
   def show(fields: Mapping[str, Any], name: str) -> str:
@@ -329,9 +330,6 @@ class Writer:
   def write_json(self, relative_path: str, obj: Any) -> None:
     """Writes a JSON file, from the run's folder; numpy values are welcome."""
     self._write_file(relative_path, _to_json(obj))
-
-  def close(self) -> None:
-    """Does nothing: the files are never open for long."""
 
   def _open_events(self) -> event_file.EventFile:
     if self._events is None:

@@ -61,7 +61,7 @@ class Field:
     accepts: whether a value will do.
     names: where only these will do, so that the nearest can be offered.
     items: where it is a list of so many different items, what each may be.
-    is_path: whether it is made absolute, the user's home included.
+    is_path: whether it is made absolute once all is checked.
   """
 
   wanted: str
@@ -318,33 +318,28 @@ def value(config: Any, name: str) -> Any:
   return functools.reduce(lambda part, key: part[key], name.split('.'), config)
 
 
-def complete(tree: Any, given: Any) -> Any:
-  """Adds the defaults of what is absent, in a copy.
-
-  The word None becomes None, and paths are made absolute.
-
-  Args:
-    tree: of settings.
-    given: values by name, for some of them.
-
-  Raises:
-    TypeError: for a value in a tree's place.
-  """
+def add_defaults(tree: Any, given: Any) -> Any:
+  """Adds the defaults of what is absent; the word None becomes None."""
   if isinstance(tree, Setting):
-    if isinstance(given, str) and given == 'None':
-      return None
-    if isinstance(given, str) and given and tree.field.is_path:
-      return os.path.abspath(os.path.expanduser(given))
-    return given
+    return None if isinstance(given, str) and given == 'None' else given
   if not isinstance(given, dict):
-    raise TypeError(f'{show(given)} in the place of settings')
+    return given
   absent = {
     name: copy.deepcopy(part.default) if isinstance(part, Setting) else {}
     for name, part in tree.items()
     if name not in given
   }
   full = given | absent
-  return full | {name: complete(tree[name], full[name]) for name in tree}
+  return full | {name: add_defaults(tree[name], full[name]) for name in tree}
+
+
+def make_paths_absolute(tree: Tree, config: Any) -> None:
+  """Makes them so in place, the user's home included: they are used as such."""
+  for name, setting in leaves(tree):
+    *parents, last = name.split('.')
+    holder = value(config, '.'.join(parents)) if parents else config
+    if setting.field.is_path and holder[last]:
+      holder[last] = os.path.abspath(os.path.expanduser(holder[last]))
 
 
 def check_names(tree: Any, given: Any, path: str) -> None:

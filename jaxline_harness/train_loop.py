@@ -243,15 +243,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
   def _explain_nonfinite(
     self, start: TrainState, step: int
   ) -> errors.NonFiniteError:
-    """Makes the chunk again up to a step that went wrong, to look at it.
-
-    Args:
-      start: one replica of the state before the chunk.
-      step: the step.
-
-    Returns:
-      The error to raise. The state is then that after the step.
-    """
+    """Makes the chunk from `start` again, to say what went wrong at a step."""
     self.train_state = device_mesh.replicate(start)
     if int(start.global_step) < step - 1:
       self._advance(step - 1)
@@ -429,14 +421,6 @@ def _agree(
 
   Each chunk holds collectives, so processes that measured different speeds must
   not end it at different steps.
-
-  Args:
-    end: the last step of the chunk that this process would run.
-    stop_signal: the signal that asked this process to stop, or None.
-    save: whether this process was asked to save.
-
-  Returns:
-    The same for all processes.
   """
   ends, stop_signals, saves = zip(
     *distributed.exchange([end, stop_signal, save]), strict=True

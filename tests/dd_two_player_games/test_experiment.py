@@ -716,7 +716,6 @@ def test_picture_of_few_images_beside_samples(tmp_path):
   made.ensure_train_state()
   writer = run_directory.Writer(str(tmp_path), 'eval')
   made.evaluate(global_step=0, rng=None, writer=writer)
-  writer.close()
   assert (tmp_path / 'eval/samples_00000000.png').exists()
   assert (tmp_path / 'eval/metrics_00000000.json').exists()
 
@@ -798,7 +797,6 @@ def test_evaluation_of_the_mixture(tmp_path, bias, share, modes):
   metrics = made.evaluate(
     global_step=np.array([7] * DEVICES), rng=None, writer=writer
   )
-  writer.close()
   assert metrics == {'high_quality_share': share, 'modes_covered': modes}
   written = json.loads((tmp_path / 'eval/metrics_00000007.json').read_text())
   assert written.pop('measured_with') == {'data': 'mixture_of_gaussians'}
@@ -824,7 +822,6 @@ def test_evaluation_of_images(tmp_path, images_experiment):
     global_step=np.array([3] * DEVICES), rng=None, writer=writer
   )
   again = made.evaluate(global_step=3, rng=None, writer=None)
-  writer.close()
   assert metrics.keys() == {'IS_mean', 'IS_std', 'FID', 'FID_std'}
   assert 1 <= metrics['IS_mean'] <= 10
   assert metrics['FID'] > 0
@@ -856,7 +853,6 @@ def test_samples_are_of_the_same_latents_at_each_step(
   writer = run_directory.Writer(str(tmp_path), 'train')
   for step in (3, 4):
     images_experiment.write_samples(writer, step)
-  writer.close()
   pictures = [
     (tmp_path / f'samples/step_{step:08d}.png').read_bytes() for step in (3, 4)
   ]

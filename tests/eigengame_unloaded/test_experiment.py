@@ -353,9 +353,7 @@ def estimates_basis(estimates):
 
 def evaluated(made, folder, step):
   writer = run_directory.Writer(str(folder), 'eval')
-  result = made.evaluate(global_step=np.array([step]), rng=None, writer=writer)
-  writer.close()
-  return result
+  return made.evaluate(global_step=np.array([step]), rng=None, writer=writer)
 
 
 def test_evaluation_without_the_truth_is_the_same_but_for_errors(npy, tmp_path):
@@ -421,7 +419,6 @@ def test_images_become_pictures(tmp_path):
   evaluated(made, tmp_path, 0)
   writer = run_directory.Writer(str(tmp_path), 'train')
   made.write_samples(writer, 0)
-  writer.close()
   for name in ('eval/eigenvectors_00000000', 'samples/step_00000000'):
     assert Image.open(tmp_path / f'{name}.png').size == (3 * 58, 64)
 

@@ -139,7 +139,7 @@ def test_a_key_is_kept_as_plain_numbers(kwargs):
 
 def check(lr=0.1, **given):
   declared = optimizers.declare(lr=0.1)
-  config = settings.complete(declared, {'lr': lr, **given})
+  config = settings.add_defaults(declared, {'lr': lr, **given})
   settings.check(declared, config, 'opt')
   optimizers.check('opt', config_dict.ConfigDict(config))
 

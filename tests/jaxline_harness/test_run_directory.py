@@ -64,7 +64,6 @@ def test_scalars_go_to_csv_and_events(tmp_path):
   writer = run_directory.Writer(tmp_path, 'train', restored_step=0)
   writer.write_scalars(1, {'a': np.float32(0.1), 'b': 2})
   writer.write_scalars(np.int64(2), {'a': np.array([0.25]), 'b': 3})
-  writer.close()
   with open(tmp_path / 'train' / 'metrics.csv') as f:
     lines = [line.rsplit(',', 1)[0] for line in f]
   assert lines == ['step,a,b', '1,0.1,2', '2,0.25,3']
@@ -82,10 +81,9 @@ def test_scalars_go_to_csv_and_events(tmp_path):
 
 
 def test_restart_hides_later_events(tmp_path):
-  run_directory.Writer(tmp_path, 'train', restored_step=0).close()
+  run_directory.Writer(tmp_path, 'train', restored_step=0)
   writer = run_directory.Writer(tmp_path, 'train', restored_step=7)
   writer.write_scalars(8, {'a': 1})
-  writer.close()
   starts = [
     event.step
     for event in read_events(tmp_path / 'train')
@@ -104,7 +102,6 @@ def test_images(tmp_path):
       'one': np.zeros((8, 6, 3), np.uint8),
     },
   )
-  writer.close()
   images = {
     value.tag: value.image
     for event in read_events(tmp_path / 'eval')

@@ -369,7 +369,6 @@ def test_evaluation_writes_its_metrics(config_of, tmp_path):
   made.ensure_train_state()
   writer = run_directory.Writer(str(tmp_path), 'eval')
   metrics = made.evaluate(global_step=np.array([0]), rng=None, writer=writer)
-  writer.close()
   written = json.loads((tmp_path / 'eval/metrics_00000000.json').read_text())
   assert written == {'step': 0, **metrics}
   assert {'test_accuracy', 'train_loss', 'lambda_0'} < metrics.keys()
