@@ -190,8 +190,12 @@ class Experiment(train_loop.ChunkedExperiment):
     def draw(k):
       number = first + k  # Of the whole run.
       batch = draws.draw_batch(
-        *(data['examples'], data['data_key'], number),
-        *(self._config.training.batch_size, device, num_devices),
+        data['examples'],
+        data['data_key'],
+        number,
+        self._config.training.batch_size,
+        device,
+        num_devices,
       )
       key = jax.random.fold_in(data['latents_key'], number)
       key = jax.random.fold_in(key, device)

@@ -40,11 +40,6 @@ from jaxline_harness.settings import Setting
 
 PLAYERS = ('discriminator', 'generator')
 TERMS = ('self_norm', 'other_norm', 'other_dot_prod')
-COEFFICIENTS = {
-  'dd_coeffs_multiplier': 'Times the coefficient of drift; -1 cancels it.',
-  'explicit_non_dd_coeffs': 'Added to that.',
-  'rk_after_explicit_coeffs': 'Of a term added after all Runge-Kutta stages.',
-}
 RULES = (
   'simultaneous',
   'alternating',
@@ -207,12 +202,6 @@ _PERIODS = settings.Field(
 # The settings.
 
 
-def _optimizer() -> settings.Tree:
-  doc = 'Bound on each element of an update.'
-  clip = {'clip': Setting(None, doc, settings.POSITIVE)}
-  return optimizers.declare(lr=1e-2) | clip
-
-
 def _of_discriminator(
   default: Any, doc: str, field: settings.Field
 ) -> settings.Tree:
@@ -222,13 +211,16 @@ def _of_discriminator(
   }
 
 
-def _coefficients(kind: str, doc: str) -> settings.Tree:
-  term = Setting(0.0, doc)
-  if kind == 'rk_after_explicit_coeffs':
-    term = Setting(0.0, doc, only_if=_RUNGE_KUTTA)
-  return {player: dict.fromkeys(TERMS, term) for player in ('disc', 'gen')}
-
-
+COEFFICIENTS = {
+  'dd_coeffs_multiplier': Setting(
+    0.0, 'Times the coefficient of drift; -1 cancels it.'
+  ),
+  'explicit_non_dd_coeffs': Setting(0.0, 'Added to that.'),
+  'rk_after_explicit_coeffs': Setting(
+    0.0, 'Of a term added after all Runge-Kutta stages.', only_if=_RUNGE_KUTTA
+  ),
+}
+_CLIP = Setting(None, 'Bound on each element of an update.', settings.POSITIVE)
 _TRAINING: settings.Tree = {
   'simultaneous_updates': Setting(False, 'Both players move at once.'),
   'runge_kutta_updates': Setting(False, 'Both move by a Runge-Kutta step.'),
@@ -301,7 +293,8 @@ _TRAINING: settings.Tree = {
     only_warns=True,
   ),
   'grad_regularizes': {
-    kind: _coefficients(kind, doc) for kind, doc in COEFFICIENTS.items()
+    kind: {player: dict.fromkeys(TERMS, of_term) for player in ('disc', 'gen')}
+    for kind, of_term in COEFFICIENTS.items()
   },
   'rk_disc_regularizer_weight_coeff': Setting(
     0.0,
@@ -349,7 +342,9 @@ SETTINGS: settings.Tree = {
   'data_processor': Setting(
     'ImageProcessor', 'PointProcessor is for points.', _PROCESSOR
   ),
-  'optimizers': {player: _optimizer() for player in PLAYERS},
+  'optimizers': {
+    player: optimizers.declare(lr=1e-2) | {'clip': _CLIP} for player in PLAYERS
+  },
   'nets': {
     'discriminator': Setting('DCGANDiscriminator', 'See nets.py.', _NETWORK),
     'disc_kwargs': Setting({}, 'Its arguments.'),

@@ -139,7 +139,8 @@ class Trainer:
     self._after = fields.ProductsField(
       fields.Products(self._model, *after, estimator, AXIS)
     )
-    self._shares_draws = self._field_at(self._rates_at(0)).shares_draws
+    rates = learning_rates(config.training, self.schedules, 0)
+    self._shares_draws = self._field_at(rates).shares_draws
     self._rule = build_rule(config, self._optimizers, self._shares_draws)
     self.num_draws, self.init = self._rule.num_draws, self._rule.init
 
@@ -159,7 +160,7 @@ class Trainer:
     Returns:
       The next state, and this device's logs.
     """
-    return self._move(train_state, draw, lambda field, label=None: field)
+    return self._move(train_state, draw, lambda field, **_: field)
 
   def examine(
     self, train_state: TrainState, draw: Callable[[int], game.Draw]
@@ -176,9 +177,12 @@ class Trainer:
   def _move(self, train_state, draw, look_at):
     """One step along fields that `look_at` hands on."""
     # Also with 'stop': a run that backed off may go on with it.
-    factor = jnp.float32(self._config.training.back_off_factor)
+    training = self._config.training
+    factor = jnp.float32(training.back_off_factor)
     scale = jnp.power(factor, train_state.back_offs)
-    rates = self._rates_at(train_state.global_step, scale)
+    rates = learning_rates(
+      training, self.schedules, train_state.global_step, scale
+    )
     rule = build_rule(
       self._config,
       [scale_updates(optimizer, scale) for optimizer in self._optimizers],
@@ -197,10 +201,6 @@ class Trainer:
       state=gan.state_of(carry.memory),
     )
     return train_state, logs
-
-  def _rates_at(self, global_step, scale=1.0) -> gan.GANTuple:
-    training = self._config.training
-    return learning_rates(training, self.schedules, global_step, scale)
 
   def _field_at(self, rates) -> Any:
     training = self._config.training

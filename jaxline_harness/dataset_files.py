@@ -168,12 +168,9 @@ def _find_idx_file(
   folder: pathlib.Path, prefix: str, kind: str, ndim: int
 ) -> pathlib.Path | None:
   # Unpacking programs have left both spellings in the world.
-  for separator in '-.':
-    for suffix in ('.gz', ''):
-      path = folder / f'{prefix}-{kind}{separator}idx{ndim}-ubyte{suffix}'
-      if path.is_file():
-        return path
-  return None
+  names = (f'{prefix}-{kind}{mark}idx{ndim}-ubyte' for mark in '-.')
+  paths = (folder / f'{name}{end}' for name in names for end in ('.gz', ''))
+  return next((path for path in paths if path.is_file()), None)
 
 
 def _read_idx_pair(

@@ -132,8 +132,12 @@ class Experiment(train_loop.ChunkedExperiment):
         device_data['train'],
       )
     return draws.draw_batch(
-      *(device_data['train'], device_data['key'], step, size),
-      *(device, num_devices),
+      device_data['train'],
+      device_data['key'],
+      step,
+      size,
+      device,
+      num_devices,
     )
 
   def _gradients(self, params, examples, batch):
@@ -215,8 +219,13 @@ class Experiment(train_loop.ChunkedExperiment):
         len(examples['labels']), self._config.training.microbatch_size
       )
       logs, pairs = diagnostics.curvature(
-        *(self._loss, params, examples, h),
-        *(settings.num_eigenvalues, settings.num_products, size),
+        self._loss,
+        params,
+        examples,
+        h,
+        settings.num_eigenvalues,
+        settings.num_products,
+        size,
         self._config.optimizer.momentum,
       )
       if settings.drift:
