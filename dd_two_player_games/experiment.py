@@ -236,12 +236,12 @@ class Experiment(train_loop.ChunkedExperiment):
   ) -> dict[str, float]:
     del rng
     step = int(np.ravel(global_step)[0])
-    metrics = self._metrics(writer)
+    metrics = self._metrics()
     if writer is not None:
       self._write_evaluation(writer, step, metrics)
     return metrics
 
-  def _metrics(self, writer) -> dict[str, float]:
+  def _metrics(self) -> dict[str, float]:
     if not self._config.eval.run_image_metrics:
       return {}
     if not self._is_images:

@@ -148,7 +148,7 @@ def import_tensorflow() -> types.ModuleType:
 
 @contextlib.contextmanager
 def _silence_stderr() -> Iterator[None]:
-  """Drops the chatter of libraries, also what they write past Python."""
+  """Drops what libraries write to file descriptor 2 past Python."""
   saved = os.dup(2)
   sink = os.open(os.devnull, os.O_WRONLY)
   try:
@@ -158,6 +158,17 @@ def _silence_stderr() -> Iterator[None]:
     os.dup2(saved, 2)
     os.close(saved)
     os.close(sink)
+
+
+@contextlib.contextmanager
+def _silence_logs() -> Iterator[None]:
+  """Drops the chatter of libraries that log through absl."""
+  verbosity = logging.get_verbosity()
+  logging.set_verbosity(min(verbosity, logging.ERROR))
+  try:
+    yield
+  finally:
+    logging.set_verbosity(verbosity)
 
 
 def _as_path(name: str, root: pathlib.Path | None) -> pathlib.Path | None:
@@ -214,7 +225,7 @@ def _load_tfds(
   logging.info('Reading or downloading %s in %s.', name, where)
   problem = 'tensorflow_datasets cannot make it'
   try:
-    with _silence_stderr():
+    with _silence_logs():
       builder = tfds.builder(name, data_dir=None if root is None else str(root))
       _check_features(name, builder.info.features)
       if not builder.is_prepared():
@@ -290,7 +301,7 @@ def _download(builder: Any) -> None:
     builder.download_and_prepare()
 
 
-def _any_host_answers(urls: Iterable[str], timeout: float = 5.0) -> bool:
+def _any_host_answers(urls: Iterable[str]) -> bool:
   """Whether a server of the files, or Google's copy of them, answers."""
   if urllib.request.getproxies():
     return True  # The proxy has to find out.
@@ -300,7 +311,7 @@ def _any_host_answers(urls: Iterable[str], timeout: float = 5.0) -> bool:
     return True  # Nothing to download, or nobody knows from where.
   for host in [*sorted(hosts)[:2], 'storage.googleapis.com']:
     with contextlib.suppress(OSError):
-      socket.create_connection((host, 443), timeout).close()
+      socket.create_connection((host, 443), timeout=5).close()
       return True
   return False
 

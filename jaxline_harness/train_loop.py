@@ -67,8 +67,6 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
 
   def __init__(self, mode: str, init_rng: jax.Array | None = None):
     super().__init__(mode=mode, init_rng=init_rng)
-    self.mode = mode
-    self.init_rng = init_rng
     self.train_state: TrainState = None
     self._device_data: PyTree = None
     self._compiled_chunk: Any = None
