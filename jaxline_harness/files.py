@@ -51,12 +51,13 @@ def write_atomically(path: str, content: str | bytes) -> None:
     content: text, written as UTF-8, or bytes.
   """
   data = content.encode() if isinstance(content, str) else content
-  temporary = f'{path}.{os.getpid()}.tmp'
+  temporary = unused_path(f'{path}.tmp')
+  file = open(temporary, 'xb')
   try:
-    with open(temporary, 'wb') as f:
-      f.write(data)
-      f.flush()
-      os.fsync(f.fileno())
+    with file:
+      file.write(data)
+      file.flush()
+      os.fsync(file.fileno())
     os.replace(temporary, path)
     sync(os.path.dirname(os.path.abspath(path)))
   except BaseException:
