@@ -20,6 +20,7 @@ import os
 import stat
 import tempfile
 from typing import IO
+import uuid
 
 import numpy as np
 
@@ -51,13 +52,12 @@ def write_atomically(path: str, content: str | bytes) -> None:
     content: text, written as UTF-8, or bytes.
   """
   data = content.encode() if isinstance(content, str) else content
-  temporary = unused_path(f'{path}.tmp')
-  file = open(temporary, 'xb')
+  temporary = f'{path}.{uuid.uuid4().hex}.tmp'
   try:
-    with file:
-      file.write(data)
-      file.flush()
-      os.fsync(file.fileno())
+    with open(temporary, 'wb') as f:
+      f.write(data)
+      f.flush()
+      os.fsync(f.fileno())
     os.replace(temporary, path)
     sync(os.path.dirname(os.path.abspath(path)))
   except BaseException:
