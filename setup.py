@@ -36,6 +36,7 @@ EXTRAS_REQUIRE = {
     'orbax-checkpoint>=0.11.30,<0.13',
     'pillow>=11',
     'tensorboardX>=2.6',
+    'tensorstore>=0.1.74,<0.2',
     'tqdm>=4.66',
   ],
   # The experiments: dd_two_player_games, eigengame_unloaded and

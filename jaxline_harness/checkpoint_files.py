@@ -51,6 +51,7 @@ from etils import epath
 import jax
 import numpy as np
 from orbax import checkpoint as ocp
+import tensorstore
 
 from jaxline_harness import errors
 from jaxline_harness import files
@@ -295,16 +296,28 @@ def _open_orbax(path: str) -> Iterator[tuple[ocp.Checkpointer, epath.Path]]:
     primary_host=me, active_processes={me}, barrier_sync_key_prefix=str(me)
   )
   handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+  store: Any = tensorstore.KvStore.Spec
   with (
     ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer,
     contextlib.ExitStack() as stack,
   ):
+    stack.callback(setattr, store, 'to_json', vars(store)['to_json'])
+    store.to_json = _describe_store
     if not re.fullmatch(r'[\w/.,=@ +-]*', path):
       folder = stack.enter_context(tempfile.TemporaryDirectory())
       link = os.path.join(folder, 'checkpoint')
       os.symlink(os.path.abspath(path), link)
       path = link
     yield checkpointer, epath.Path(path)
+
+
+def _describe_store(spec: tensorstore.KvStore.Spec) -> dict[str, str]:
+  """The JSON of a folder, of which TensorStore's own `to_json` frees nothing.
+
+  Orbax calls it for each array: with TensorStore 0.1.86 a GAN's process grows
+  by some 40 KiB at each save, for ever.
+  """
+  return {'driver': 'file', 'path': spec.path}
 
 
 def _read_state(path: str, like: Any) -> Any:

@@ -179,6 +179,7 @@ class Checkpointer:
       paths.sort(key=self._score, reverse=True)
     for old in paths[self._config.max_checkpoints_to_keep :]:
       checkpoint_files.remove(old)
+      del self._damage[old]
 
   def save_for_inspection(self, states: Mapping[int, Any]) -> str:
     """Saves states that are not to be gone on from, as `nonfinite/<step>`.
