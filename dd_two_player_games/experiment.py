@@ -13,6 +13,11 @@
 # limitations under the License.
 """GAN training and evaluation as a jaxline experiment."""
 
+if __name__ == '__main__':  # Before the imports, which take seconds.
+  from jaxline_harness import startup
+
+  startup.begin()
+
 from collections.abc import Mapping
 import math
 import os

@@ -13,6 +13,11 @@
 # limitations under the License.
 """EigenGame as a jaxline experiment."""
 
+if __name__ == '__main__':  # Before the imports, which take seconds.
+  from jaxline_harness import startup
+
+  startup.begin()
+
 import functools
 from typing import Any, NamedTuple
 

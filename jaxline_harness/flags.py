@@ -140,7 +140,7 @@ def load_config(spec: str) -> config_dict.ConfigDict:
   try:
     module_spec.loader.exec_module(module)
     config = module.get_config(*arguments)
-  except (errors.UserError, KeyboardInterrupt):
+  except errors.UserError:
     raise
   except BaseException as error:  # The file is the user's; any error is.
     lines = [

@@ -13,9 +13,14 @@
 # limitations under the License.
 """The command line of an experiment: flags, modes, errors.
 
-An experiment's module ends with
+An experiment's module begins and ends with
 
 ```
+if __name__ == '__main__':  # Before the imports, which take seconds.
+  from jaxline_harness import startup
+
+  startup.begin()
+
 if __name__ == '__main__':
   launch.main(Experiment, base_config.SCHEMA)
 ```
@@ -23,8 +28,8 @@ if __name__ == '__main__':
 and then takes `--config=FILE [--config.field=value ...]
 [--jaxline_mode=train|eval]`, and the flags of `distributed` where several
 processes train together. Exit status: 0 done; 2 a bad config or input (one
-line, no traceback); 1 failure, here or of another process; 130 after Ctrl+C and
-143 after SIGTERM (a training is saved first).
+line, no traceback); 1 failure, here or of another process; 130 after Ctrl+C,
+143 after SIGTERM and 129 after SIGHUP (a training is saved first).
 
 Compiled programs are cached in `$XDG_CACHE_HOME/jaxline_harness` (by default
 `~/.cache/jaxline_harness`). JAX's own `JAX_COMPILATION_CACHE_DIR` names another
@@ -51,6 +56,7 @@ from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import flags
 from jaxline_harness import signals
+from jaxline_harness import startup
 
 _EXIT_USER_ERROR = 2
 _EXIT_FAILURE = 1
@@ -95,22 +101,23 @@ def main(
     argv: the command line, by default `sys.argv`.
   """
   argv = list(sys.argv if argv is None else argv)
-  try:
-    if _HELP_FLAGS & set(argv):
-      status = _print_help(schema, argv)
-    else:
-      status = _run(experiment_class, schema, argv)
-  except errors.UserError as error:
-    status = _report(error, _EXIT_USER_ERROR)
-  except errors.TrainingError as error:
-    status = _report(error, _EXIT_FAILURE)
-  except KeyboardInterrupt:
-    status = 130
-  except Exception:
-    if not distributed.is_active():
-      raise
-    traceback.print_exc()
-    status = _EXIT_FAILURE
+  startup.guard_output()
+  with signals.watch() as watcher:
+    try:
+      if _HELP_FLAGS & set(argv):
+        _print_help(schema, argv)
+      else:
+        _run(experiment_class, schema, argv, watcher)
+      status = 0 if watcher.stop_signal is None else 128 + watcher.stop_signal
+    except errors.UserError as error:
+      status = _report(error, _EXIT_USER_ERROR)
+    except errors.TrainingError as error:
+      status = _report(error, _EXIT_FAILURE)
+    except Exception:
+      if not distributed.is_active():
+        raise
+      traceback.print_exc()
+      status = _EXIT_FAILURE
   if status in (_EXIT_USER_ERROR, _EXIT_FAILURE) and distributed.is_active():
     distributed.leave_at_once(status)
   sys.exit(status)
@@ -121,7 +128,7 @@ def _report(error: Exception, status: int) -> int:
   return status
 
 
-def _print_help(schema: configs.Schema, argv: list[str]) -> int:
+def _print_help(schema: configs.Schema, argv: list[str]) -> None:
   """Explains the command line, and the settings of a config that it names."""
   explained: list[str] = []
   argv = [argument for argument in argv if argument not in _HELP_FLAGS]
@@ -129,11 +136,15 @@ def _print_help(schema: configs.Schema, argv: list[str]) -> int:
     config, *_ = flags.parse(argv, schema)
     explained = list(schema.explain(config))
   print(_HELP.format(program=os.path.basename(argv[0])), *explained, sep='\n')
-  return 0
 
 
-def _run(experiment_class: Any, schema: configs.Schema, argv: list[str]) -> int:
-  """Reads the flags, runs the mode and returns the exit status."""
+def _run(
+  experiment_class: Any,
+  schema: configs.Schema,
+  argv: list[str],
+  watcher: signals.Watcher,
+) -> None:
+  """Reads the flags and runs the mode."""
   logging.use_absl_handler()
   logging.get_absl_handler().setFormatter(
     python_logging.Formatter('%(levelname)s: %(message)s')
@@ -146,12 +157,10 @@ def _run(experiment_class: Any, schema: configs.Schema, argv: list[str]) -> int:
   with distributed.joined(cluster, settings):
     if not inspect.isclass(experiment_class):
       experiment_class = experiment_class()
-    with signals.watch() as watcher:
-      if mode == 'train':
-        modes.run_training(experiment_class, config, schema, watcher)
-      else:
-        modes.run_evaluation(experiment_class, config, schema)
-  return 0 if watcher.stop_signal is None else 128 + watcher.stop_signal
+    if mode == 'train':
+      modes.run_training(experiment_class, config, schema, watcher)
+    else:
+      modes.run_evaluation(experiment_class, config, schema)
 
 
 def _describe(config: config_dict.ConfigDict, mode: str) -> dict[str, Any]:

@@ -236,7 +236,6 @@ def _print_end_of_training(
   tensorboard = os.path.join(os.path.dirname(sys.executable), 'tensorboard')
   if os.path.exists(tensorboard):
     print(f'Curves: {tensorboard} --logdir {folder}')
-  sys.stdout.flush()
 
 
 def run_evaluation(
@@ -316,4 +315,3 @@ def _print_metrics(path: str | None, step: int, scalars: Any) -> None:
   width = max(map(len, scalars), default=0)
   for name in sorted(scalars):
     print(f'  {name:<{width}}  {float(scalars[name]):.6g}')
-  sys.stdout.flush()

@@ -16,30 +16,30 @@ r"""Signals as flags that a training loop looks at between chunks of steps.
 | signal                    | first                                | second  |
 |---------------------------|--------------------------------------|---------|
 | SIGINT (Ctrl+C), SIGTERM  | finish the chunk, save, exit 128 + n | exit    |
+| SIGHUP (terminal closed)  | the same, unless `nohup` ignores it  | nothing |
 | SIGQUIT (Ctrl+\)           | save after the chunk and go on       | same    |
 
-Before training has begun there is nothing to save, and the first SIGINT or
-SIGTERM exits at once.
+Before training has begun there is nothing to save, and the first signal that
+asks to stop exits at once. A closed terminal sends SIGHUP more than once.
 
 Python runs its signal handlers between byte codes of the main thread, which may
 sit in a compilation for a minute. So that a second Ctrl+C is heard there too, a
 small thread reads the numbers of the signals from Python's wake-up pipe.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
-import dataclasses
 import os
 import signal
 import sys
 import threading
+import types
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _END_OF_WATCH = 0  # No signal has this number.
 
 
-@dataclasses.dataclass
-class Watcher:
+class Watcher(types.SimpleNamespace):
   """What the signals so far have asked for.
 
   Attributes:
@@ -66,23 +66,33 @@ class Watcher:
       self.was_told = True
       self.stop_signal = number
       _say('stopping: finishes the chunk and saves; again to exit at once')
-    else:
-      _say('exits without saving')
-      sys.stdout.flush()
+    elif number != signal.SIGHUP or not self.was_told:
+      _say(
+        'exits without saving' if self.can_save else 'exits: nothing to save'
+      )
       os._exit(128 + number)  # pylint: disable=protected-access
 
 
 def _say(text: str) -> None:
-  sys.stderr.write(f'\n{text}\n')
-  sys.stderr.flush()
+  # On a terminal ^C or a bar stands in the line.
+  start = '\n' if sys.stderr.isatty() else ''
+  print(f'{start}{text}', file=sys.stderr, flush=True)
 
 
 _active: Watcher | None = None
 
 
+def watch_to_the_end() -> None:
+  """Watches until the process ends: what a program does first."""
+  global _active
+  if _active is None:
+    _active = Watcher()
+    _route_signals_to(_active)
+
+
 @contextlib.contextmanager
 def watch() -> Iterator[Watcher]:
-  """Watches SIGINT, SIGTERM and SIGQUIT; nested calls share one watcher.
+  """Watches the signals above; nested calls share one watcher.
 
   Outside the main thread, where Python allows no handlers, the watcher never
   receives anything.
@@ -99,19 +109,21 @@ def watch() -> Iterator[Watcher]:
     yield watcher
     return
   _active = watcher
+  stop = _route_signals_to(watcher)
   try:
-    with _routed_to(watcher):
-      yield watcher
+    yield watcher
   finally:
+    stop()
     _active = None
 
 
-@contextlib.contextmanager
-def _routed_to(watcher: Watcher) -> Iterator[None]:
-  """Sends the three signals to `watcher.receive` while the context lasts."""
+def _route_signals_to(watcher: Watcher) -> Callable[[], None]:
+  """Sends signals to `watcher.receive` until what it returns is called."""
   read_end, write_end = os.pipe()
   os.set_blocking(write_end, False)  # Python demands it.
-  numbers = (*_STOP_SIGNALS, signal.SIGQUIT)
+  numbers = {*_STOP_SIGNALS, signal.SIGQUIT}
+  if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    numbers.remove(signal.SIGHUP)
 
   def listen():
     while (number := os.read(read_end, 1)[0]) != _END_OF_WATCH:
@@ -119,17 +131,18 @@ def _routed_to(watcher: Watcher) -> Iterator[None]:
         watcher.receive(number)
 
   # A handler must exist for Python to write to the pipe; it has nothing to do.
-  old_handlers = {n: signal.signal(n, lambda *_: None) for n in numbers}
   old_fd = signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+  old_handlers = {n: signal.signal(n, lambda *_: None) for n in numbers}
   listener = threading.Thread(target=listen, name='signals', daemon=True)
   listener.start()
-  try:
-    yield
-  finally:
-    signal.set_wakeup_fd(old_fd)
+
+  def stop():
     for number, handler in old_handlers.items():
       signal.signal(number, handler)
+    signal.set_wakeup_fd(old_fd)
     os.write(write_end, bytes([_END_OF_WATCH]))
     listener.join()
     os.close(read_end)
     os.close(write_end)
+
+  return stop

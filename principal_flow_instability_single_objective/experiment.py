@@ -13,6 +13,11 @@
 # limitations under the License.
 """Classification by gradient descent or DAL as a jaxline experiment."""
 
+if __name__ == '__main__':  # Before the imports, which take seconds.
+  from jaxline_harness import startup
+
+  startup.begin()
+
 from collections.abc import Iterator, Mapping
 import functools
 from typing import Any, NamedTuple

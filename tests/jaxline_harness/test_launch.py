@@ -744,11 +744,17 @@ def training(tmp_path, one_device_env):
 
 
 @pytest.mark.parametrize(
-  ('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+  ('numbers', 'status'),
+  [
+    ([signal.SIGINT], 130),
+    ([signal.SIGTERM], 143),
+    # A terminal that is closed sends more than one.
+    pytest.param([signal.SIGHUP] * 3, 129, marks=pytest.mark.slow),
+  ],
 )
-def test_signal_saves_and_ends(training, number, status):
+def test_signal_saves_and_ends(training, numbers, status):
   training.wait_for('train/metrics.csv')
-  assert training.stop(number) == status
+  assert training.stop(*numbers) == status
   assert 'Traceback' not in training.log()
   (step,) = checkpointing.steps_in(training.run_dir / 'checkpoints/latest')
   assert f'Stopped at step {step}, saved' in training.log()

@@ -13,6 +13,11 @@
 # limitations under the License.
 """A tiny experiment: noisy gradient descent on a quadratic, a few floats."""
 
+if __name__ == '__main__':  # Before the imports, which take seconds.
+  from jaxline_harness import startup
+
+  startup.begin()
+
 from typing import Any, NamedTuple
 
 import jax
