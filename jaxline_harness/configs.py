@@ -249,23 +249,19 @@ def _check_best_metric(
 
 
 def _check_intervals(config: config_dict.ConfigDict) -> None:
-  logging_type = config.logging_interval_type or config.interval_type
-  checkpoint_type = config.checkpoint_interval_type or config.interval_type
-  for name, interval_type in (
-    ('log_tensors_interval', logging_type),
-    ('log_train_data_interval', logging_type),
-    ('save_checkpoint_interval', checkpoint_type),
-  ):
-    interval = config[name]
-    if interval_type == 'steps' and interval and interval != int(interval):
+  units = {
+    'log_tensors_interval': config.logging_interval_type,
+    'log_train_data_interval': config.logging_interval_type,
+    'save_checkpoint_interval': config.checkpoint_interval_type,
+  }
+  for name, unit in units.items():
+    in_steps = (unit or config.interval_type) == 'steps'
+    if in_steps and config[name] and config[name] != int(config[name]):
       raise errors.UserError(
-        f'config.{name} counts steps and must be whole, not {interval!r}'
+        f'config.{name} counts steps and must be whole, not {config[name]!r}'
       )
-  if config.periodic_action_growth_ratios is not None and 'secs' in (
-    config.interval_type,
-    logging_type,
-    checkpoint_type,
-  ):
+  in_seconds = 'secs' in (config.interval_type, *units.values())
+  if in_seconds and config.periodic_action_growth_ratios is not None:
     raise errors.UserError(
       "config.periodic_action_growth_ratios needs config.interval_type='steps'"
     )
