@@ -17,8 +17,12 @@ The tests run on the CPU, which shows four devices: take fewer with
 `jax.local_devices()[:n]`. A program that a test starts gets the same settings;
 with the fixture `one_device_env` it sees the CPU as its users do. Compiled
 programs are kept in .cache, so that the next test, process or session that
-needs the same one need not wait. But for the number of devices, a setting that
-the environment already has stays as it is.
+needs the same one need not wait. But for XLA's flags, a setting that the
+environment already has stays as it is.
+
+Most of the time of quick tests would go to optimising programs that run once,
+on a few numbers. So without the slow tests programs are hardly optimised; with
+them (`./run.sh test --all`) all are compiled as their users' are.
 """
 
 import os
@@ -30,14 +34,22 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEVICE_COUNT = 4
 _DEVICE_COUNT_FLAG = '--xla_force_host_platform_device_count'
+# Halve the time to compile; JAX 0.9 to 0.12 have them.
+_HARDLY_OPTIMISE = (
+  '--xla_backend_optimization_level=0',
+  '--xla_llvm_disable_expensive_passes=true',
+  '--xla_cpu_use_fusion_emitters=false',
+)
 
 
-def _without_device_count(xla_flags: str) -> list[str]:
-  return [
-    flag
-    for flag in xla_flags.split()
-    if not flag.startswith(_DEVICE_COUNT_FLAG)
-  ]
+def _without(name: str, xla_flags: str) -> list[str]:
+  return [flag for flag in xla_flags.split() if flag.partition('=')[0] != name]
+
+
+def _set_xla_flag(flag: str) -> None:
+  name, _, _ = flag.partition('=')
+  flags = _without(name, os.environ.get('XLA_FLAGS', ''))
+  os.environ['XLA_FLAGS'] = ' '.join([*flags, flag])
 
 
 def _set_environment() -> None:
@@ -50,9 +62,7 @@ def _set_environment() -> None:
     'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'jax_tests')
   )
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
-  flags = _without_device_count(os.environ.get('XLA_FLAGS', ''))
-  flags.append(f'{_DEVICE_COUNT_FLAG}={DEVICE_COUNT}')
-  os.environ['XLA_FLAGS'] = ' '.join(flags)
+  _set_xla_flag(f'{_DEVICE_COUNT_FLAG}={DEVICE_COUNT}')
   # Programs that tests start find the packages from any folder.
   paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
   os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, paths))
@@ -61,11 +71,18 @@ def _set_environment() -> None:
 _set_environment()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+  """Settings that depend on which tests run."""
+  if config.option.markexpr == 'not slow':
+    for flag in _HARDLY_OPTIMISE:
+      _set_xla_flag(flag)
+
+
 @pytest.fixture
 def one_device_env() -> dict[str, str]:
   """An environment for subprocesses, in which the CPU is one device."""
   env = dict(os.environ)
-  env['XLA_FLAGS'] = ' '.join(_without_device_count(env['XLA_FLAGS']))
+  env['XLA_FLAGS'] = ' '.join(_without(_DEVICE_COUNT_FLAG, env['XLA_FLAGS']))
   return env
 
 

@@ -64,7 +64,8 @@ def setup():
     NUM_LATENTS,
   )
   batch = jax.random.normal(jax.random.PRNGKey(7), (8, 2))
-  params, state = model.initial_params(jax.random.PRNGKey(0), batch)
+  initial_params = jax.jit(model.initial_params)
+  params, state = initial_params(jax.random.PRNGKey(0), batch)
   return model, params, state, batch
 
 
@@ -202,17 +203,17 @@ def test_estimators_take_two_functions_and_a_player(name, setup):
   fn1, fn2 = model.disc_loss_fn_disc_grads, model.gen_loss_fn_disc_grads
   args = (params, state, batch, jax.random.PRNGKey(1), True)
 
-  def mapped(estimate):
-    function = jax.vmap(lambda _: estimate(*args), axis_name='i', axis_size=1)
-    return jax.tree.map(lambda leaf: leaf[0], function(jnp.zeros(1)))
+  def shapes_of(estimate):
+    function = jax.vmap(lambda: estimate(*args), axis_name='i', axis_size=1)
+    return jax.tree.map(lambda leaf: leaf.shape[1:], jax.eval_shape(function))
 
   for player, estimate in (
     ('disc', estimator(fn1, fn2)),
     ('gen', estimator(fn1, fn2, 'gen')),
     ('gen', estimator(fn1, fn2, grad_var='gen')),
   ):
-    assert jax.tree.structure(mapped(estimate)) == jax.tree.structure(
-      getattr(params, player)
+    assert shapes_of(estimate) == jax.tree.map(
+      jnp.shape, getattr(params, player)
     )
 
 
@@ -241,15 +242,14 @@ def test_gradients_are_those_of_the_losses(setup, loss_of, wrt):
   rng = jax.random.PRNGKey(2)
   loss_fn = getattr(model, f'{loss_of}_loss')
   # As research code differentiates: with respect to the pair of params.
-  (loss, aux), both = jax.value_and_grad(loss_fn, has_aux=True)(
+  value_and_grad = jax.value_and_grad(loss_fn, has_aux=True)
+  (loss, aux), both = jax.jit(value_and_grad, static_argnums=4)(
     params, state, batch, rng, True
   )
   assert aux.log_dict[f'{loss_of}_loss'] == loss
   gradient_fn = getattr(model, f'{loss_of}_loss_fn_{wrt}_grads')
-  gradient = gradient_fn(params, state, batch, rng, True)
-  assert_close(gradient, getattr(both, wrt))
   jitted = jax.jit(lambda *args: gradient_fn(*args, True))
-  assert_close(jitted(params, state, batch, rng), gradient)
+  assert_close(jitted(params, state, batch, rng), getattr(both, wrt))
 
 
 def test_gradients_are_functions_that_jax_transforms_directly(setup):
@@ -297,18 +297,30 @@ def test_regularisation_functions_by_player_and_term(setup):
   calculator = gan_grads_calculator.GANGradsCalculator(
     model, regularizer_estimates.biased_estimate_grad_fn, use_pmean=False
   )
-  args = (params, state, batch, jax.random.PRNGKey(3), True)
   fns = calculator.regularisation_grad_fns
-  for player, term, name in (
+  names = (
     ('disc', 'self_norm', 'disc_grads_disc_norm'),
     ('disc', 'other_norm', 'disc_grads_gen_norm'),
     ('disc', 'other_dot_prod', 'disc_grads_gen_dot_prod'),
     ('gen', 'self_norm', 'gen_grads_gen_norm'),
     ('gen', 'other_norm', 'gen_grads_disc_norm'),
     ('gen', 'other_dot_prod', 'gen_grads_disc_dot_prod'),
-  ):
-    by_term = getattr(getattr(fns, player), term)(*args)
-    by_name = getattr(calculator, name)(*args)
+  )
+
+  @jax.jit
+  def both(params):
+    args = (params, state, batch, jax.random.PRNGKey(3), True)
+    return {
+      name: (
+        getattr(getattr(fns, player), term)(*args),
+        getattr(calculator, name)(*args),
+      )
+      for player, term, name in names
+    }
+
+  terms = both(params)
+  for player, _, name in names:
+    by_term, by_name = terms[name]
     assert_close(by_term, by_name)
     assert jax.tree.structure(by_name) == jax.tree.structure(
       getattr(params, player)
