@@ -22,7 +22,9 @@ environment already has stays as it is.
 
 Most of the time of quick tests would go to optimising programs that run once,
 on a few numbers. So without the slow tests programs are hardly optimised; with
-them (`./run.sh test --all`) all are compiled as their users' are.
+them (`./run.sh test --all`) they are compiled as their users' are, but for
+those of files with the mark `hardly_optimised`, of mathematics in float32 and
+float64 that holds however it is compiled.
 """
 
 import os
@@ -87,12 +89,19 @@ def one_device_env() -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True, scope='module')
-def _compiled_programs_are_dropped():
-  """Frees the programs of each file.
+def _compiled_programs_are_dropped(request):
+  """Compiles those of a file as it asks, and frees them after it.
 
   Each holds memory mappings, of which a process may have some 65,000: with the
   programs of all tests XLA's compiler crashes.
   """
+  hardly = request.node.get_closest_marker('hardly_optimised') is not None
+  if hardly:
+    import jax
+
+    jax.config.update('jax_disable_most_optimizations', True)
   yield
+  if hardly:
+    jax.config.update('jax_disable_most_optimizations', False)
   if 'jax' in sys.modules:
     sys.modules['jax'].clear_caches()

@@ -39,6 +39,8 @@ CASES = (
 DIFFERENTIATED = (((13, 14), (5, 4)), ((6, 7), (3, 2)))
 # Channels in and out: below and above what minimal filtering is used for.
 FEW, MANY = (2, 9), (8, 9)
+# What is differentiated at strides 1 and 2 is so at 3; values are quick.
+SLOW_STRIDE = pytest.param(3, marks=pytest.mark.slow)
 # The programs are many and small: LLVM's optimisations take longer than they.
 QUICK = {'xla_backend_optimization_level': 0}
 
@@ -128,7 +130,7 @@ def test_values(name, stride):
     _compare(name, compute, inputs, 1e-10, QUICK)
 
 
-@pytest.mark.parametrize('stride', [1, 2, 3])
+@pytest.mark.parametrize('stride', [1, 2, SLOW_STRIDE])
 @pytest.mark.parametrize('name', CONVOLUTIONS)
 def test_derivatives(name, stride):
   with jax.enable_x64(True):
@@ -151,8 +153,8 @@ def test_derivatives(name, stride):
   ('channels', 'kernel', 'stride', 'tolerance'),
   [
     (FEW, (5, 5), 1, 3e-6),
-    (MANY, (3, 3), 1, 1e-5),
-    (MANY, (4, 4), 1, 1e-5),
+    pytest.param(MANY, (3, 3), 1, 1e-5, marks=pytest.mark.slow),
+    pytest.param(MANY, (4, 4), 1, 1e-5, marks=pytest.mark.slow),
     (MANY, (5, 5), 1, 3e-5),
     (MANY, (5, 6), 2, 1e-5),
   ],
@@ -168,7 +170,9 @@ def test_float32(name, channels, kernel, stride, tolerance):
   _compare(name, compute, inputs, tolerance)
 
 
-@pytest.mark.parametrize('channels', [FEW, MANY])
+@pytest.mark.parametrize(
+  'channels', [pytest.param(FEW, marks=pytest.mark.slow), MANY]
+)
 @pytest.mark.parametrize('name', CONVOLUTIONS)
 def test_vmap(name, channels):
   """Over images, kernels, both, one after both, and of gradients."""
@@ -248,7 +252,7 @@ def test_a_program_for_several_platforms_runs_on_this_one():
   )
 
 
-@pytest.mark.parametrize('stride', [1, 2, 3])
+@pytest.mark.parametrize('stride', [1, 2, SLOW_STRIDE])
 def test_xlas_transposes(stride):
   """What other platforms compute is what CPUs do."""
   with jax.enable_x64(True):

@@ -57,6 +57,8 @@ ESTIMATORS = (
   'biased_estimate_grad_fn',
   'unbiased_estimate_fn_different_device_results',
 )
+# LLVM's optimisations of programs that run once take longer than they save.
+QUICK = {'xla_backend_optimization_level': 0}
 NO_TERMS = drift_utils.PlayerRegularizationTerms(0.0, 0.0, 0.0)
 
 
@@ -78,9 +80,7 @@ def _compute(params, state, functions):
   def everything(*args):
     return {name: fn(*args, True) for name, fn in functions.items()}
 
-  # LLVM's optimisations of so small a program take longer than they save.
-  options = {'xla_backend_optimization_level': 0}
-  compiled = jax.jit(everything, compiler_options=options)
+  compiled = jax.jit(everything, compiler_options=QUICK)
   return compiled(params, state, conformance.points(0), jax.random.PRNGKey(4))
 
 
@@ -306,8 +306,10 @@ def _drop_axis(tree):
 
 
 def _on_one_device(fn, *args):
-  mapped = jax.pmap(fn, axis_name='i', devices=jax.local_devices()[:1])
-  return _drop_axis(mapped(*jax.tree.map(lambda leaf: leaf[None], args)))
+  def mapped(*args):
+    return jax.vmap(lambda: fn(*args), axis_name='i', axis_size=1)()
+
+  return _drop_axis(jax.jit(mapped, compiler_options=QUICK)(*args))
 
 
 def _names(case, player):

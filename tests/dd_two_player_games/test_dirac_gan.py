@@ -28,6 +28,9 @@ from dd_two_player_games import gan
 from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import losses
 from dd_two_player_games import regularizer_estimates
+from tests import marks
+
+pytestmark = pytest.mark.hardly_optimised
 
 # Both signs of both parameters; one row a case of (φ, θ).
 CASES = np.array(
@@ -105,7 +108,10 @@ def _only(tree):
   return leaf.reshape(())
 
 
-@pytest.mark.parametrize('estimator', ESTIMATORS)
+@pytest.mark.parametrize(
+  'estimator',
+  marks.slow_but(['unbiased_estimate_fn_lowest_variance'], ESTIMATORS),
+)
 @pytest.mark.parametrize(
   'gen_loss', ['generator_saturating_loss', 'generator_goodfellow_loss']
 )

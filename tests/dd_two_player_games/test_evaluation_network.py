@@ -64,6 +64,7 @@ def test_accuracy_is_as_stated(network, test_images):
   assert np.sum(activations.std(axis=0) > 1e-3) >= 48
 
 
+@pytest.mark.slow
 def test_20000_images_within_a_minute(network, test_images):
   images = np.concatenate([test_images[0]] * 2)
   start = time.monotonic()

@@ -492,18 +492,18 @@ def test_chunks_and_restarts_change_no_bit(name):
   made = small_experiments.make(config)
   made.ensure_train_state()
   start = made.snapshot_state()
-  logs = small_experiments.train(made, 100, chunk=1)
+  logs = small_experiments.train(made, 30, chunk=1)
   expected = made.snapshot_state()
-  assert int(expected['train_state'].global_step) == 100
-  for chunk in (7, 100):
+  assert int(expected['train_state'].global_step) == 30
+  for chunk in (7, 30):
     made.restore_from_snapshot(start)
-    assert_equal(small_experiments.train(made, 100, chunk), logs)
+    assert_equal(small_experiments.train(made, 30, chunk), logs)
     assert_equal(made.snapshot_state(), expected)
   made.restore_from_snapshot(start)
-  small_experiments.train(made, 37, 25)
+  small_experiments.train(made, 13, 9)
   restarted = small_experiments.make(config)
   restarted.restore_from_snapshot(made.snapshot_state())
-  assert_equal(small_experiments.train(restarted, 100, 25), logs)
+  assert_equal(small_experiments.train(restarted, 30, 9), logs)
   assert_equal(restarted.snapshot_state(), expected)
 
 

@@ -34,6 +34,8 @@ from differentiable_games import rules
 from tests import marks
 from tests.dd_two_player_games import small_experiments
 
+pytestmark = pytest.mark.hardly_optimised
+
 Terms = drift_utils.PlayerRegularizationTerms
 KEYS = jax.random.split(jax.random.PRNGKey(3), 8)
 DATA = np.random.default_rng(0).normal(size=(8, 8, 2)).astype(np.float32)

@@ -27,6 +27,8 @@ from dd_two_player_games import regularizer_estimates
 from differentiable_games import adjustments
 from differentiable_games import game
 
+pytestmark = pytest.mark.hardly_optimised
+
 
 class Network(hk.Module):
   def __init__(self, size):
@@ -88,7 +90,7 @@ def test_two_players_are_the_gans(name):
   batch = jnp.asarray(np.random.default_rng(0).normal(size=(6, 2)), jnp.float32)
 
   @jax.jit
-  def both_ways():
+  def both_ways(rng, batch):
     params, state = model.initial_params(rng, batch)
     expected, _ = calculator.both_player_grads(
       params, state, batch, batch, rng, rng, True, coeffs
@@ -100,7 +102,7 @@ def test_two_players_are_the_gans(name):
     both = (loss_of(model.disc_loss), loss_of(model.gen_loss))
     return adjusted(both, params), expected
 
-  found, expected = both_ways()
+  found, expected = both_ways(rng, batch)
   assert isinstance(found, gan.GANTuple)
   jax.tree.map(
     lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-6),

@@ -13,6 +13,8 @@
 # limitations under the License.
 """Sampling for evaluation."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +51,7 @@ def model():
   )
   params, state = jax.tree.map(
     lambda leaf: leaf[0],
-    initial(jax.random.PRNGKey(0), jnp.zeros((2, 8, 8, 1))),
+    jax.jit(initial)(jax.random.PRNGKey(0), jnp.zeros((2, 8, 8, 1))),
   )
   return built, params, state
 
@@ -62,13 +64,9 @@ def test_samples_on_one_device(model):
   assert samples.shape == (5, 8, 8, 1)
   # What a batch holds besides changes no sample: batch norm uses the state.
   latents = jax.random.normal(key, (5, 3))
+  apply = jax.jit(functools.partial(built._gen.apply, is_training=False))
   for k in (0, 4):
-    alone, _ = built._gen.apply(
-      params.gen,
-      state.players.gen,
-      latents[k : k + 1],
-      is_training=False,
-    )
+    alone, _ = apply(params.gen, state.players.gen, latents[k : k + 1])
     np.testing.assert_allclose(samples[k], alone[0], rtol=1e-5, atol=1e-6)
   assert np.abs(samples[0] - samples[4]).max() > 1e-4
 

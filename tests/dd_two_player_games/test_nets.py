@@ -22,6 +22,8 @@ import pytest
 from convolutions_as_products import layers
 from dd_two_player_games import nets
 
+pytestmark = pytest.mark.hardly_optimised
+
 
 def _transform(make_module):
   return hk.transform_with_state(lambda *args: make_module()(*args))
@@ -30,12 +32,14 @@ def _transform(make_module):
 def _init_and_apply(make_module, x):
   transformed = _transform(make_module)
 
-  def run(x):
-    params, state = transformed.init(jax.random.PRNGKey(3), x)
+  # The key is an argument: XLA would compute with what it knows.
+  def run(x, key):
+    params, state = transformed.init(key, x)
     # A single replica has no axis: statistics of the batch are those stored.
     return params, transformed.apply(params, state, None, x, False)[0]
 
-  return jax.jit(jax.vmap(run, axis_name='i'))(x[None])
+  mapped = jax.vmap(run, (0, None), axis_name='i')
+  return jax.jit(mapped)(x[None], jax.random.PRNGKey(3))
 
 
 @pytest.mark.parametrize(
@@ -180,13 +184,20 @@ def test_batch_norm_across_devices():
   latents = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
 
   def on_devices(number, is_training):
-    def run(x):
-      params, state = transformed.init(jax.random.PRNGKey(0), x)
+    def run(x, key):
+      params, state = transformed.init(key, x)
       # Statistics of the whole batch: one device's own would be others.
       return transformed.apply(params, state, x, is_training)
 
-    mapped = jax.pmap(run, axis_name='i', devices=jax.local_devices()[:number])
-    samples, state = mapped(latents.reshape(number, -1, 3))
+    mapped = jax.pmap(
+      run,
+      axis_name='i',
+      in_axes=(0, None),
+      devices=jax.local_devices()[:number],
+    )
+    samples, state = mapped(
+      latents.reshape(number, -1, 3), jax.random.PRNGKey(0)
+    )
     states = [
       jax.tree.map(lambda leaf, d=device: np.asarray(leaf[d]), state)
       for device in range(number)

@@ -33,6 +33,9 @@ from differentiable_games import solved_adjustments
 from differentiable_games import tableaus
 from differentiable_games import toy_games
 from differentiable_games import unrolling
+from tests import marks
+
+pytestmark = pytest.mark.hardly_optimised
 
 BILINEAR = toy_games.bilinear(np.ones((1, 1)))
 DIRAC_GANS = {
@@ -188,7 +191,9 @@ def test_simultaneous_momentum_never_converges(momentum):
   assert diagnostics.convergence_rate(rule, _field(BILINEAR), origin) > 1
 
 
-@pytest.mark.parametrize('name', DIRAC_GANS)
+@pytest.mark.parametrize(
+  'name', marks.slow_but(['saturating', 'reverse_kl'], DIRAC_GANS)
+)
 def test_rates_near_the_fixed_point_of_dirac_gans(name):
   losses, c = DIRAC_GANS[name]
   origin = (jnp.zeros(()), jnp.zeros(()))
@@ -263,8 +268,19 @@ ADJUSTED = {
 }
 
 
-@pytest.mark.parametrize('name', ADJUSTED)
-@pytest.mark.parametrize('gan', [None, 'saturating', 'wasserstein'])
+@pytest.mark.parametrize(
+  # To differentiate its solver takes ten seconds to compile.
+  'name',
+  marks.slow_but(ADJUSTED.keys() - {'competitive'}, ADJUSTED),
+)
+@pytest.mark.parametrize(
+  'gan',
+  [
+    None,
+    pytest.param('saturating', marks=pytest.mark.slow),
+    pytest.param('wasserstein', marks=pytest.mark.slow),
+  ],
+)
 def test_rates_of_adjusted_fields(name, gan):
   """On the bilinear game, and near the fixed point of Dirac GANs."""
   make, eigenvalue = ADJUSTED[name]

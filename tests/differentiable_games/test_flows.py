@@ -37,10 +37,12 @@ from differentiable_games import tableaus
 from differentiable_games import toy_games
 from tests.differentiable_games import sine_game
 
+pytestmark = pytest.mark.hardly_optimised
+
 # Errors of third order stay above 1e-12 here, rounding below 1e-15.
 SMALL = 2.0 ** -np.arange(5, 10)
 # Errors of fifth order need larger steps to stay above rounding.
-LARGE = 2.0 ** -np.arange(2, 6)
+LARGE = 2.0 ** -np.arange(2, 7)  # As many, for one compiled flow.
 TOLERANCE = 0.12
 # Seeds whose terms J_ij ξ_j at the start are all of one size, so that an error
 # in any coefficient weighs.
@@ -215,11 +217,16 @@ def test_a_wrong_coefficient_is_seen(order, entry):
   ('lrs', 'num_updates', 'order'),
   [
     ((1.0, 0.3), (1, 1), None),
-    ((1.0, 0.3), (1, 1), (0, 1)),
-    ((0.4, 1.0), (1, 1), (1, 0)),
-    ((0.5, 0.5), (2, 1), (0, 1)),
+    *(
+      pytest.param(*case, marks=pytest.mark.slow)
+      for case in (
+        ((1.0, 0.3), (1, 1), (0, 1)),
+        ((0.4, 1.0), (1, 1), (1, 0)),
+        ((0.5, 0.5), (2, 1), (0, 1)),
+        ((1.0, 0.4, 0.7), (1, 1, 1), None),
+      )
+    ),
     ((0.3, 0.7), (3, 2), (1, 0)),
-    ((1.0, 0.4, 0.7), (1, 1, 1), None),
     ((1.0, 0.4, 0.7), (1, 2, 1), (2, 0, 1)),
   ],
 )
@@ -235,8 +242,8 @@ def test_common_time_convention(lrs, num_updates, order):
   ('lrs', 'num_updates', 'order'),
   [
     ((0.5, 0.5), (2, 1), (0, 1)),
-    ((0.5, 0.5), (1, 3), (0, 1)),
-    ((0.3, 0.3), (2, 2), (1, 0)),
+    pytest.param((0.5, 0.5), (1, 3), (0, 1), marks=pytest.mark.slow),
+    pytest.param((0.3, 0.3), (2, 2), (1, 0), marks=pytest.mark.slow),
   ],
 )
 def test_published_coefficients_fail_for_several_updates(
@@ -340,10 +347,10 @@ def test_flows_of_descent_are_counted_in_steps(num_updates, order):
 
 
 def test_trajectory_passes_through_the_points_of_integrate():
-  times = jnp.array([0.0, 0.3, 1.1])
+  times = jnp.array([0.0, 0.3, 0.6, 0.9, 1.1])
   field = flows.flow_of_descent(TWO.losses, (1.0, 1.0))
   points = flows.trajectory(field, _start(TWO), times)
-  expected = _flow('TWO')(np.ones((3, 2)), ZERO((3, 2, 2)), times)
+  expected = _flow('TWO')(np.ones((5, 2)), ZERO((5, 2, 2)), times)
   np.testing.assert_allclose(np.hstack(points), expected, atol=1e-9)
 
 

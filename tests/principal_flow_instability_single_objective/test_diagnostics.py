@@ -23,6 +23,8 @@ import pytest
 
 from principal_flow_instability_single_objective import diagnostics
 
+pytestmark = pytest.mark.hardly_optimised
+
 CURVATURES = np.array([2.6, 1.0, 0.2])
 CENTRES = np.array([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0, 1, 0], [0, -1, -2]])
 PARAMS = {'a': np.array([-1.0]), 'b': np.array([0.5, 2.0])}
@@ -96,7 +98,9 @@ def test_descent_diverges_beyond_the_edge(momentum):
   assert abs(x[1]) > 1e6
 
 
-@pytest.mark.parametrize('microbatch_size', [None, 2])
+@pytest.mark.parametrize(
+  'microbatch_size', [None, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_drift(microbatch_size):
   """Gradient descent multiplies the distance by 1 - z."""
   logs = measured(3, microbatch_size)

@@ -181,11 +181,16 @@ def test_power_zero_is_descent(config_of):
 @pytest.mark.parametrize(
   ('training', 'settings', 'rtol'),
   [
-    ({'microbatch_size': 2}, {}, 2e-5),
-    ({}, {'batch': 'full'}, 2e-5),
     ({'microbatch_size': 4}, {'batch': 'full'}, 2e-5),
-    ({}, {'product': 'finite_differences'}, 2e-2),
-    ({}, {'product': 'finite_differences', 'batch': 'full'}, 2e-2),
+    *(
+      pytest.param(*case, marks=pytest.mark.slow)
+      for case in (
+        ({'microbatch_size': 2}, {}, 2e-5),
+        ({}, {'batch': 'full'}, 2e-5),
+        ({}, {'product': 'finite_differences'}, 2e-2),
+        ({}, {'product': 'finite_differences', 'batch': 'full'}, 2e-2),
+      )
+    ),
   ],
 )
 def test_ways_to_a_full_batch_agree(config_of, training, settings, rtol):

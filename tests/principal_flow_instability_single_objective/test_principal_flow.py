@@ -23,6 +23,8 @@ import pytest
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import principal_flow
 
+pytestmark = pytest.mark.hardly_optimised
+
 # Errors stay above 1e-10 here, rounding below 1e-15.
 STEPS = 2.0 ** -np.arange(5, 9)
 # The next term of an error is at most a few per cent of it.
@@ -170,10 +172,11 @@ def test_principal_flow_is_gradient_descent_on_quadratics(
 
 def test_principal_flow_between_steps_is_complex():
   """Half a step of x ← -0.8 x is a multiplication by i √0.8."""
+  # As large as the quadratics above, whose program it is.
   end = follow_quadratic(
-    *(principal_flow.principal_flow, 2 * jnp.eye(1), jnp.ones(1)), 0.9, 0.45
+    *(principal_flow.principal_flow, 2 * jnp.eye(4), jnp.ones(4)), 0.9, 0.45
   )
-  np.testing.assert_allclose(end, [1j * np.sqrt(0.8)], atol=1e-12)
+  np.testing.assert_allclose(end, 4 * [1j * np.sqrt(0.8)], atol=1e-12)
 
 
 def test_trajectory_passes_through_the_steps_of_gradient_descent():
@@ -214,12 +217,20 @@ def _slope(errors):
   return np.polyfit(np.log(STEPS), np.log(errors), 1)[0]
 
 
-@pytest.mark.parametrize(('flow', 'order'), FLOWS.items())
+@pytest.mark.parametrize(
+  ('flow', 'order'),
+  [
+    pytest.param(flow, order, marks=pytest.mark.slow if order == 4 else [])
+    for flow, order in FLOWS.items()
+  ],
+)
 def test_orders_of_local_errors(flow, order):
   np.testing.assert_allclose(_slope(_errors(flow)), order, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize('num_pairs', [1, 3])
+@pytest.mark.parametrize(
+  'num_pairs', [1, pytest.param(3, marks=pytest.mark.slow)]
+)
 def test_order_of_the_restricted_principal_flow(num_pairs):
   """Third, with the eigenvectors of the step's start, whatever their number."""
 
