@@ -189,6 +189,7 @@ def quick(tmp_path_factory):
   return folder, methods, mixture.make_runs('quick', folder, methods)
 
 
+@pytest.mark.slow
 def test_a_run_is_kept(quick, monkeypatch):
   folder, methods, made = quick
   with monkeypatch.context() as patch:
@@ -207,6 +208,7 @@ def test_a_run_is_kept(quick, monkeypatch):
     mixture.make_runs('quick', folder, {'RMSProp': methods[logan.LOGAN]})
 
 
+@pytest.mark.slow
 def test_the_mixture_is_drawn(quick):
   _, _, runs = quick
   results = {name: mixture.measure(run) for name, run in runs.items()}
@@ -218,6 +220,7 @@ def test_the_mixture_is_drawn(quick):
   assert _draws(mixture.draw(runs, 'quick'))
 
 
+@pytest.mark.slow
 def test_lookahead_is_looked_at_slowly(tmp_path):
   """Before its first synchronisation the slow players have not moved."""
   methods = {'lookahead': mixture.METHODS['RMSProp, lookahead']}
@@ -236,6 +239,7 @@ def test_a_run_that_fails_keeps_what_it_had(tmp_path):
   assert _draws(learning_rates.draw(measured))
 
 
+@pytest.mark.slow
 def test_gaussian_quickly(tmp_path):
   runs = gaussian.make_runs('quick', tmp_path, ['RMSProp'])
   assert runs['RMSProp'].samples.shape == (5, 10_000, 75)

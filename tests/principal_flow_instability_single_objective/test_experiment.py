@@ -322,6 +322,7 @@ def distances_after_a_step(loss, params, h, num_pairs):
   } | {'step_length': np.linalg.norm(step - start)}
 
 
+@pytest.mark.slow
 def test_drift_is_that_of_the_dense_hessian_in_float64(config_of):
   """At hλ₀ = 2.4, where the principal flow is complex."""
   h = 1.2
