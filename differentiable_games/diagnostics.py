@@ -257,4 +257,6 @@ def _is_positive(matrix: np.ndarray, tolerance: float) -> bool:
   symmetric = (matrix + matrix.T) / 2
   if not np.isfinite(symmetric).all():
     return False
-  return bool(np.linalg.eigvalsh(symmetric).min() > tolerance)
+  # A player without parameters has no eigenvalue.
+  eigenvalues = np.linalg.eigvalsh(symmetric)
+  return bool(eigenvalues.min(initial=np.inf) > tolerance)

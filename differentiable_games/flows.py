@@ -132,24 +132,27 @@ def trajectory(
 
 
 def _solve(field, params, time, saved, rtol, atol, max_steps=4096, throw=True):
-  term = diffrax.ODETerm(
-    lambda t, y, args: jax.tree.map(lambda d: -d, field(y))
-  )
+  leaves, structure = jax.tree.flatten(params)  # diffrax takes no empty tuple.
+
+  def negative(unused_t, leaves, unused_args):
+    direction = field(jax.tree.unflatten(structure, leaves))
+    return [-d for d in jax.tree.leaves(direction)]
+
   solution = diffrax.diffeqsolve(
-    term,
+    diffrax.ODETerm(negative),
     diffrax.Dopri8(),
     t0=0.0,
     t1=time,
     dt0=None,
-    y0=params,
+    y0=leaves,
     saveat=saved,
     stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
     max_steps=max_steps,
     throw=throw,
   )
   is_solved = solution.result == diffrax.RESULTS.successful
-  return jax.tree.map(
-    lambda leaf: jnp.where(is_solved, leaf, jnp.nan), solution.ys
+  return jax.tree.unflatten(
+    structure, [jnp.where(is_solved, leaf, jnp.nan) for leaf in solution.ys]
   )
 
 

@@ -95,6 +95,7 @@ class Game(NamedTuple):
 
 def from_players(params: Params, players: Sequence[PlayerParams]) -> Params:
   """Returns `players` in the container of `params` (tuple or named tuple)."""
+  check_players(params)
   make = getattr(params, '_make', type(params))
   return make(players)
 
@@ -115,11 +116,27 @@ def scale_tree(coefficient: Any, tree: PlayerParams) -> PlayerParams:
   )
 
 
-def check_real(params: Any) -> None:
-  """Raises TypeError for complex parameters.
+def check_players(params: Any) -> None:
+  """Raises TypeError unless players come in order, one entry each."""
+  if not isinstance(params, tuple | list):
+    raise TypeError(
+      'params must be a tuple, named tuple or list with one entry a player, '
+      f'not {type(params).__name__}.'
+    )
 
-  What JAX calls their gradient is conjugated: a descent along it diverges.
+
+def check_real(params: Any) -> None:
+  """Raises TypeError for complex parameters, or None in a player's place.
+
+  What JAX calls their gradient is conjugated: a descent along it diverges. None
+  is a player that a direction leaves out.
   """
+  check_players(params)
+  for i, own in enumerate(params):
+    if own is None:
+      raise TypeError(
+        f'params[{i}] is None: a player without parameters is an empty tuple.'
+      )
   for path, leaf in jax.tree_util.tree_leaves_with_path(params):
     if jnp.iscomplexobj(leaf):
       raise TypeError(
@@ -132,12 +149,14 @@ def check_num_players(
   values: Sequence[Any], params: Sequence[Any], what: str = 'losses'
 ) -> None:
   """Raises ValueError unless there is one value a player."""
+  check_players(params)
   if len(values) != len(params):
     raise ValueError(f'{len(values)} {what} for {len(params)} players.')
 
 
 def player_gradient(loss: Loss, params: Params, player: int) -> PlayerParams:
   """Gradient of a loss in one player's parameters, the others fixed."""
+  check_players(params)
   return jax.grad(lambda own: loss(replace_player(params, player, own)))(
     params[player]
   )

@@ -86,6 +86,7 @@ def _gradient_of_blocks(
   loss: game.Loss, params: game.Params, player: int, moving: Sequence[int]
 ) -> Callable[..., game.PlayerParams]:
   """A player's gradient as a function of the parameters of those that move."""
+  game.check_players(params)
 
   def gradient(*blocks):
     players = list(params)

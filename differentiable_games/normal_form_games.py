@@ -66,6 +66,7 @@ def exploitability(payoffs: Payoffs, logits: Sequence[jax.Array]) -> jax.Array:
 
   Zero at Nash equilibria, positive elsewhere.
   """
+  game.check_num_players(payoffs, logits, 'payoffs')
   strategies = _strategies(logits)
   total = jnp.zeros(())
   for i, payoff in enumerate(payoffs):

@@ -453,6 +453,7 @@ def _init_of(optimizers: Optimizers) -> Callable[[Any], Any]:
   """Makes the optimisers' states, in the container of the parameters."""
 
   def init(params):
+    game.check_num_players(optimizers, params, 'optimisers')
     return game.from_players(
       params,
       [

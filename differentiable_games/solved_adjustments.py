@@ -17,7 +17,7 @@ Like those of `adjustments` they return a direction that players *descend*. The
 systems are solved by Krylov methods on products with blocks of the Jacobian.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -131,6 +131,18 @@ def solve_competitive(
   return direction, _relative_residual(operator(direction), gradient)
 
 
+def _solve_positive(
+  operator: Callable[[Any], Any],
+  right: Any,
+  tolerance: float,
+  max_iterations: int,
+) -> Any:
+  """Solves a positive definite system by conjugate gradients, from zero."""
+  if not jax.tree.leaves(right):  # Of a player without parameters.
+    return right
+  return linalg.cg(operator, right, tol=tolerance, maxiter=max_iterations)[0]
+
+
 def _relative_residual(left: Any, right: Any) -> jax.Array:
   """How far two sides of a system are apart; 0 where both are 0."""
   scale = optax.tree.norm(right)
@@ -152,11 +164,11 @@ def _competitive_zero_sum(
     return optax.tree.sub(direction, own_row(answer))
 
   expected = own_row(game.scale_tree(rates[j], gradient[j]))
-  own, _ = linalg.cg(
+  own = _solve_positive(
     operator,
     optax.tree.sub(gradient[i], expected),
-    tol=tolerance,
-    maxiter=max_iterations,
+    tolerance,
+    max_iterations,
   )
   other = optax.tree.sub(gradient[j], other_row(game.scale_tree(rates[i], own)))
   directions = [own, other] if i == 0 else [other, own]
@@ -230,11 +242,8 @@ def solve_ridge(
   direction: list[game.PlayerParams | None] = [None, None]
   direction[leader] = gradient[leader]
   seen = jacobian.row_product(losses, params, follower, direction)
-  correction, _ = linalg.cg(
-    lambda v: hessian(hessian(v)),
-    hessian(seen),
-    tol=tolerance,
-    maxiter=max_iterations,
+  correction = _solve_positive(
+    lambda v: hessian(hessian(v)), hessian(seen), tolerance, max_iterations
   )
   ratio = _ratio(learning_rates[leader], learning_rates[follower])
   own = optax.tree.sub(gradient[follower], game.scale_tree(ratio, correction))

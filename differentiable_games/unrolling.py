@@ -54,6 +54,8 @@ def unrolled_loss(
   """
 
   def loss(params):
+    game.check_players(params)
+
     def step(carry, _):
       own, state = carry
       moved = game.replace_player(params, follower, own)

@@ -22,12 +22,14 @@ import pytest
 from differentiable_games import adjustments
 from differentiable_games import diagnostics
 from differentiable_games import fields
+from differentiable_games import flows
 from differentiable_games import game
 from differentiable_games import jacobian
 from differentiable_games import rules
 from differentiable_games import solved_adjustments
 from differentiable_games import tableaus
 from differentiable_games import toy_games
+from differentiable_games import unrolling
 
 LOSSES = toy_games.bilinear(np.array([[1.0, 0.5], [-0.3, 2.0]], np.float32))
 
@@ -70,6 +72,93 @@ def _three():
 def test_numbers_of_players_must_agree(use):
   with pytest.raises(ValueError, match='player'):
     use(*_three())
+
+
+def _gradient_field(params):
+  return game.simultaneous_gradient(_lone_losses(), params)
+
+
+def _lone_losses():
+  """Of two players of whom one may be without parameters."""
+
+  def loss(params):
+    first, second = (sum(map(jnp.sum, jax.tree.leaves(p))) for p in params)
+    return (first - 1.0) ** 2 + 3.0 * first * second - second**2
+
+  return game.zero_sum(loss)
+
+
+TAKES_PLAYERS = {
+  'player_gradient': lambda g, p: game.player_gradient(g[0], p, 0),
+  'gradient': game.simultaneous_gradient,
+  'joint_gradients': lambda g, p: game.joint_gradients(
+    lambda p: (tuple(loss(p) for loss in g), None), p
+  )[0]([1.0, 0.0], 0),
+  'replace_player': lambda g, p: game.replace_player(p, 0, jnp.ones(2)),
+  'row_product': lambda g, p: jacobian.row_product(g, p, 0, p),
+  'jacobian_product': lambda g, p: jacobian.jacobian_product(g, p, p),
+  'transposed': lambda g, p: jacobian.transposed_jacobian_product(g, p, p),
+  'linearized_row': lambda g, p: jacobian.linearized_row(g, p, 0, [0])(p[0]),
+  'dense_jacobian': jacobian.dense_jacobian,
+  'drift': lambda g, p: adjustments.drift_adjusted(g, p, [[0.1] * 2] * 2),
+  'sga': lambda g, p: adjustments.symplectic_gradient(g, p, 0.1, align=True),
+  'consensus': lambda g, p: adjustments.consensus(g, p, 0.1, align=True),
+  'lola': lambda g, p: adjustments.lola(g, p, (0.1, 0.1), anticipate=True),
+  'competitive': lambda g, p: solved_adjustments.solve_competitive(
+    g, p, (0.1, 0.1)
+  ),
+  'competitive_zero_sum': lambda g, p: solved_adjustments.solve_competitive(
+    g, p, (0.1, 0.1), zero_sum=True
+  ),
+  'ridge': lambda g, p: solved_adjustments.solve_ridge(g, p, (0.1, 0.1)),
+  'unrolled': lambda g, p: jax.grad(
+    unrolling.unrolled_loss(g, 0, 1, optax.sgd(0.1), 2)
+  )(p),
+  'energy_split': diagnostics.energy_split,
+  'is_local_nash': diagnostics.is_local_nash,
+  'is_local_minmax': diagnostics.is_local_minmax,
+  'flow': lambda g, p: flows.integrate(
+    flows.flow_of_descent(g, (0.1, 0.1)), p, 1.0, rtol=1e-3, atol=1e-4
+  ),
+  'rule': lambda g, p: rules.trajectory(
+    rules.extragradient([optax.sgd(0.1)] * 2), _gradient_field, p, 2
+  ),
+  'rule_init': lambda g, p: rules.alternating(
+    [optax.sgd(0.1)] * 2, (0, 1)
+  ).init(p),
+}
+
+
+@pytest.mark.parametrize('name', TAKES_PLAYERS)
+def test_players_come_in_order(name):
+  players = {'disc': jnp.ones(2), 'gen': jnp.ones(2)}
+  for params in (players, jnp.ones((2, 2))):
+    with pytest.raises(TypeError, match='params must be a tuple, named tuple'):
+      TAKES_PLAYERS[name](_lone_losses(), params)
+
+
+@pytest.mark.parametrize('name', TAKES_PLAYERS)
+def test_players_without_parameters(name):
+  found = TAKES_PLAYERS[name](_lone_losses(), (jnp.full(1, 0.5), ()))
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+
+
+def test_a_lone_player_follows_its_own_gradient():
+  losses = _lone_losses()
+  for params, own in (((jnp.full(1, 0.5), ()), -1.0), (({}, jnp.ones(1)), 2.0)):
+    expected = jnp.full(1, own)
+    for name in ('gradient', 'lola', 'competitive_zero_sum', 'ridge'):
+      found = TAKES_PLAYERS[name](losses, params)
+      found = found[0] if name in ('competitive_zero_sum', 'ridge') else found
+      np.testing.assert_allclose(jax.tree.leaves(found)[0], expected)
+
+
+def test_a_lone_player_s_minimum():
+  params = (jnp.ones(1), ())
+  assert diagnostics.is_local_nash(_lone_losses(), params)
+  assert diagnostics.is_local_minmax(_lone_losses(), params)
+  with pytest.raises(TypeError, match=r'params\[1\] is None'):
+    diagnostics.is_local_nash(_lone_losses(), (jnp.ones(1), None))
 
 
 def test_complex_parameters_are_refused():
