@@ -47,6 +47,7 @@ import sys
 import traceback
 from typing import Any, NoReturn
 
+from absl import flags as absl_flags
 from absl import logging
 from ml_collections import config_dict
 
@@ -149,6 +150,8 @@ def _run(
   logging.get_absl_handler().setFormatter(
     python_logging.Formatter('%(levelname)s: %(message)s')
   )
+  absl_flags.FLAGS.mark_as_parsed()  # Or absl warns that they are not.
+  absl_flags.FLAGS.set_default('logtostderr', True)
   config, mode, cluster = flags.parse(argv, schema)
   from jaxline_harness import modes  # pylint: disable=g-import-not-at-top
 

@@ -24,7 +24,7 @@ import fcntl
 import json
 import os
 import socket
-from typing import Any, TextIO
+from typing import Any, IO
 
 from absl import logging
 
@@ -51,7 +51,8 @@ def locked(folder: str) -> Iterator[None]:
   path = os.path.join(folder, LOCK_FILE)
   files.make_folder(folder)
   try:
-    file = open(path, 'a+', encoding='utf-8')  # noqa: SIM115
+    # Without a buffer, which a full disk would leave for closing to write.
+    file = open(path, 'ab+', buffering=0)
   except OSError as error:
     raise errors.UserError(f'cannot use {path} ({error.strerror})') from error
   try:
@@ -60,13 +61,13 @@ def locked(folder: str) -> Iterator[None]:
       yield
     finally:
       with contextlib.suppress(OSError):
-        _write(file, '')
+        file.truncate(0)
   finally:
-    with contextlib.suppress(OSError):  # A full disk takes no more now either.
+    with contextlib.suppress(OSError):
       file.close()
 
 
-def _acquire(file: TextIO, folder: str) -> None:
+def _acquire(file: IO[bytes], folder: str) -> None:
   """Takes the lock and leaves the record, or raises UserError."""
   holder = _read(file)
   who = _describe(holder) if holder else 'a process without a record'
@@ -88,7 +89,8 @@ def _acquire(file: TextIO, folder: str) -> None:
   if holder:
     logging.info('%s has ended without unlocking %s', who, folder)
   try:
-    _write(file, json.dumps(_record(os.getpid())))
+    file.truncate(0)
+    file.write(json.dumps(_record(os.getpid())).encode())
   except OSError as error:  # A full disk; the lock itself needs no room.
     if not has_locks:
       raise errors.UserError(
@@ -100,7 +102,7 @@ def _record(pid: int) -> dict[str, Any]:
   return {'host': socket.gethostname(), 'pid': pid, 'started': _started(pid)}
 
 
-def _read(file: TextIO) -> dict[str, Any] | None:
+def _read(file: IO[bytes]) -> dict[str, Any] | None:
   """Returns the record in a lock file, None if there is none."""
   file.seek(0)
   try:
@@ -120,12 +122,6 @@ def _read(file: TextIO) -> dict[str, Any] | None:
     RecursionError,
   ):
     return None
-
-
-def _write(file: TextIO, text: str) -> None:
-  file.truncate(0)
-  file.write(text)
-  file.flush()
 
 
 def _describe(record: dict[str, Any]) -> str:

@@ -100,7 +100,7 @@ def test_training_outlives_its_messages(tmp_path, one_device_env, lost):
     f'{command} --verbosity=0 {lost}', tmp_path, one_device_env
   )
   assert status == 0, said
-  assert len(said) <= 5
+  assert said in ('', 'INFO:')
   run = tmp_path / 'runs' / 'toy'
   assert test_launch.state_bytes(run)['step'] == 20
   assert len(test_launch.rows(run / 'train' / 'metrics.csv')) == 4

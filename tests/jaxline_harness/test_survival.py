@@ -173,15 +173,16 @@ def test_full_disk_stops_training(toy, full_disk):
 
 
 def test_full_disk_is_passed_by(toy, full_disk, caplog):
-  full_disk.add(20)
-  status, out, _ = toy(
-    CONFIG, '--config.training_steps=30', '--config.on_save_error=go_on'
+  full_disk |= {20, 30, 40}
+  status, out, err = toy(
+    CONFIG, '--config.training_steps=50', '--config.on_save_error=go_on'
   )
   assert status == 0
-  assert 'Trained to step 30' in out
-  (line,) = warnings_in(caplog)
-  assert 'latest/20: No space left on device; going on' in line
-  assert sorted(os.listdir(LATEST)) == ['10', '30']
+  assert 'Trained to step 50' in out
+  assert 'Traceback' not in err
+  for step, line in zip((20, 30, 40), warnings_in(caplog), strict=True):
+    assert f'latest/{step}: No space left on device; going on' in line
+  assert sorted(os.listdir(LATEST)) == ['10', '50']
 
 
 def test_full_disk_at_the_end_is_no_success(toy, full_disk):
