@@ -61,7 +61,7 @@ def flow_of_descent(
 
   Its time is counted in steps: :math:`n_i h_i \xi_i` for each player.
   """
-  rates = _totals(learning_rates, num_updates)
+  rates = total_rates(learning_rates, num_updates)
   return scaled_field(
     lambda params: game.simultaneous_gradient(losses, params), rates
   )
@@ -79,7 +79,7 @@ def modified_flow_of_descent(
   `adjustments.common_time_drift`: simultaneous descent where `order` is None.
   """
   drift = adjustments.common_time_drift(learning_rates, num_updates, order)
-  rates = _totals(learning_rates, num_updates)
+  rates = total_rates(learning_rates, num_updates)
   return scaled_field(modified_field(losses, drift), rates)
 
 
@@ -156,9 +156,10 @@ def _solve(field, params, time, saved, rtol, atol, max_steps=4096, throw=True):
   )
 
 
-def _totals(
-  learning_rates: Sequence[Any], num_updates: Sequence[int] | None
+def total_rates(
+  learning_rates: Sequence[Any], num_updates: Sequence[int] | None = None
 ) -> list[Any]:
+  """Each player's learning rate times its updates in a step."""
   if num_updates is None:
     return list(learning_rates)
   return [n * rate for n, rate in zip(num_updates, learning_rates, strict=True)]

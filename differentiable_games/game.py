@@ -92,6 +92,18 @@ class Game(NamedTuple):
       return own
     return [mean_over_devices(loss, axis_name) for loss in own]
 
+  def joint_losses_of(
+    self, memory: Memory, draw: Draw, axis_name: str | None = None
+  ) -> Callable[[Any], tuple[jax.Array, ...]]:
+    """All losses of one draw, from one pass; arguments are `losses_of`'s."""
+
+    def values(params):
+      return self.joint_losses(params, memory, draw)[0]
+
+    if axis_name is None:
+      return values
+    return mean_over_devices(values, axis_name)
+
 
 def from_players(params: Params, players: Sequence[PlayerParams]) -> Params:
   """Returns `players` in the container of `params` (tuple or named tuple)."""
@@ -220,7 +232,9 @@ def zero_sum(loss: Loss) -> tuple[Loss, Loss]:
   return loss, lambda params: -loss(params)
 
 
-def mean_over_devices(loss: Loss, axis_name: str) -> Loss:
+def mean_over_devices(
+  loss: Callable[[Any], Any], axis_name: str
+) -> Callable[[Any], Any]:
   """The mean of a loss over a mapped axis, as one loss of shared parameters.
 
   For use inside `pmap`, where each device has the loss of its own minibatch.
@@ -228,7 +242,7 @@ def mean_over_devices(loss: Loss, axis_name: str) -> Loss:
   gradients and Jacobian products, but also what a solver finds with them.
 
   Args:
-    loss: the loss on this device.
+    loss: the loss on this device, or a function that gives several.
     axis_name: the mapped axis.
 
   Returns:

@@ -191,6 +191,45 @@ def weighted_products(
   check_matrix(rows, len(params))
   check_matrix(columns, len(params))
   terms = _terms(rows, columns, players)
+  own, aux, products = _products_of(joint_losses, params, terms, direction)
+  sums: dict[int, Any] = {}
+  for term, product in zip(terms, products, strict=True):
+    product = game.scale_tree(term.factor, product)
+    if term.player in sums:
+      product = optax.tree.add(sums[term.player], product)
+    sums[term.player] = product
+  return own, aux, sums
+
+
+def single_products(
+  joint_losses: Callable[[game.Params], tuple[tuple[jax.Array, ...], Any]],
+  params: game.Params,
+) -> tuple[list[game.PlayerParams], Any, dict[tuple[int, int, int], Any]]:
+  r"""The simultaneous gradient, and all products of blocks of J with it.
+
+  Args:
+    joint_losses: maps params to a tuple of n values, and an aux.
+    params: n pytrees.
+
+  Returns:
+    The simultaneous gradient as a list, the aux, and by (i, j, k) the
+    derivative of :math:`\nabla_i L_j` along :math:`\xi_k` for j = i and for
+    j = k: :math:`J_{ik} \xi_k` and :math:`J_{ki}^\top \xi_k`.
+  """
+  num_players = len(params)
+  names = [
+    (i, j, k)
+    for i in range(num_players)
+    for k in range(num_players)
+    for j in dict.fromkeys((i, k))
+  ]
+  terms = [_Term(i, k, _unit(j, num_players), 1.0) for i, j, k in names]
+  own, aux, products = _products_of(joint_losses, params, terms, None)
+  return own, aux, dict(zip(names, products, strict=True))
+
+
+def _products_of(joint_losses, params, terms, direction):
+  """The simultaneous gradient, the aux, and each term without its factor."""
 
   def gradients(params):
     gradient, aux = game.joint_gradients(joint_losses, params)
@@ -212,13 +251,8 @@ def weighted_products(
   by_direction = {
     j: derivatives_along(j) for j in dict.fromkeys(t.direction for t in terms)
   }
-  sums: dict[int, Any] = {}
-  for k, term in enumerate(terms):
-    product = game.scale_tree(term.factor, by_direction[term.direction][k])
-    if term.player in sums:
-      product = optax.tree.add(sums[term.player], product)
-    sums[term.player] = product
-  return own, aux, sums
+  products = [by_direction[term.direction][k] for k, term in enumerate(terms)]
+  return own, aux, products
 
 
 def check_matrix(matrix: Matrix, num_players: int) -> None:
