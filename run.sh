@@ -29,7 +29,8 @@ usage() {
   cat << 'END'
 Usage:
   ./run.sh train [CONFIG] [--config.a.b=value ...]  train, or go on training
-  ./run.sh eval [CONFIG] [--config.a.b=value ...]   evaluate a checkpoint
+  ./run.sh eval [CONFIG] [--all] [--config.a.b=...] evaluate a checkpoint, or all
+  ./run.sh sample RUN [--num=N --out=FILE.npz ...]  samples of a trained run
   ./run.sh test [--all] [pytest arguments]          the quick tests, or all
   ./run.sh figures [NAME ... [--size=quick ...]]    pictures under figures/
 
@@ -201,6 +202,12 @@ that is named experiment, such as dd_two_player_games.experiment." ;;
     --config="$config" --jaxline_mode="$mode" "$@"
 }
 
+# run_sample RUN [flags]
+run_sample() {
+  prepare
+  exec "$venv/bin/python" -P -m dd_two_player_games.sample "$@"
+}
+
 # run_tests [--all] [pytest arguments]
 run_tests() {
   local argument chosen='not slow'
@@ -244,6 +251,7 @@ command="${1:-}"
 [ $# -eq 0 ] || shift
 case "$command" in
   train | eval) run_experiment "$command" "$@" ;;
+  sample) run_sample "$@" ;;
   test) run_tests "$@" ;;
   figures) run_figures "$@" ;;
   -h | --help) usage ;;
@@ -251,5 +259,5 @@ case "$command" in
     usage >&2
     exit 2
     ;;
-  *) fail 2 "no command \"$command\"; give train, eval, test or figures." ;;
+  *) fail 2 "no command \"$command\"; give train, eval, sample, test or figures." ;;
 esac

@@ -229,6 +229,23 @@ class Checkpointer:
     self._chosen.append(path)
     return path
 
+  def kept(self) -> list[str]:
+    """Returns the folders of the run's checkpoints, by step, for all processes.
+
+    Damaged ones are left out, with a warning.
+    """
+    found: dict[int, str] = {}
+    series = ('best', 'latest') if jax.process_index() == 0 else ()
+    for path in (
+      p for name in series for p in _newest_first(self._folder(name))
+    ):
+      reason = self._why_damaged(path)
+      if reason is None:
+        found[int(os.path.basename(path))] = path
+      else:
+        logging.warning('%s is damaged (%s): passed over', path, reason)
+    return distributed.exchange([found[step] for step in sorted(found)])[0]
+
   def step_to_restore(self) -> int | None:
     """Returns the step of what `choose` chooses; all processes must call it."""
     path = self.choose()
@@ -281,18 +298,19 @@ class Checkpointer:
       'or move what is damaged away'
     )
 
-  def restore(self, ckpt_series: str) -> None:
+  def restore(self, ckpt_series: str, path: str | None = None) -> None:
     """Restores a series: the experiment's state, and the step.
 
     Args:
       ckpt_series: 'latest' or 'best'.
+      path: the folder of the checkpoint; None: `restore_path`.
 
     Raises:
       errors.UserError: if there is no checkpoint, or it does not fit the
         networks and optimisers of the config, or is another run's although it
         lies in this run's folder.
     """
-    path = self.restore_path(ckpt_series)
+    path = path or self.restore_path(ckpt_series)
     if path is None:
       raise errors.UserError(self.missing_message())
     state = self.get_experiment_state(ckpt_series)

@@ -69,7 +69,16 @@ def parse(
   cluster = clusters.find_cluster(
     values.coordinator, values.num_processes, values.process_id
   )
-  return config, values.jaxline_mode, cluster
+  return config, _mode(values), cluster
+
+
+def _mode(values: flags.FlagValues) -> str:
+  """Returns train, eval or eval_all."""
+  if not values.all:
+    return values.jaxline_mode
+  if values.jaxline_mode != 'eval':
+    raise errors.UserError('--all is of eval: every checkpoint that is kept')
+  return 'eval_all'
 
 
 def _define_flags() -> flags.FlagValues:
@@ -78,6 +87,9 @@ def _define_flags() -> flags.FlagValues:
   values.append_flag_values(flags.FLAGS)
   flags.DEFINE_enum(
     'jaxline_mode', 'train', _MODES, 'What to do.', flag_values=values
+  )
+  flags.DEFINE_bool(
+    'all', False, 'With eval: every checkpoint.', flag_values=values
   )
   flags.DEFINE_string(
     'coordinator', None, 'HOST:PORT of process 0, or auto.', flag_values=values

@@ -68,7 +68,7 @@ _HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
   --config.FIELD=VALUE     sets one of its fields, e.g.
                            --config.training_steps=100
   --jaxline_mode=MODE      train (the default) or eval: evaluate the newest
-                           checkpoint once
+                           checkpoint once; with --all, every one that is kept
   --config.checkpoint_dir=DIR
                            the run's folder (default: runs/<name of FILE>);
                            training goes on from the newest checkpoint there
@@ -163,7 +163,8 @@ def _run(
     if mode == 'train':
       modes.run_training(experiment_class, config, schema, watcher)
     else:
-      modes.run_evaluation(experiment_class, config, schema)
+      every = mode == 'eval_all'
+      modes.run_evaluation(experiment_class, config, schema, every)
 
 
 def _describe(config: config_dict.ConfigDict, mode: str) -> dict[str, Any]:

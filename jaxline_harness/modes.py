@@ -149,7 +149,9 @@ def _train_from(
   elif is_first and config.save_initial_train_checkpoint:
     checkpointer.save('latest')
   try:
-    actions = _make_actions(config, checkpointer)
+    actions = _make_actions(
+      config, checkpointer, _make_observers(config, checkpointer, step or 0)
+    )
     train_loop.run_loop(experiment, config, state, actions)
   except errors.NonFiniteError as error:
     message = f'{error}; {checkpointer.save_for_inspection(error.states)}'
@@ -170,8 +172,49 @@ def _train_from(
   return True
 
 
+def _make_observers(
+  config: config_dict.ConfigDict, checkpointer: Any, restored_step: int
+) -> list[periodic.PeriodicAction]:
+  """Returns what measures, and writes, an experiment's observations."""
+  experiment = checkpointer.get_experiment_state('latest').experiment_module
+  return [
+    _make_observer(observation, config, checkpointer, restored_step)
+    for observation in experiment.observations()
+    if observation.every
+  ]
+
+
+def _make_observer(
+  observation: train_loop.Observation,
+  config: config_dict.ConfigDict,
+  checkpointer: Any,
+  restored_step: int,
+) -> periodic.PeriodicAction:
+  series, every, measure = observation
+  writer = None
+  if checkpointer.writer is not None:
+    writer = run_directory.Writer(
+      config.checkpoint_dir, series, restored_step, config.on_save_error
+    )
+
+  def observe(step, logs):
+    del logs
+    scalars = measure(step, writer)
+    if writer is None:
+      return
+    writer.write_scalars(step, scalars)
+    if series == 'eval' and config.best_model_eval_metric:
+      _save_if_best(config, checkpointer, scalars)
+
+  return periodic.PeriodicAction(
+    observe, every, last_step=config.training_steps
+  )
+
+
 def _make_actions(
-  config: config_dict.ConfigDict, checkpointer: Any
+  config: config_dict.ConfigDict,
+  checkpointer: Any,
+  observers: Sequence[periodic.PeriodicAction],
 ) -> Sequence[periodic.PeriodicAction]:
   """Returns what to do between chunks: rows, lines of the log, checkpoints.
 
@@ -181,6 +224,7 @@ def _make_actions(
   Args:
     config: a full config.
     checkpointer: its `writer` is None in processes that write nothing.
+    observers: what else there is to measure.
   """
   unit = config.logging_interval_type or config.interval_type
   growth_ratios = config.periodic_action_growth_ratios
@@ -191,7 +235,7 @@ def _make_actions(
     growth_ratios,
   )
   if checkpointer.writer is None:
-    return [log]
+    return [*observers, log]
   interval = config.log_train_data_interval
   log_all = config.log_all_train_data and interval is not None
   write_row = periodic.PeriodicAction(
@@ -207,7 +251,7 @@ def _make_actions(
     config.checkpoint_interval_type or config.interval_type,
     growth_ratios,
   )
-  return [write_row, log, save]
+  return [write_row, *observers, log, save]
 
 
 def _to_floats(logs: Mapping[str, Any]) -> dict[str, float]:
@@ -242,35 +286,49 @@ def run_evaluation(
   experiment_class: Any,
   config: config_dict.ConfigDict,
   schema: configs.Schema,
+  every: bool = False,
 ) -> None:
-  """Evaluates one checkpoint and prints its metrics.
+  """Evaluates one checkpoint, or all, and prints the metrics.
 
   Args:
     experiment_class: a `train_loop.ChunkedExperiment`.
     config: a full config.
     schema: its settings.
+    every: whether every checkpoint that the run keeps.
 
   Raises:
     errors.UserError: if there is nothing to evaluate, or what the best is
       chosen by is not measured.
   """
   checkpointer = checkpointing.Checkpointer(config, 'eval', schema=schema)
-  path = checkpointer.choose()
-  if path is None and not config.eval_initial_weights:
+  paths = checkpointer.kept() if every else [checkpointer.choose()]
+  if paths in ([], [None]) and not config.eval_initial_weights:
     raise errors.UserError(checkpointer.missing_message())
   experiment = _make_experiment(experiment_class, 'eval', config)
   state = checkpointer.get_experiment_state('latest')
   state.experiment_module, state.global_step = experiment, 0
-  if path is not None:
-    checkpointer.restore('latest')
-  else:
-    experiment.ensure_train_state()
   writer = None
   if jax.process_index() == 0:
     writer = run_directory.Writer(
       config.checkpoint_dir, 'eval', on_error=config.on_save_error
     )
-  scalars = experiment.evaluate(
+  for path in paths:
+    _evaluate(path, config, checkpointer, writer)
+
+
+def _evaluate(
+  path: str | None,
+  config: config_dict.ConfigDict,
+  checkpointer: checkpointing.Checkpointer,
+  writer: run_directory.Writer | None,
+) -> None:
+  """Evaluates one checkpoint, or the initial state where there is none."""
+  state = checkpointer.get_experiment_state('latest')
+  if path is not None:
+    checkpointer.restore('latest', path)
+  else:
+    state.experiment_module.ensure_train_state()
+  scalars = state.experiment_module.evaluate(
     global_step=np.asarray([state.global_step]),
     rng=jax.random.PRNGKey(config.random_seed),
     writer=writer,

@@ -23,7 +23,7 @@ import abc
 import collections
 from collections.abc import Callable, Mapping, Sequence
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax import sharding
@@ -49,6 +49,21 @@ _NEVER = np.int32(-1)
 _MAX_NAMES = 5
 
 
+class Observation(NamedTuple):
+  """What is measured beside training, at steps of its own.
+
+  Attributes:
+    series: the folder in the run's folder that gets its rows and curves.
+    every: steps from one to the next; 0 for never.
+    measure: maps the step, and a `run_directory.Writer` (None in processes that
+      write nothing), to scalars. Every process calls it.
+  """
+
+  series: str
+  every: int
+  measure: Callable[[int, Any], Mapping[str, Any]]
+
+
 class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
   """A jaxline experiment whose step is a pure function of one `TrainState`.
 
@@ -70,6 +85,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     self.train_state: TrainState = None
     self._device_data: PyTree = None
     self._compiled_chunk: Any = None
+    self._programs: dict[Callable[..., Any], Any] = {}
     self._back_offs = 0
 
   # What a subclass provides.
@@ -147,6 +163,10 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     """
     del logs
     return {}
+
+  def observations(self) -> Sequence[Observation]:
+    """Returns what is measured beside training; it changes no step."""
+    return ()
 
   # What the harness makes of it.
 
@@ -267,6 +287,42 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       {step - 1: before, step: after},
     )
 
+  def look_ahead(self) -> TrainState:
+    """Makes the next step and takes it back.
+
+    Returns:
+      One replica of the state after it, as numpy arrays.
+    """
+    before = _copy_state(self.train_state)
+    self._advance(int(before.global_step) + 1)
+    after = _copy_state(self.train_state)
+    self.train_state = device_mesh.replicate(before)
+    return after
+
+  def run_on_devices(
+    self, what: str, function: Callable[[TrainState, PyTree], PyTree]
+  ) -> PyTree:
+    """Runs a function of the state and the data on every device, in training.
+
+    Args:
+      what: is done, to say so if there is too little memory for it.
+      function: pure; the same each time, as it is compiled once. What it
+        returns is the same on all devices.
+
+    Returns:
+      What it returns, as numpy arrays.
+
+    Raises:
+      errors.UserError: if there is too little memory.
+    """
+    arguments = self.train_state, self._device_data
+    if function not in self._programs:
+      mapped = device_mesh.run_everywhere(function, device_mesh.make_mesh())
+      program = _compile_together(mapped.lower(*arguments))
+      memory.check_program(what, program)
+      self._programs[function] = program
+    return device_mesh.unreplicate(self._programs[function](*arguments))
+
   def _examine_on_devices(self) -> Mapping[str, np.ndarray]:
     """What `examine` says of the present state, for all devices together."""
 
@@ -276,10 +332,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       terms = jax.tree.map(lambda x: jnp.asarray(x, jnp.int32), terms)
       return jax.lax.pmin(terms, device_mesh.AXIS)
 
-    arguments = self.train_state, self._device_data
-    program = device_mesh.run_everywhere(examine, device_mesh.make_mesh())
-    program = _compile_together(program.lower(*arguments))
-    return device_mesh.unreplicate(program(*arguments))
+    return self.run_on_devices('looking for what is not finite', examine)
 
   def lower_chunk(self, mesh: sharding.Mesh) -> jax.stages.Lowered:
     """Lowers the training program, from shapes alone.
