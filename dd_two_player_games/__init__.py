@@ -12,3 +12,25 @@
 # See the License for the specific language governing permissions and
 # limitations under the License.
 """GAN training whose discretisation drift is understood and controlled."""
+
+from typing import Any
+
+
+def load(run: str, step: int | str = 'latest') -> Any:
+  """Loads a trained GAN; its data set is not needed.
+
+  Args:
+    run: the run's folder.
+    step: 'latest', 'best', or the number of a step that is kept.
+
+  Returns:
+    A `trained_run.TrainedRun`, with `sample`, `interpolate`, `discriminate`.
+
+  Raises:
+    jaxline_harness.errors.UserError: if there is no such checkpoint, or it is
+      damaged.
+  """
+  # Here, so that a module of the package does not wait for all of them.
+  from dd_two_player_games import trained_run  # pylint: disable=g-import-not-at-top
+
+  return trained_run.load(run, step)

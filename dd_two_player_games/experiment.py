@@ -26,9 +26,9 @@ from typing import Any
 from absl import logging
 import jax
 from jax import lax
-import jax.numpy as jnp
 from ml_collections import config_dict
 import numpy as np
+import optax
 
 from dd_two_player_games import base_config
 from dd_two_player_games import config_checks
@@ -36,6 +36,7 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import image_metrics
 from dd_two_player_games import model_utils
+from dd_two_player_games import observatory
 from dd_two_player_games import settings
 from dd_two_player_games import tfgan_inception_utils
 from dd_two_player_games import training
@@ -50,6 +51,10 @@ from jaxline_harness import train_loop
 
 _NUM_SHOWN = {'images': 64, 'points': 4096}
 _NUM_POINTS_MEASURED = 10_000
+# No loss of a GAN that learns is so large.
+_LARGEST_LOSS = 1e6
+# Of the samples' deviation, as a share of the data's.
+_LEAST_SPREAD = 1e-3
 
 
 class Experiment(train_loop.ChunkedExperiment):
@@ -83,10 +88,14 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     self._gan = training.build_gan(config)
     self._trainer = training.Trainer(config, self._gan)
+    self._observatory = observatory.Observatory(
+      config, self._gan, self._trainer
+    )
     if config.training.on_nonfinite == 'back_off':
       self.max_back_offs = config.training.back_off_times
     self._check_networks()
-    self._has_warned = False
+    self._warned: set[str] = set()
+    self._most_modes = 0.0
     self._image_metrics: image_metrics.ImageMetrics | None = None
 
   def _check_networks(self) -> None:
@@ -154,20 +163,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def initial_train_state(self) -> training.TrainState:
     example = self._processor.preprocess(self._dataset.examples[:2])
-    # Batch norm averages over the axis 'i', which must exist.
-    initial_params = jax.vmap(
-      self._gan.initial_params, axis_name='i', axis_size=1, in_axes=(None, None)
-    )
-    params, state = jax.tree.map(
-      lambda leaf: leaf[0],
-      initial_params(prng.step_key(self._init_key), example),
-    )
-    return training.TrainState(
-      params=params,
-      opt_state=self._trainer.init(params),
-      state=state,
-      global_step=jnp.zeros((), jnp.int32),
-    )
+    return self._trainer.initial_state(self._init_key, example)
 
   def update(
     self, train_state: training.TrainState, data: dict[str, jax.Array]
@@ -209,14 +205,21 @@ class Experiment(train_loop.ChunkedExperiment):
     return draw
 
   def measure(self, logs: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Measures nothing, but warns of a solver that misses its tolerance."""
-    residual = logs.get(training.RESIDUAL, 0)
-    if self._has_warned or not residual:
-      return {}
+    """Measures nothing, but warns of what the logs show."""
+    self._warn_of_solver(logs.get(training.RESIDUAL, 0))
+    for name, value in logs.items():
+      if name.endswith('loss') and abs(value) > _LARGEST_LOSS:
+        self._report_divergence(f'{name} is {value:.3g}')
+    return {}
+
+  def _warn_of_solver(self, residual) -> None:
+    """Warns, once, of a solver that misses its tolerance."""
+    if 'solver' in self._warned or not residual:
+      return
     tolerance = training.solver_tolerance(self._config.training)
     if residual <= tolerance:
-      return {}
-    self._has_warned = True
+      return
+    self._warned.add('solver')
     logging.warning(
       "training.adjustment=%s: the solver's residual is %.2g, above its "
       "tolerance %.2g: the direction is not the method's. More "
@@ -227,7 +230,78 @@ class Experiment(train_loop.ChunkedExperiment):
       tolerance,
       training.RESIDUAL,
     )
-    return {}
+
+  def _report_divergence(self, sign: str) -> None:
+    """Ends a run that has diverged, or warns of it once.
+
+    Args:
+      sign: by which it is seen.
+
+    Raises:
+      errors.TrainingError: if `training.on_divergence` is 'stop'.
+    """
+    step = int(device_mesh.unreplicate(self.train_state.global_step))
+    message = f'step {step}: training has diverged: {sign}'
+    if self._config.training.on_divergence == 'stop':
+      raise errors.TrainingError(message)
+    if 'divergence' not in self._warned:
+      self._warned.add('divergence')
+      logging.warning('%s (training.on_divergence=stop ends there)', message)
+
+  def observations(self) -> list[train_loop.Observation]:
+    chosen = self._config.training.dynamics
+    return [
+      train_loop.Observation('dynamics', chosen.every, self._observe),
+      train_loop.Observation(
+        'spectrum', chosen.spectrum_every, self._observe_spectrum
+      ),
+      train_loop.Observation(
+        'eval', self._config.eval.every, self._evaluate_in_training
+      ),
+    ]
+
+  def _observe(self, step: int, writer: Any) -> dict[str, float]:
+    del step, writer
+    observed = self.run_on_devices(
+      'training.dynamics.every: measuring', self._observe_on_device
+    )
+    if observed['sample_spread'] < _LEAST_SPREAD:
+      self._report_divergence('the generator gives one and the same sample')
+    before = device_mesh.unreplicate(self.train_state.params)
+    update = jax.tree.map(np.subtract, self.look_ahead().params, before)
+    return observed | {
+      f'{name}/update_norm': optax.tree.norm(own)
+      for name, own in update._asdict().items()
+    }
+
+  def _observe_on_device(self, train_state, data):
+    draw = self._draws(train_state, data)
+    return self._observatory.observe(train_state, draw)
+
+  def _observe_spectrum(self, step: int, writer: Any) -> dict[str, float]:
+    del step, writer
+    return observatory.describe_spectrum(
+      self.run_on_devices(
+        'training.dynamics.spectrum_every: the spectrum',
+        self._krylov_on_device,
+      )
+    )
+
+  def _krylov_on_device(self, train_state, data):
+    draw = self._draws(train_state, data)
+    return self._observatory.krylov_matrices(train_state, draw)
+
+  def _evaluate_in_training(self, step: int, writer: Any) -> dict[str, float]:
+    metrics = self.evaluate(
+      global_step=np.asarray([step]), rng=None, writer=writer
+    )
+    modes = metrics.get('modes_covered', 0)
+    self._most_modes = max(self._most_modes, modes)
+    if modes < self._most_modes / 2:
+      self._report_divergence(
+        f'{modes:.0f} modes are left of {self._most_modes:.0f}'
+      )
+    return metrics
 
   def write_samples(self, writer: Any, global_step: int) -> None:
     writer.write_png(
@@ -281,7 +355,12 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _point_metrics(self) -> dict[str, float]:
     samples = self._samples(_NUM_POINTS_MEASURED, self._eval_key)
-    return data_utils.point_metrics(self._dataset.name, samples)
+    name, examples = self._dataset.name, self._dataset.examples
+    metrics = data_utils.point_metrics(name, samples)
+    of_data = data_utils.point_metrics(name, examples[:_NUM_POINTS_MEASURED])
+    if 'covariance_error' in metrics:
+      metrics['covariance_error_floor'] = of_data['covariance_error']
+    return metrics
 
   def _write_evaluation(self, writer, step, metrics) -> None:
     measured_with = {'data': self._dataset.name}

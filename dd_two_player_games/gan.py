@@ -231,8 +231,34 @@ class GAN:
     Returns:
       Samples of shape (num_samples, …), and the generator's new state.
     """
-    latents = self._draw_latents(rng, num_samples)
+    latents = self.draw_latents(rng, num_samples)
     return self._gen.apply(gen_params, gen_state, latents, **gen_kwargs)
+
+  def generate(
+    self, gen_params: Any, gen_state: Any, latents: jax.Array
+  ) -> jax.Array:
+    """The samples of latents (num, num_latents), as they are evaluated."""
+    return self._gen.apply(gen_params, gen_state, latents, is_training=False)[0]
+
+  def draw_latents(self, rng: jax.Array, num_samples: int) -> jax.Array:
+    """Draws latents, (num_samples, num_latents), from their distribution."""
+    shape = (num_samples, self._num_latents)
+    if self._latent_optimisation:
+      return jax.random.uniform(rng, shape, minval=-1.0)
+    return jax.random.normal(rng, shape)
+
+  def shape_of_samples(self) -> jax.ShapeDtypeStruct:
+    """Two samples' shape, by the generator alone."""
+
+    def sample():
+      latents = jnp.zeros((2, self._num_latents))
+      params, state = self._gen.init(jax.random.PRNGKey(0), latents)
+      return self.generate(params, state, latents)
+
+    # Batch norm averages over the axis 'i', which must exist.
+    mapped = jax.vmap(sample, axis_name='i', axis_size=1)
+    (shape,) = jax.tree.leaves(jax.eval_shape(mapped))
+    return jax.ShapeDtypeStruct(shape.shape[1:], shape.dtype)
 
   def disc_forward(
     self,
@@ -425,7 +451,7 @@ class GAN:
         params.gen, state.players.gen, latents, is_training=is_training
       )
 
-    latents = self._draw_latents(rng, data_batch.shape[0])
+    latents = self.draw_latents(rng, data_batch.shape[0])
     if self._latent_optimisation:
       latents = latent_steps.optimised_latents(
         lambda z: disc(gen(z)[0])[0], latents, *self._latent_optimisation
@@ -450,12 +476,6 @@ class GAN:
       disc_params,
       transform_state,
     )
-
-  def _draw_latents(self, rng, num_samples):
-    shape = (num_samples, self._num_latents)
-    if self._latent_optimisation:
-      return jax.random.uniform(rng, shape, minval=-1.0)
-    return jax.random.normal(rng, shape)
 
   def _transformed(self, disc_params, state, update_stats):
     """The discriminator's transformed parameters, the transform's new state."""

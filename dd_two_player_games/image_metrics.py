@@ -145,6 +145,7 @@ class ImageMetrics:
     self._data_name = data_name
     self._cache_dir = pathlib.Path(cache_dir) if cache_dir else None
     self._statistics: DataStatistics | None = None
+    self._floor_value: float | None = None
     if self.real_images_repeat:
       # Here, and not where they are classified: a cache may spare that.
       logging.warning(
@@ -186,7 +187,9 @@ class ImageMetrics:
 
     Returns:
       `IS_mean`, `IS_std`, `FID` (the mean) and `FID_std` over the splits; all
-      nan, with a warning, where a sample is not finite.
+      nan, with a warning, where a sample is not finite. Beside them
+      `FID_floor`, what the real images of one split are from those of the next,
+      if no image is in two.
     """
     statistics = self.data_statistics()
     samples = map(as_uint8, map(sample_fn, itertools.count()))
@@ -220,7 +223,25 @@ class ImageMetrics:
       'IS_std': float(np.std(scores)),
       'FID': float(np.mean(distances)),
       'FID_std': float(np.std(distances)),
+      **self._floor(statistics),
     }
+
+  def _floor(self, statistics: DataStatistics) -> dict[str, float]:
+    if self.num_splits < 2 or self.real_images_repeat:
+      return {}
+    if self._floor_value is None:
+      pairs = itertools.pairwise(
+        zip(statistics.mus, statistics.sigmas, strict=True)
+      )
+      self._floor_value = float(
+        np.mean(
+          [
+            metric_utils.calculate_frechet_distance(*one, *other)
+            for one, other in pairs
+          ]
+        )
+      )
+    return {'FID_floor': self._floor_value}
 
   def data_statistics(self) -> DataStatistics:
     """The real images' statistics; computed, or read from the cache, once."""

@@ -182,6 +182,7 @@ _TRANSFORMER = one_of(('spectral_norm', 'no_op'))
 # Updates of a turn are compiled one after the other.
 _UPDATES = settings.whole(1, 1000)
 _STEPS = settings.whole(0, 1000)
+_INTERVAL = settings.whole(0, settings.MAX_INT32)
 _TWO_OR_MORE = settings.whole(2, settings.MAX_SIZE)
 _ORDER = settings.Field(
   f'one of {", ".join(map(str, tableaus.RUNGE_KUTTA))}',
@@ -284,6 +285,32 @@ _TRAINING: settings.Tree = {
     ),
     'beta': Setting(None, 'See alpha.', settings.POSITIVE, _LATENTS_MOVE),
   },
+  'on_divergence': Setting(
+    'warn',
+    'After a loss beyond any sense, samples that are all the same, or lost '
+    'modes: one warning, or the end of the run.',
+    one_of(('warn', 'stop')),
+    changes_no_step=True,
+  ),
+  'dynamics': settings.change_no_step(
+    {
+      'every': Setting(
+        0,
+        'Steps between measurements of drift, rotation and norms; 0: never.',
+        _INTERVAL,
+      ),
+      'spectrum_every': Setting(
+        0, "Steps between those of the Jacobian's spectrum.", _INTERVAL
+      ),
+      'spectrum_products': Setting(
+        30,
+        'Products for the spectrum of the Jacobian, and for each own Hessian; '
+        'so many copies of the parameters are kept.',
+        settings.whole(2, 1000),
+        only_with('training.dynamics.spectrum_every'),
+      ),
+    }
+  ),
   'drift_convention': Setting(
     'published',
     'Flow that drift is measured against: each player in its own time, or both '
@@ -304,6 +331,9 @@ _TRAINING: settings.Tree = {
   ),
 }
 _EVAL: settings.Tree = {
+  'every': Setting(
+    0, 'Steps between evaluations within training; 0: none.', _INTERVAL
+  ),
   'run_image_metrics': Setting(True, 'Whether images or points are measured.'),
   'classifier': Setting(
     'auto',

@@ -44,6 +44,7 @@ from differentiable_games import solved_adjustments
 from differentiable_games import tableaus
 from differentiable_games import unrolling
 from jaxline_harness import optimizers
+from jaxline_harness import prng
 
 AXIS = 'i'  # Of the devices.
 # What is logged of solvers: the residual relative to the right-hand side.
@@ -121,6 +122,7 @@ class Trainer:
       model: the GAN.
     """
     self._config = config
+    self._gan = model
     self._model = model.as_game()
     idle = (optax.identity(),) * len(_PLAYERS)
     directions_a_turn = build_rule(config, idle).directions_a_turn
@@ -143,6 +145,30 @@ class Trainer:
     self._shares_draws = self._field_at(rates).shares_draws
     self._rule = build_rule(config, self._optimizers, self._shares_draws)
     self.num_draws, self.init = self._rule.num_draws, self._rule.init
+
+  def initial_state(self, key: jax.Array, example: jax.Array) -> TrainState:
+    """The state at step 0.
+
+    Args:
+      key: of the parameters.
+      example: data of the right shape, (batch, …), as networks see it.
+    """
+    # Batch norm averages over the axis 'i', which must exist.
+    initial_params = jax.vmap(
+      self._gan.initial_params,
+      axis_name=AXIS,
+      axis_size=1,
+      in_axes=(None, None),
+    )
+    params, state = jax.tree.map(
+      lambda leaf: leaf[0], initial_params(prng.step_key(key), example)
+    )
+    return TrainState(
+      params=params,
+      opt_state=self.init(params),
+      state=state,
+      global_step=jnp.zeros((), jnp.int32),
+    )
 
   def evaluated(self, train_state: TrainState) -> gan.GANTuple:
     """The parameters that are evaluated, of a state of any leading axes."""
@@ -176,13 +202,8 @@ class Trainer:
 
   def _move(self, train_state, draw, look_at):
     """One step along fields that `look_at` hands on."""
-    # Also with 'stop': a run that backed off may go on with it.
-    training = self._config.training
-    factor = jnp.float32(training.back_off_factor)
-    scale = jnp.power(factor, train_state.back_offs)
-    rates = learning_rates(
-      training, self.schedules, train_state.global_step, scale
-    )
+    scale = self._rate_scale(train_state)
+    rates = self.rates(train_state)
     rule = build_rule(
       self._config,
       [scale_updates(optimizer, scale) for optimizer in self._optimizers],
@@ -201,6 +222,20 @@ class Trainer:
       state=gan.state_of(carry.memory),
     )
     return train_state, logs
+
+  def rates(self, train_state: TrainState) -> gan.GANTuple:
+    """Both players' learning rates in the step from a state."""
+    return learning_rates(
+      self._config.training,
+      self.schedules,
+      train_state.global_step,
+      self._rate_scale(train_state),
+    )
+
+  def _rate_scale(self, train_state):
+    # Also with 'stop': a run that backed off may go on with it.
+    factor = jnp.float32(self._config.training.back_off_factor)
+    return jnp.power(factor, train_state.back_offs)
 
   def _field_at(self, rates) -> Any:
     training = self._config.training
@@ -325,7 +360,7 @@ def build_rule(
     rule = rules.alternating(
       players_optimizers,
       drift_utils.player_indices(order),
-      _num_updates(training),
+      num_updates(training),
     )
   elif name == 'runge_kutta':
     tableau = tableaus.RUNGE_KUTTA[training.runge_kutta_order]
@@ -402,7 +437,7 @@ def regularizer_coefficients(
     drift_utils.PlayerOrder[training.alternating_player_order],
     update_rule(training) == 'simultaneous',
     rates,
-    _num_updates(training),
+    num_updates(training),
   )
 
   def coefficient(multiplier, drift, explicit):
@@ -428,7 +463,7 @@ def learning_rates(
   return gan.GANTuple(
     *(
       scale * schedule(global_step * n)
-      for schedule, n in zip(schedules, _num_updates(training), strict=True)
+      for schedule, n in zip(schedules, num_updates(training), strict=True)
     )
   )
 
@@ -442,7 +477,8 @@ def _terms(players: config_dict.ConfigDict) -> gan.GANTuple:
   )
 
 
-def _num_updates(training: config_dict.ConfigDict) -> gan.GANTuple:
+def num_updates(training: config_dict.ConfigDict) -> gan.GANTuple:
+  """Updates of each player in its turn."""
   return gan.GANTuple(
     disc=training.num_disc_updates, gen=training.num_gen_updates
   )
