@@ -260,13 +260,17 @@ class Experiment(train_loop.ChunkedExperiment):
       ),
     ]
 
-  def _observe(self, step: int, writer: Any) -> dict[str, float]:
-    del step, writer
+  def _observe(self, step: int, writer: Any) -> dict[str, Any]:
+    del writer
     observed = self.run_on_devices(
       'training.dynamics.every: measuring', self._observe_on_device
     )
     if observed['sample_spread'] < _LEAST_SPREAD:
       self._report_divergence('the generator gives one and the same sample')
+    if self._is_drift_due(step):
+      observed |= self.run_on_devices(
+        'training.dynamics.drift_every: measuring drift', self._drift_on_device
+      )
     before = device_mesh.unreplicate(self.train_state.params)
     update = jax.tree.map(np.subtract, self.look_ahead().params, before)
     return observed | {
@@ -274,9 +278,19 @@ class Experiment(train_loop.ChunkedExperiment):
       for name, own in update._asdict().items()
     }
 
+  def _is_drift_due(self, step: int) -> bool:
+    chosen = self._config.training.dynamics
+    if not chosen.drift_every or not observatory.has_plain_step(self._config):
+      return False
+    return step % (chosen.every * chosen.drift_every) == 0
+
   def _observe_on_device(self, train_state, data):
     draw = self._draws(train_state, data)
     return self._observatory.observe(train_state, draw)
+
+  def _drift_on_device(self, train_state, data):
+    draw = self._draws(train_state, data)
+    return self._observatory.observe_drift(train_state, draw)
 
   def _observe_spectrum(self, step: int, writer: Any) -> dict[str, float]:
     del step, writer

@@ -71,38 +71,47 @@ class Observatory:
   def observe(
     self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
   ) -> dict[str, jax.Array]:
-    """Measures the state and a step from it; on every device.
+    """Measures the state; on every device.
 
     Args:
       train_state: the state.
       draw: maps the number of a draw within the step to the draw.
 
     Returns:
-      Scalars by name: those of `dynamics.describe_terms` and, for steps of
-      plain descent, of `dynamics.describe_drift`; each player's `update_norm`;
-      and `sample_spread`, the samples' deviation over the data's.
+      Scalars by name: those of `dynamics.describe_terms`, and `sample_spread`,
+      the samples' deviation over the data's.
     """
-    params, names = train_state.params, self._game.names
     losses = self._losses(train_state, draw(0))
-    rates = self._trainer.rates(train_state)
-    coefficients = training.regularizer_coefficients(
-      self._config.training, rates
+    gradient, terms = dynamics.gradient_and_terms(losses, train_state.params)
+    coefficients = None
+    if is_first_order(self._config.training):
+      coefficients = self._coefficients(self._trainer.rates(train_state))
+    return {
+      **dynamics.describe_terms(
+        gradient, terms, self._game.names, coefficients
+      ),
+      'sample_spread': self._sample_spread(train_state, draw(0)),
+    }
+
+  def observe_drift(
+    self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
+  ) -> dict[str, jax.Array]:
+    """Measures a step of plain descent from the state.
+
+    Args:
+      train_state: the state.
+      draw: see `observe`.
+
+    Returns:
+      What `dynamics.describe_drift` gives.
+    """
+    losses = self._losses(train_state, draw(0))
+    params = train_state.params
+    _, terms = dynamics.gradient_and_terms(losses, params)
+    step = self._plain_step(self._trainer.rates(train_state))
+    return dynamics.describe_drift(
+      losses, params, step, terms, self._game.names
     )
-    gradient, terms = dynamics.gradient_and_terms(losses, params)
-    observed = dynamics.describe_terms(
-      *(gradient, terms, names),
-      coefficients if is_first_order(self._config.training) else None,
-    )
-    if has_plain_step(self._config):
-      step = self._plain_step(rates, coefficients)
-      observed |= dynamics.describe_drift(losses, params, step, terms, names)
-    after, _ = self._trainer.step(train_state, draw)
-    for name, old, new in zip(names, params, after.params, strict=True):
-      observed[f'{name}/update_norm'] = optax.tree.norm(
-        optax.tree.sub(new, old)
-      )
-    observed['sample_spread'] = self._sample_spread(train_state, draw(0))
-    return observed
 
   def krylov_matrices(
     self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
@@ -152,12 +161,15 @@ class Observatory:
     memory = gan.memory_of(train_state.state)
     return self._game.joint_losses_of(memory, draw, training.AXIS)
 
-  def _plain_step(self, rates, coefficients) -> dynamics.Step:
+  def _coefficients(self, rates) -> gan.GANTuple:
+    return training.regularizer_coefficients(self._config.training, rates)
+
+  def _plain_step(self, rates) -> dynamics.Step:
     """A step on one draw, which leaves the networks' memory as it is."""
     config = self._config
     adjustment = training.ADJUSTMENTS[config.training.adjustment]
     kwargs = config.training.adjustment_kwargs.to_dict()
-    rows, columns = drift_utils.matrices_of(coefficients)
+    rows, columns = drift_utils.matrices_of(self._coefficients(rates))
 
     def directions(joint_losses, params):
       if is_first_order(config.training):

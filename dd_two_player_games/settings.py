@@ -299,6 +299,13 @@ _TRAINING: settings.Tree = {
         'Steps between measurements of drift, rotation and norms; 0: never.',
         _INTERVAL,
       ),
+      'drift_every': Setting(
+        10,
+        'Measurements from one with the distance between step and flow, which '
+        'costs most, to the next; 0: none.',
+        _INTERVAL,
+        only_with('training.dynamics.every'),
+      ),
       'spectrum_every': Setting(
         0, "Steps between those of the Jacobian's spectrum.", _INTERVAL
       ),

@@ -30,7 +30,7 @@ from tests.dd_two_player_games import small_experiments
 
 SIMULTANEOUS = small_experiments.SIMULTANEOUS
 NO_TRANSFORM = {'discriminator': None, 'generator': None}
-OBSERVED = {'dynamics': {'every': 2, 'spectrum_every': 2}}
+OBSERVED = {'dynamics': {'every': 2, 'drift_every': 1, 'spectrum_every': 2}}
 
 
 def made_after_two_steps(settings=None, **kwargs):

@@ -59,6 +59,7 @@ def get_config():
 PREFIX = '--config.experiment_kwargs.config.'
 MEASURED = (
   f'{PREFIX}training.dynamics.every=2',
+  f'{PREFIX}training.dynamics.drift_every=2',
   f'{PREFIX}training.dynamics.spectrum_every=4',
   f'{PREFIX}training.dynamics.spectrum_products=4',
   f'{PREFIX}eval.every=2',
@@ -126,8 +127,8 @@ def test_all_is_written_at_its_steps(run):
   assert list(rows(run, 'dynamics')) == [2, 4, 6]
   assert list(rows(run, 'spectrum')) == [4, 6]
   assert list(rows(run, 'eval')) == [2, 4, 6]
-  for row in rows(run, 'dynamics').values():
-    assert float(row['e_flow']) > 0
+  for step, row in rows(run, 'dynamics').items():
+    assert bool(row['e_flow']) == (step == 4)
     assert float(row['disc/update_norm']) > 0
   assert {'stable', 'locally_nash'} <= rows(run, 'spectrum')[4].keys()
   for step in (2, 4, 6):
