@@ -211,7 +211,12 @@ def test_what_is_not_kept_is_not_there():
   ('module', 'dataset', 'parts'),
   [
     ('tensorflow', 'cifar10', ('cifar-10-binary', "'.[tfds]'")),
-    ('tensorflow_datasets', 'svhn_cropped', ("'.[tfds]'",)),
+    pytest.param(
+      'tensorflow_datasets',
+      'svhn_cropped',
+      ("'.[tfds]'",),
+      marks=pytest.mark.slow,
+    ),
     ('tensorflow', 'cifra10', ('did you mean cifar10', "'.[tfds]'")),
   ],
 )

@@ -174,7 +174,11 @@ def _trajectory_rule(name):
 
 
 @pytest.mark.parametrize(
-  'name', ['simultaneous', 'alternating_disc_first', 'runge_kutta4']
+  'name',
+  marks.slow_but(
+    ['simultaneous'],
+    ['simultaneous', 'alternating_disc_first', 'runge_kutta4'],
+  ),
 )
 def test_trajectories(name):
   recorded = RECORDED[f'trajectory.{name}']

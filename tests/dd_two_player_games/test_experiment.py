@@ -109,7 +109,7 @@ RULES = {
   'runge_kutta_4': runge_kutta(4, self_norm=0.1, other_norm=0.05),
 }
 # Of each kind one; what rules do is tested without networks, too.
-QUICK_RULES = ('simultaneous', 'several_updates', 'runge_kutta_2')
+QUICK_RULES = ('simultaneous', 'runge_kutta_2')
 DRAWS = {
   'simultaneous': 2,
   'disc_first': 2,

@@ -371,6 +371,7 @@ def test_discriminator_gets_the_gradient_through_the_move():
 TO_ZERO = {'end_value': 0.0, 'transition_steps': 4}
 
 
+@pytest.mark.slow
 def test_schedules_of_extragradient_count_steps():
   """Its optimisers see two gradients a step, both at the step's rate."""
   config = small_experiments.points_config(
@@ -420,8 +421,8 @@ DYNAMICS = {
 }
 
 
-# What a step remembers, or solves for; the others are slow.
-QUICK = ('from_the_past', 'lookahead', 'follow_the_ridge')
+# The others are slow.
+QUICK = ('follow_the_ridge',)
 
 
 @pytest.mark.parametrize('name', marks.slow_but(QUICK, DYNAMICS))

@@ -384,6 +384,7 @@ def _types(tree):
   return jax.tree.map(lambda leaf: leaf.dtype, tree)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_the_type_of_all_products_and_of_nothing_kept():
   images = jax.random.uniform(KEY, (16, 28, 28, 1), minval=-1.0)
   axis = {'axis_name': 'i', 'axis_size': 1}

@@ -73,6 +73,7 @@ def whole_game(made):
   return losses, state.params
 
 
+@pytest.mark.slow
 def test_it_is_the_game_of_one_draw_of_all_devices(plain):
   observed = observe(plain)
   losses, params = whole_game(plain)
@@ -124,6 +125,7 @@ def test_cancelled_training_shows_no_interaction():
   assert drifts['e_modified'] < 0.2 * drifts['e_flow']
 
 
+@pytest.mark.slow
 def test_spectrum_is_that_of_the_dense_jacobian(plain):
   measure = {series: f for series, _, f in plain.observations()}
   found = measure['spectrum'](2, None)

@@ -228,6 +228,7 @@ def test_updates_are_scaled_after_the_optimiser():
 # Fields by name.
 
 
+@pytest.mark.slow
 def test_sga_by_its_two_names_is_the_same():
   """As an adjustment, and by its coefficients: one method, the same numbers."""
   ends = []

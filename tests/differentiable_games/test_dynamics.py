@@ -227,9 +227,7 @@ MAKERS = {
 }
 
 
-@pytest.mark.parametrize(
-  'name', marks.slow_but(['several_updates', 'cancelled'], MAKERS)
-)
+@pytest.mark.parametrize('name', marks.slow_but(['cancelled'], MAKERS))
 def test_orders_of_both_distances(name):
   rates = np.array([0.005, 0.01, 0.02])
   found = [
@@ -272,6 +270,7 @@ def test_measured_drift_is_the_theory(order):
       )
 
 
+@pytest.mark.slow
 def test_single_precision_is_enough():
   start, rates = (3.0, -1.0), (1e-3, 1e-3)
   single = describe_drift(

@@ -224,10 +224,10 @@ def test_a_wrong_coefficient_is_seen(order, entry):
         ((0.4, 1.0), (1, 1), (1, 0)),
         ((0.5, 0.5), (2, 1), (0, 1)),
         ((1.0, 0.4, 0.7), (1, 1, 1), None),
+        ((1.0, 0.4, 0.7), (1, 2, 1), (2, 0, 1)),
       )
     ),
     ((0.3, 0.7), (3, 2), (1, 0)),
-    ((1.0, 0.4, 0.7), (1, 2, 1), (2, 0, 1)),
   ],
 )
 def test_common_time_convention(lrs, num_updates, order):

@@ -57,7 +57,7 @@ def no_network(monkeypatch):
 @pytest.mark.parametrize(
   ('name', 'advice'),
   [
-    ('cifar10', 'cifar-10-binary.tar.gz'),
+    pytest.param('cifar10', 'cifar-10-binary.tar.gz', marks=pytest.mark.slow),
     ('mnist', 'idx files'),
     ('fashion_mnist', 'fashion_mnist_10k'),
     ('svhn_cropped', 'on a machine with a network'),

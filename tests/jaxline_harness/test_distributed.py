@@ -161,9 +161,10 @@ def test_all_get_the_values_of_all_in_order(tmp_path):
       {'config.b': 2, 'differs_in': '2'},
       'config.b is 2 in process 0 and 3 in process 2 of 3 (',
     ),
-    (
+    pytest.param(
       {'numbers': {'1': 4}},
       '--num_processes is 3 in process 0 and 4 in process 1 of 3 (',
+      marks=pytest.mark.slow,
     ),
   ],
 )

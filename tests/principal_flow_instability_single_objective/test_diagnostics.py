@@ -61,6 +61,7 @@ def measured(num_pairs, microbatch_size=None, h=H):
   return jax.device_get(_program(num_pairs, microbatch_size)(h))
 
 
+@pytest.mark.slow
 def test_curvature_and_stability():
   logs = measured(3)
   near = functools.partial(np.testing.assert_allclose, rtol=1e-9)
