@@ -22,12 +22,28 @@ import os
 import re
 import shutil
 import time
+from typing import NamedTuple
 
 from absl import logging
 
 from jaxline_harness import files
 
+_COLUMNS = ('step', 'seconds')  # Of a file without rows.
 _Rows = dict[int, Mapping[str, str]]  # By step.
+
+
+class Contents(NamedTuple):
+  """What a metrics.csv holds.
+
+  Attributes:
+    columns: their names, `step` among them.
+    rows: cells by column, by step.
+    num_unread: lines that are no row, or whose step comes again.
+  """
+
+  columns: list[str]
+  rows: _Rows
+  num_unread: int
 
 
 class MetricsTable:
@@ -55,7 +71,7 @@ class MetricsTable:
       OSError: the file can be neither read nor written.
     """
     self._path = path
-    self._columns = ['step', 'seconds']
+    self._columns = list(_COLUMNS)
     self._last_step = -1
     self._stamp: tuple[int, ...] | None = None
     self._unwritten: _Rows = {}
@@ -106,7 +122,7 @@ class MetricsTable:
         content = f.read()
     except FileNotFoundError:
       return {}
-    rows, num_unread = self._parse(_decode(content))
+    self._columns, rows, num_unread = _parse(_decode(content))
     if num_unread:
       kept = files.unused_path(f'{self._path}.damaged')
       shutil.copyfile(self._path, kept)
@@ -120,28 +136,6 @@ class MetricsTable:
       self._last_step = max(rows, default=-1)
       self._stamp = _read_stamp(self._path)
     return rows
-
-  def _parse(self, text: str) -> tuple[_Rows, int]:
-    """Returns the rows, and how many lines are none; takes over the columns."""
-    lines = [line for line in re.split('\r\n|\r|\n', text) if line.strip()]
-    if not lines:
-      return {}, 0
-    for separator in ',;\t':
-      columns = _split_cells(lines[0], separator)
-      if 'step' in columns and len(set(columns)) == len(columns):
-        break
-    else:
-      return {}, len(lines)
-    self._columns = columns
-    rows: _Rows = {}
-    for line in lines[1:]:
-      cells = _split_cells(line, separator)
-      if len(cells) == len(columns):
-        row = dict(zip(columns, cells, strict=True))
-        step = _parse_step(row['step'])
-        if step is not None:
-          rows[step] = row | {'step': str(step)}
-    return rows, len(lines) - 1 - len(rows)
 
   def _rewrite(self, rows: _Rows) -> None:
     self._stamp = None  # In case that this fails.
@@ -162,6 +156,43 @@ class MetricsTable:
       writer.writeheader()
     writer.writerows(rows[step] for step in sorted(rows))
     return text.getvalue().encode()
+
+
+def read(path: str) -> Contents:
+  """Reads a metrics.csv, of which nothing is changed.
+
+  Args:
+    path: the file.
+
+  Returns:
+    What can be read of it.
+
+  Raises:
+    OSError: if nothing can.
+  """
+  with files.open_regular(path) as f:
+    return _parse(_decode(f.read()))
+
+
+def _parse(text: str) -> Contents:
+  lines = [line for line in re.split('\r\n|\r|\n', text) if line.strip()]
+  if not lines:
+    return Contents(list(_COLUMNS), {}, 0)
+  for separator in ',;\t':
+    columns = _split_cells(lines[0], separator)
+    if 'step' in columns and len(set(columns)) == len(columns):
+      break
+  else:
+    return Contents(list(_COLUMNS), {}, len(lines))
+  rows: _Rows = {}
+  for line in lines[1:]:
+    cells = _split_cells(line, separator)
+    if len(cells) == len(columns):
+      row = dict(zip(columns, cells, strict=True))
+      step = _parse_step(row['step'])
+      if step is not None:
+        rows[step] = row | {'step': str(step)}
+  return Contents(columns, rows, len(lines) - 1 - len(rows))
 
 
 def _read_stamp(path: str) -> tuple[int, ...] | None:

@@ -95,6 +95,24 @@ def test_damaged_lines_are_dropped(tmp_path):
   assert [row['step'] for row in read_csv(path)] == ['5', '6']
 
 
+def test_reading_changes_nothing(tmp_path):
+  path = tmp_path / 'm.csv'
+  path.write_text('seconds;step;a\n1,5;5;1\nnonsense\n\n2,5;6;\n')
+  before = path.read_bytes()
+  assert metrics_table.read(str(path)) == (
+    ['seconds', 'step', 'a'],
+    {
+      5: {'seconds': '1.5', 'step': '5', 'a': '1'},
+      6: {'seconds': '2.5', 'step': '6', 'a': ''},
+    },
+    1,
+  )
+  assert path.read_bytes() == before
+  assert os.listdir(tmp_path) == ['m.csv']
+  with pytest.raises(FileNotFoundError):
+    metrics_table.read(str(tmp_path / 'missing.csv'))
+
+
 def table_of(*steps):
   return 'step,a,b,seconds\n' + ''.join(f'{n},{n}.5,x{n},1.0\n' for n in steps)
 
