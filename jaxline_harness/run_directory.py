@@ -14,7 +14,8 @@
 """A run's folder: where its files lie and who writes them.
 
 ```
-config.json                 the resolved config, versions, git commit, devices
+config.json                 the resolved config, the defaults that it changes,
+                            versions, git commit, devices
 checkpoints/                see checkpointing.py
 train/  eval/               TensorBoard event files; metrics.csv
 samples/  eval/metrics_*    pictures and figures that the experiment writes
@@ -80,21 +81,36 @@ def prepare(
     _check_unchanged(path, config, schema)
   files.make_folder(folder)
   try:
-    files.write_atomically(path, _to_json(describe_run(config)))
+    files.write_atomically(path, _to_json(describe_run(config, schema)))
   except OSError as error:
     raise errors.UserError(f'cannot write {path} ({error.strerror})') from error
 
 
-def describe_run(config: config_dict.ConfigDict) -> dict[str, Any]:
+def describe_run(
+  config: config_dict.ConfigDict, schema: configs.Schema
+) -> dict[str, Any]:
   """Returns what config.json holds: all that one needs to repeat a run."""
   import jax  # pylint: disable=g-import-not-at-top
 
   devices = [f'{d.platform} {d.device_kind}' for d in jax.devices()]
   return {
     'config': to_plain(config),
+    'changed_defaults': _list_changed_defaults(config, schema),
     **describe_code(),
     'devices': devices,
     'platform': platform.platform(),
+  }
+
+
+def _list_changed_defaults(
+  config: config_dict.ConfigDict, schema: configs.Schema
+) -> dict[str, Any]:
+  """Returns the default of each setting that is otherwise, by its name."""
+  plain = to_plain(config)
+  return {
+    name: default
+    for name, setting in settings.leaves(schema.tree)
+    if (default := to_plain(setting.default)) != settings.value(plain, name)
   }
 
 

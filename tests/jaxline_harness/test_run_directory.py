@@ -150,6 +150,7 @@ def test_config_json(config):
     written = json.load(f)
   assert set(written) == {
     'config',
+    'changed_defaults',
     'versions',
     'git_commit',
     'devices',
@@ -157,6 +158,10 @@ def test_config_json(config):
   }
   assert written['versions']['jax']
   assert len(written['devices']) == 4
+  changed = written['changed_defaults']
+  assert changed['experiment_kwargs.config.net_kwargs'] == {}
+  assert changed['checkpoint_dir'] == ''
+  assert 'max_checkpoints_to_keep' not in changed
   kwargs = written['config']['experiment_kwargs']['config']['net_kwargs']
   assert kwargs['sizes'] == [1, 2]
   assert kwargs['make'] == f'{toy_experiment.__name__}.get_config'
