@@ -31,6 +31,7 @@ Usage:
   ./run.sh train [CONFIG] [--config.a.b=value ...]  train, or go on training
   ./run.sh eval [CONFIG] [--all] [--config.a.b=...] evaluate a checkpoint, or all
   ./run.sh sample RUN [--num=N --out=FILE.npz ...]  samples of a trained run
+  ./run.sh report RUN ... [--out=FILE.html]         a page about runs
   ./run.sh test [--all] [pytest arguments]          the quick tests, or all
   ./run.sh figures [NAME ... [--size=quick ...]]    pictures under figures/
 
@@ -202,10 +203,12 @@ that is named experiment, such as dd_two_player_games.experiment." ;;
     --config="$config" --jaxline_mode="$mode" "$@"
 }
 
-# run_sample RUN [flags]
-run_sample() {
+# run_program NAME RUN ... [flags]: a program that takes runs of GANs.
+run_program() {
+  local module="dd_two_player_games.$1"
+  shift
   prepare
-  exec "$venv/bin/python" -P -m dd_two_player_games.sample "$@"
+  exec "$venv/bin/python" -P -m "$module" "$@"
 }
 
 # run_tests [--all] [pytest arguments]
@@ -251,7 +254,7 @@ command="${1:-}"
 [ $# -eq 0 ] || shift
 case "$command" in
   train | eval) run_experiment "$command" "$@" ;;
-  sample) run_sample "$@" ;;
+  sample | report) run_program "$command" "$@" ;;
   test) run_tests "$@" ;;
   figures) run_figures "$@" ;;
   -h | --help) usage ;;
@@ -259,5 +262,7 @@ case "$command" in
     usage >&2
     exit 2
     ;;
-  *) fail 2 "no command \"$command\"; give train, eval, sample, test or figures." ;;
+  *)
+    fail 2 "no command \"$command\"; give train, eval, sample, report, test or \
+figures." ;;
 esac

@@ -51,9 +51,10 @@ EXTRAS_REQUIRE = {
     'differentiable_games[harness]',
     'dm-haiku>=0.0.16,<0.1',
   ],
-  # Pictures of points, figures/, and the program that shows curves.
+  # Pictures of points, figures/, reports, and the program that shows curves.
   'plots': [
     'matplotlib>=3.8',
+    'plotly>=7',
     'tensorboard>=2.18',
   ],
   # Data sets that tensorflow_datasets reads.
@@ -111,7 +112,9 @@ if __name__ == '__main__':
     packages=setuptools.find_namespace_packages(
       include=PACKAGES, exclude=['*.__pycache__*']
     ),
-    package_data={'': ['*.npz', '*.gz', 'LICENSE*', 'NOTICE*']},
+    package_data={
+      '': ['*.npz', '*.gz', '*.html', '*.js', 'LICENSE*', 'NOTICE*']
+    },
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
   )

@@ -24,6 +24,7 @@ from typing import Any
 from absl import logging
 
 from dd_two_player_games import config_checks
+from dd_two_player_games import metric_names
 from dd_two_player_games import settings as own
 from jaxline_harness import configs
 from jaxline_harness import errors
@@ -73,7 +74,7 @@ def _fields(parent: dict[str, Any], name: str) -> dict[str, Any]:
 SCHEMA = configs.Schema(
   experiment=own.SETTINGS,
   defaults={'training_steps': 100_000},
-  metrics=config_checks.METRICS,
+  metrics=metric_names.MORE_IS_BETTER,
   translate=_translate_published,
   contradictions=config_checks.CONTRADICTIONS,
   check=config_checks.check,

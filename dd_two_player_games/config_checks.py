@@ -38,14 +38,6 @@ from jaxline_harness import errors
 from jaxline_harness import optimizers
 from jaxline_harness import settings
 
-# Whether more is better, of each metric that `evaluate` gives.
-METRICS = {
-  'IS_mean': True,
-  'FID': False,
-  'modes_covered': True,
-  'high_quality_share': True,
-  'covariance_error': False,
-}
 _METRICS_OF_POINTS = {
   data_utils.MIXTURE_NAME: ['modes_covered', 'high_quality_share'],
   data_utils.GAUSSIAN_NAME: ['covariance_error'],

@@ -60,6 +60,8 @@ _LEAST_SPREAD = 1e-3
 class Experiment(train_loop.ChunkedExperiment):
   """Trains the two players of a GAN, and measures the generator."""
 
+  report_command = './run.sh report'
+
   def __init__(
     self, mode: str, init_rng: jax.Array, config: config_dict.ConfigDict
   ):

@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import os
 import platform
+import shlex
 import sys
 from typing import Any
 
@@ -111,6 +112,9 @@ def run_training(
   if is_first:
     stopped = watcher.stop_signal is not None
     _print_end_of_training(config, state.global_step, stopped)
+    if experiment_class.report_command:
+      folder = shlex.quote(config.checkpoint_dir)
+      print(f'Report: {experiment_class.report_command} {folder}')
 
 
 def _prepare_folder(

@@ -75,10 +75,12 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       processes, or None until it is made or restored.
     max_back_offs: how often in a run a NaN or an infinity may be answered by
       going back to the last checkpoint with `back_offs` one higher.
+    report_command: tells of a run, given its folder; named as training ends.
   """
 
   CHECKPOINT_ATTRS = {'train_state': 'train_state'}
   max_back_offs = 0
+  report_command = ''
 
   def __init__(self, mode: str, init_rng: jax.Array | None = None):
     super().__init__(mode=mode, init_rng=init_rng)

@@ -167,7 +167,8 @@ def test_help_prints_usage(checkout, flag):
   [
     (
       ['fly'],
-      'run.sh: no command "fly"; give train, eval, test or figures.',
+      'run.sh: no command "fly"; give train, eval, sample, report, test or '
+      'figures.',
     ),
     (
       ['train', 'nope'],
@@ -281,6 +282,14 @@ def test_test_command_runs_from_the_root(checkout, tmp_path, arguments, chosen):
   assert out[0] == str(checkout.root)
   assert out[3:7] == ['-m', 'pytest', '-m', chosen]
   assert out[-2:] == ['-k', 'a or b']
+
+
+@pytest.mark.parametrize('verb', ['sample', 'report'])
+def test_programs_are_given_runs_and_flags(checkout, verb):
+  _, out, _ = checkout.run(verb, 'my run', '--out=x')
+  assert out[3:] == [
+    *('-P', '-m', f'dd_two_player_games.{verb}', 'my run', '--out=x'),
+  ]
 
 
 def test_figures_makes_those_named_or_all(checkout):

@@ -172,6 +172,7 @@ def test_train_leaves_its_files(trained):
   assert 'disc_loss' in event_tags(folder / 'train')['scalars']
   assert 'Trained to step 6.' in printed
   assert f'Files of the run: {folder}\n' in printed
+  assert f'Report: ./run.sh report {folder}\n' in printed
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ One tiny GAN of images is trained with all measurements, and once without.
 
 import csv
 import json
+import re
 import shutil
 
 from absl import flags
@@ -32,6 +33,7 @@ import dd_two_player_games
 from dd_two_player_games import base_config
 from dd_two_player_games import data_utils
 from dd_two_player_games import experiment
+from dd_two_player_games import report
 from dd_two_player_games import sample
 from dd_two_player_games import trained_run
 from jaxline_harness import checkpoint_files
@@ -133,6 +135,19 @@ def test_all_is_written_at_its_steps(run):
   assert {'stable', 'locally_nash'} <= rows(run, 'spectrum')[4].keys()
   for step in (2, 4, 6):
     assert (run / 'eval' / f'metrics_{step:08d}.json').exists()
+
+
+def test_a_report_shows_all(run):
+  page = report.make_report([str(run)])
+  assert re.findall(r'<h2 id="section-\d+">([^<]*)', page) == [
+    *('Config', 'Losses', 'Metrics', 'Samples', 'Dynamics', 'Spectrum'),
+    'What happened',
+  ]
+  assert 'Distance of a step from the flow' in page
+  assert 'disc: measured drift' in page
+  # Of measurements that no plot knows.
+  assert 'Other measurements' not in page
+  assert 'class="notes"' not in page
 
 
 def test_best_follows_evaluations_in_training(run):

@@ -562,6 +562,14 @@ def test_what_can_be_overridden(toy, arguments, name, value):
   assert type(config[name]) is type(value)
 
 
+def test_training_ends_with_the_command_of_a_report(toy, tmp_path, monkeypatch):
+  arguments = (CONFIG, '--config.checkpoint_dir=my run')
+  assert 'Report' not in toy(*arguments)[1]
+  monkeypatch.setattr(toy_experiment.Experiment, 'report_command', 'tell of')
+  _, out, _ = toy(*arguments)
+  assert out.splitlines()[-1] == f"Report: tell of '{tmp_path}/my run'"
+
+
 @pytest.mark.parametrize('folder', ['~/r', './r', 'a/../r', '~/r/', 'r'])
 def test_a_run_is_in_one_place(toy, tmp_path, monkeypatch, folder):
   monkeypatch.setenv('HOME', str(tmp_path))
