@@ -20,6 +20,7 @@ images = run.sample(64, seed=1)
 """
 
 import json
+import math
 import os
 from typing import Any
 
@@ -36,10 +37,15 @@ from dd_two_player_games import training
 from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
 from jaxline_harness import errors
+from jaxline_harness import files
+from jaxline_harness import memory
 from jaxline_harness import run_directory
+from jaxline_harness import settings
 
 _BATCH_SIZE = 250
 _SERIES = ('best', 'latest')
+# Of the angle of two latents; below it their arc is a line, or any.
+_LEAST_SINE = 1e-3
 
 
 class TrainedRun:
@@ -51,6 +57,7 @@ class TrainedRun:
     step: steps trained.
     params: a GANTuple of the parameters that are evaluated.
     state: the networks' states.
+    is_image: whether it makes images, not points.
   """
 
   def __init__(self, config: config_dict.ConfigDict, path: str):
@@ -74,7 +81,8 @@ class TrainedRun:
     self.step = int(train_state.global_step)
     self.params: gan.GANTuple = trainer.evaluated(train_state)
     self.state: gan.GANState = train_state.state
-    self._is_image = len(samples.shape) == 4
+    self._shape = samples.shape[1:]
+    self.is_image = len(self._shape) == 3
     self._generate = jax.jit(self._model.generate)
     self._discriminate = jax.jit(self._score)
 
@@ -87,7 +95,16 @@ class TrainedRun:
 
     Returns:
       Shape (num, num_latents).
+
+    Raises:
+      ValueError: for no latents, or a seed that is none; UserError, which is
+        one, where they do not fit into memory.
     """
+    if num < 1:
+      raise ValueError(f'{num} samples: there must be one at least')
+    if not settings.SEED.accepts(seed):
+      raise ValueError(f'seed={seed} must be {settings.SEED.wanted}')
+    _check_memory(num, self.config.training.num_latents)
     key = jax.random.PRNGKey(seed)
     return np.asarray(self._model.draw_latents(key, num))
 
@@ -105,28 +122,30 @@ class TrainedRun:
       uint8 images (num, height, width, channels), or float32 points.
 
     Raises:
-      ValueError: for latents of another shape.
+      ValueError: for latents of another shape or none, or a seed that is none;
+        UserError, which is one, where samples do not fit into memory.
     """
     if latents is None:
       latents = self.draw_latents(num, seed)
     latents = np.asarray(latents, np.float32)
-    if (
-      latents.ndim != 2 or latents.shape[1] != self.config.training.num_latents
-    ):
+    wanted = self.config.training.num_latents
+    if latents.ndim != 2 or latents.shape[1] != wanted or not len(latents):
       raise ValueError(
-        f'latents have shape {latents.shape}, not (number, '
-        f'{self.config.training.num_latents})'
+        f'latents have shape {latents.shape}, not (number, {wanted})'
       )
-    batches = [
-      np.asarray(
-        self._generate(
-          self.params.gen, self.state.players.gen, latents[k : k + _BATCH_SIZE]
-        )
-      )
-      for k in range(0, len(latents), _BATCH_SIZE)
-    ]
-    samples = np.concatenate(batches)
-    return image_metrics.as_uint8(samples) if self._is_image else samples
+    _check_memory(len(latents), *self._shape)
+    return np.concatenate(
+      [
+        self._sample_batch(latents[k : k + _BATCH_SIZE])
+        for k in range(0, len(latents), _BATCH_SIZE)
+      ]
+    )
+
+  def _sample_batch(self, latents: np.ndarray) -> np.ndarray:
+    samples = np.asarray(
+      self._generate(self.params.gen, self.state.players.gen, latents)
+    )
+    return image_metrics.as_uint8(samples) if self.is_image else samples
 
   def interpolate(
     self, num_pairs: int = 8, num_between: int = 8, seed: int = 0
@@ -143,17 +162,11 @@ class TrainedRun:
     Returns:
       As `sample`, one way after the other.
     """
+    num_latents = self.config.training.num_latents
+    _check_memory(num_pairs * num_between, 4 * num_latents)
     ends = self.draw_latents(2 * num_pairs, seed)
-    starts, stops = ends[:num_pairs], ends[num_pairs:]
-    norms = [np.linalg.norm(x, axis=1, keepdims=True) for x in (starts, stops)]
-    cosines = np.sum(starts / norms[0] * stops / norms[1], axis=1)
-    angles = np.arccos(np.clip(cosines, -1, 1))[:, None, None]
-    shares = np.linspace(0, 1, num_between)[None, :, None]
-    ways = (
-      np.sin((1 - shares) * angles) * starts[:, None]
-      + np.sin(shares * angles) * stops[:, None]
-    ) / np.sin(angles)
-    return self.sample(latents=ways.reshape(-1, ends.shape[1]))
+    ways = interpolate_latents(ends[:num_pairs], ends[num_pairs:], num_between)
+    return self.sample(latents=ways.reshape(-1, num_latents))
 
   def discriminate(self, examples: npt.ArrayLike) -> np.ndarray:
     """The discriminator's outputs.
@@ -163,9 +176,20 @@ class TrainedRun:
 
     Returns:
       One number an example: above zero for data, as most losses have it.
+
+    Raises:
+      ValueError: for examples of another shape, or images that are not uint8.
     """
+    examples = np.asarray(examples)
+    if examples.shape[1:] != self._shape or not len(examples):
+      wanted = ', '.join(map(str, self._shape))
+      raise ValueError(
+        f'examples have shape {examples.shape}, not (number, {wanted})'
+      )
+    if self.is_image and examples.dtype != np.uint8:
+      raise ValueError(f'images must be uint8, not {examples.dtype}')
     preprocess = getattr(data_utils, self.config.data_processor).preprocess
-    outputs = self._discriminate(preprocess(np.asarray(examples)))
+    outputs = self._discriminate(preprocess(examples))
     return np.asarray(outputs).reshape(len(outputs))
 
   def _score(self, examples):
@@ -173,6 +197,32 @@ class TrainedRun:
       self.params.disc, self.state, examples, False, False
     )
     return outputs
+
+
+def interpolate_latents(
+  starts: np.ndarray, stops: np.ndarray, num_between: int
+) -> np.ndarray:
+  """Points on arcs; on lines between ends of one direction, or opposite ones.
+
+  Args:
+    starts: `(N, d)`.
+    stops: the same.
+    num_between: points on each way, both ends among them.
+
+  Returns:
+    `(N, num_between, d)`.
+  """
+  norms = [np.linalg.norm(x, axis=1, keepdims=True) for x in (starts, stops)]
+  cosines = np.sum(starts / norms[0] * stops / norms[1], axis=1)
+  angles = np.arccos(np.clip(cosines, -1, 1))[:, None, None]
+  shares = np.linspace(0, 1, num_between)[None, :, None]
+  sines = np.sin(angles)
+  is_arc = sines > _LEAST_SINE
+  weights = [
+    np.where(is_arc, np.sin(x * angles) / np.where(is_arc, sines, 1), x)
+    for x in (1 - shares, shares)
+  ]
+  return weights[0] * starts[:, None] + weights[1] * stops[:, None]
 
 
 def load(run: str, step: int | str = 'latest') -> TrainedRun:
@@ -198,37 +248,62 @@ def load(run: str, step: int | str = 'latest') -> TrainedRun:
     checkpoint_files.check(path)
   except checkpoint_files.DamagedError as error:
     raise errors.UserError(
-      f'the checkpoint {path} is damaged: {error}'
+      f'the checkpoint {path} is damaged: {error}; kept are '
+      f'{_name_steps(_kept_checkpoints(folder))}'
     ) from error
-  return TrainedRun(_read_config(folder), path)
+  return TrainedRun(_read_config(folder, path), path)
 
 
-def _find_checkpoint(folder: str, step: int | str) -> str:
+def _kept_checkpoints(folder: str) -> dict[str, str]:
+  """Maps steps, as text, to their checkpoints."""
   root = os.path.join(folder, 'checkpoints')
-  if step in _SERIES:
-    return checkpointing.find_checkpoint(os.path.join(root, str(step)))
-  kept = {
+  return {
     str(number): os.path.join(root, series, str(number))
     for series in _SERIES
     for number in checkpointing.steps_in(os.path.join(root, series))
   }
+
+
+def _name_steps(kept: dict[str, str]) -> str:
+  return ', '.join(sorted(kept, key=int)) or 'none'
+
+
+def _find_checkpoint(folder: str, step: int | str) -> str:
+  kept = _kept_checkpoints(folder)
+  if step in _SERIES:
+    series = os.path.join(folder, 'checkpoints', str(step))
+    if checkpointing.steps_in(series):
+      return checkpointing.find_checkpoint(series)
   if str(step) in kept:
     return kept[str(step)]
   raise errors.UserError(
-    f'{folder} keeps no checkpoint of step {step}; there is '
-    f'{", ".join(sorted(kept, key=int)) or "none"}'
+    f'{folder} keeps no checkpoint of step {step}; there is {_name_steps(kept)}'
   )
 
 
-def _read_config(folder: str) -> config_dict.ConfigDict:
-  path = os.path.join(folder, run_directory.CONFIG_FILE)
+def _read_config(folder: str, path: str) -> config_dict.ConfigDict:
+  """Reads the config that a checkpoint was saved with, or its run's."""
+  given: Any = checkpoint_files.read_config(path)
+  if given is None:  # Checkpoints did not always say so.
+    name = os.path.join(folder, run_directory.CONFIG_FILE)
+    try:
+      with files.open_regular(name) as f:
+        given = json.load(f)['config']
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+      raise errors.UserError(
+        f'{name} cannot be read ({errors.one_line(error)}): it says what the '
+        'run trained'
+      ) from error
   try:
-    with open(path, encoding='utf-8') as f:
-      given: dict[str, Any] = json.load(f)['config']
-  except (OSError, ValueError, KeyError, TypeError) as error:
+    config = base_config.resolve(config_dict.ConfigDict(given))
+  except (TypeError, ValueError, AttributeError) as error:
     raise errors.UserError(
-      f'{path} cannot be read ({errors.one_line(error)}): it says what the '
-      'run trained'
+      f'{folder} is no run of a GAN that can be loaded here: '
+      f'{errors.one_line(error)}'
     ) from error
-  config = config_dict.ConfigDict(given)
-  return base_config.resolve(config).experiment_kwargs.config
+  return config.experiment_kwargs.config
+
+
+def _check_memory(*shape: int) -> None:
+  """Raises UserError unless there is memory for such an array, and copies."""
+  memory.check_host(f'{shape[0]} samples', 3 * 4 * math.prod(shape))

@@ -25,7 +25,6 @@ process): the state is the same on all of them, and only the first one saves.
 """
 
 from collections.abc import Mapping
-import ctypes
 import functools
 import os
 import time
@@ -41,6 +40,7 @@ from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import files
+from jaxline_harness import memory
 from jaxline_harness import run_directory
 
 _CHECKPOINTS = 'checkpoints'
@@ -155,7 +155,7 @@ class Checkpointer:
     logging.info('saved %s', path)
     if is_latest and self.writer is not None:
       state.experiment_module.write_samples(self.writer, state.global_step)
-    _release_freed_memory()
+    memory.release_freed()
 
   def _write(self, ckpt_series: str, path: str, train_state: Any) -> None:
     """Writes one checkpoint, then deletes those that are too many."""
@@ -488,14 +488,3 @@ def _read_metric(path: str) -> checkpoint_files.Metric | None:
     return checkpoint_files.read_metric(path)
   except checkpoint_files.DamagedError:
     return None
-
-
-def _release_freed_memory() -> None:
-  """Gives memory that is free, but kept by the allocator, to the system.
-
-  Each save leaves holes in the heaps of its threads. None is lost for good, but
-  glibc's come to be hundreds of megabytes in a training of hours.
-  """
-  trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)  # Only glibc has it.
-  if trim is not None:
-    trim(0)

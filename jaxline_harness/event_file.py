@@ -72,6 +72,8 @@ class EventFile:
     )
 
   def _write_summaries(self, step: int, summaries: list[Any]) -> None:
+    if not summaries:
+      return
     merged = summaries[0]
     for summary in summaries[1:]:
       merged.MergeFrom(summary)

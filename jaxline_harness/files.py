@@ -27,8 +27,12 @@ import numpy as np
 from jaxline_harness import errors
 
 
-def make_folder(folder: str) -> None:
+def make_folder(folder: str, named_by: str = 'config.checkpoint_dir') -> None:
   """Makes a run's folder, or one in it, if need be.
+
+  Args:
+    folder: the folder.
+    named_by: the setting or flag that names it, for the message.
 
   Raises:
     UserError: nothing can be written there.
@@ -40,7 +44,7 @@ def make_folder(folder: str) -> None:
   except (OSError, RecursionError) as error:  # Of thousands of folders.
     reason = getattr(error, 'strerror', None) or error
     raise errors.UserError(
-      f'config.checkpoint_dir: cannot write to {folder} ({reason})'
+      f'{named_by}: cannot write to {folder} ({reason})'
     ) from error
 
 

@@ -305,8 +305,12 @@ def run_evaluation(
       chosen by is not measured.
   """
   checkpointer = checkpointing.Checkpointer(config, 'eval', schema=schema)
-  paths = checkpointer.kept() if every else [checkpointer.choose()]
-  if paths in ([], [None]) and not config.eval_initial_weights:
+  paths: Sequence[str | None]
+  if every:
+    paths = _choose_all(config, checkpointer)
+  else:
+    paths = [checkpointer.choose()]
+  if paths == [None] and not config.eval_initial_weights:
     raise errors.UserError(checkpointer.missing_message())
   experiment = _make_experiment(experiment_class, 'eval', config)
   state = checkpointer.get_experiment_state('latest')
@@ -318,6 +322,19 @@ def run_evaluation(
     )
   for path in paths:
     _evaluate(path, config, checkpointer, writer)
+
+
+def _choose_all(
+  config: config_dict.ConfigDict, checkpointer: checkpointing.Checkpointer
+) -> Sequence[str | None]:
+  """Returns the checkpoints of the run itself; [None] if there are none."""
+  for name in ('restore_path', 'eval_specific_checkpoint_dir'):
+    if config[name]:
+      logging.warning(
+        'config.%s has no effect with --all, which evaluates what %s keeps',
+        *(name, config.checkpoint_dir),
+      )
+  return checkpointer.kept() or [None]
 
 
 def _evaluate(

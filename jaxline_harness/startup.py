@@ -38,9 +38,13 @@ class _LossyFile(io.FileIO):
 
 
 def begin() -> None:
-  """Guards the output and watches signals, until the process ends."""
+  """Guards output, watches signals, limits heaps, until the process ends."""
   guard_output()
   signals.watch_to_the_end()
+  # Not before signals are watched.
+  from jaxline_harness import memory  # pylint: disable=g-import-not-at-top
+
+  memory.limit_heaps()
 
 
 def guard_output() -> None:

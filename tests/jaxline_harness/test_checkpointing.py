@@ -21,6 +21,7 @@ import pathlib
 import shutil
 import sys
 import time
+import weakref
 
 import jax
 from ml_collections import config_dict
@@ -417,6 +418,21 @@ def test_a_save_gives_freed_memory_to_the_system(config):
   checkpointer.save('latest')
   assert resident_bytes() < least + (100 << 20)
   assert kept
+
+
+def test_a_save_frees_what_holds_itself(config):
+  checkpointer, _ = make(config, step=5)
+  holder = SampleWriter()
+  holder.me = holder
+  is_held = weakref.ref(holder)
+  gc.disable()
+  try:
+    del holder
+    assert is_held()
+    checkpointer.save('latest')
+    assert not is_held()
+  finally:
+    gc.enable()
 
 
 def resident_bytes():

@@ -221,6 +221,17 @@ def test_evaluation_of_initial_weights(toy):
   )
   assert status == 0
   assert 'Step 0 (initial weights)' in out
+  # With --all, too, which heeds no other run's checkpoints.
+  status, out, said = toy(
+    CONFIG,
+    '--jaxline_mode=eval',
+    '--config.eval_initial_weights',
+    '--all',
+    '--config.restore_path=nowhere',
+  )
+  assert status == 0
+  assert 'Step 0 (initial weights)' in out
+  assert 'config.restore_path has no effect with --all' in said
 
 
 def test_training_from_another_run(toy):

@@ -60,6 +60,14 @@ def read_events(folder):
         yield event
 
 
+def test_an_evaluation_that_measures_nothing_is_a_row(tmp_path):
+  writer = run_directory.Writer(tmp_path, 'eval')
+  writer.write_scalars(3, {})
+  (row,) = read_csv(tmp_path / 'eval' / 'metrics.csv')
+  assert row['step'] == '3'
+  assert not [e for e in read_events(tmp_path / 'eval') if e.summary.value]
+
+
 def test_scalars_go_to_csv_and_events(tmp_path):
   writer = run_directory.Writer(tmp_path, 'train', restored_step=0)
   writer.write_scalars(1, {'a': np.float32(0.1), 'b': 2})

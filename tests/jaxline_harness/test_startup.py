@@ -13,6 +13,7 @@
 # limitations under the License.
 """The first moments of a program, and its end: messages lost, signals."""
 
+import ctypes
 import os
 import pathlib
 import signal
@@ -168,3 +169,46 @@ def test_nohup_keeps_its_meaning():
     'time.sleep(.1)\n'
   )
   subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
+
+
+# Threads that allocate all at once take heaps of their own where they may.
+HEAPS = """
+import ctypes, os, sys, threading
+from jaxline_harness import startup
+startup.begin()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+barrier = threading.Barrier(6)
+def allocate():
+  barrier.wait()
+  libc.malloc(100_000)
+  barrier.wait()
+threads = [threading.Thread(target=allocate) for _ in range(6)]
+for thread in threads:
+  thread.start()
+for thread in threads:
+  thread.join()
+file = ctypes.c_void_p(libc.fopen(b'heaps', b'w'))
+libc.malloc_info(0, file)
+libc.fclose(file)
+"""
+
+
+@pytest.mark.skipif(
+  not hasattr(ctypes.CDLL(None), 'mallopt'), reason='not glibc'
+)
+@pytest.mark.parametrize(
+  ('chosen', 'is_limited'), [({}, True), ({'MALLOC_ARENA_MAX': '9'}, False)]
+)
+def test_threads_share_heaps_unless_the_user_chose(
+  tmp_path, chosen, is_limited
+):
+  subprocess.run(
+    [sys.executable, '-c', HEAPS],
+    env={'PYTHONPATH': str(ROOT), **chosen},
+    cwd=tmp_path,
+    check=True,
+    timeout=60,
+  )
+  heaps = (tmp_path / 'heaps').read_text().count('<heap nr=')
+  assert (heaps <= 2) == is_limited, heaps
