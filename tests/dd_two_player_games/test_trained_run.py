@@ -255,7 +255,10 @@ def test_what_is_not_there_is_one_line(run, tmp_path):
     trained_run.load(str(run), 5)
   shutil.copytree(run, tmp_path / 'copy')
   (tmp_path / 'copy' / 'config.json').write_text('{')
-  with pytest.raises(errors.UserError, match='config.json cannot be read'):
+  # The checkpoint knows its config (test_sample.py: one that does not).
+  assert trained_run.load(str(tmp_path / 'copy')).step == 6
+  (tmp_path / 'copy/checkpoints/latest/6/origin.json').write_text('{')
+  with pytest.raises(errors.UserError, match='is damaged: .*; kept are 4, 6'):
     trained_run.load(str(tmp_path / 'copy'))
 
 
