@@ -84,7 +84,7 @@ def group_runs(
     report_figures.Group(
       labels[members[0]]
       if len(members) == 1
-      else f'{labels[members[0]]} ({len(members)} seeds)',
+      else f'{labels[members[0]]} ({len(members)} runs)',
       [runs[k] for k in members],
     )
     for members in by_config.values()
@@ -221,7 +221,10 @@ def _explain_curves(
 ) -> list[ElementTree.Element]:
   told = []
   if any(len(group.runs) > 1 for group in groups):
-    told.append('Lines are medians over seeds, bands reach from min to max.')
+    told.append(
+      'Of runs that differ in their seed alone lines are medians, and bands '
+      'reach from the least to the most.'
+    )
   if 'gradients' in axes:
     told.append(
       'Gradients are those of both players together; products of the Jacobian, '

@@ -252,6 +252,8 @@ def plot_groups(
     for array in (curve.y, curve.low)
     if array is not None
   )
+  # Also of one: it must be said which.
+  layout |= {'showlegend': True}
   return [Plot(name, '', curves, layout=layout, axes=axes)]
 
 

@@ -29,7 +29,9 @@
         font: {color: colour('--text')}, namelength: -1
       },
       margin: {l: 10, r: 10, t: 10, b: 10},
-      legend: {orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0},
+      legend: {
+        orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, maxheight: 0.3
+      },
       dragmode: mouse.matches ? 'zoom' : false,
       modebar: {
         bgcolor: 'rgba(0, 0, 0, 0)', color: colour('--axis'),

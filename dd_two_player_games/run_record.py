@@ -325,9 +325,10 @@ def tell_history(run: Run) -> Iterator[str]:
   if len(starts) == 1:
     yield f'All rows were written in one go, from {times[0]} on.'
   elif starts:
+    how_often = 'once' if len(starts) == 2 else f'{len(starts) - 1} times'
     yield (
-      f'Training was taken up {len(starts) - 1} times; its parts wrote their '
-      f'first rows at: {", ".join(times)}.'
+      f'Training was taken up again {how_often}; its parts wrote their first '
+      f'rows at: {", ".join(times)}.'
     )
   num_back_offs = sum(
     process == before

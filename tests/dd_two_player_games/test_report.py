@@ -298,7 +298,7 @@ def test_what_happened(tmp_path):
   text = Parser(make_page(folder)).text
   for told in (
     'The last row is of step 3 of 3, after 0.3 s.',
-    'Training was taken up 2 times; its parts wrote their first rows at: '
+    'Training was taken up again 2 times; its parts wrote their first rows at: '
     '2023-11-14 22:13 UTC, 2023-11-14 22:14 UTC, 2023-11-14 22:15 UTC.',
     'Of these parts 1 began in a process that had trained before',
     'checkpoints/nonfinite: steps 12, 13.',
@@ -389,7 +389,7 @@ def test_page_of_several_runs(comparison):
   content = make_page(*comparison)
   page = Parser(content)
   assert len(content.encode()) < report.MAX_BYTES
-  assert 'a (2 seeds)' in page.text
+  assert 'a (2 runs)' in page.text
   losses = page.figures()[0]
   low, high, median, other = losses['data']
   np.testing.assert_array_equal(decode(low['y']), [1, 2, 3])
