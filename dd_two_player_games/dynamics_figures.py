@@ -207,7 +207,8 @@ def _plot_eigenvalues(run: run_record.Run) -> list[report_figures.Plot]:
 
 def _shade(axis: str, values: np.ndarray) -> dict[str, Any]:
   """A layout in which what of an axis lies below 0 is in sight, and shaded."""
-  values = values[np.isfinite(values)]
+  # No farther than float32 reaches.
+  values = values[np.abs(values) < 1e38]
   low, high = min(0, *values, 0), max(0, *values, 0)
   room = 0.08 * (high - low or 1)
   other = 'y' if axis == 'x' else 'x'

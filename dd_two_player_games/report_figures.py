@@ -26,10 +26,19 @@ from dd_two_player_games import run_record
 
 # Told apart on white and on black, also by most who see few colours.
 COLOURS = (
-  *('#3b82c4', '#e07b39', '#2f9e6e', '#c94f7c', '#8a6fd1'),
-  *('#a8892c', '#2aa5b5', '#d05050', '#7f8c8d', '#9c755f'),
+  '#3b82c4',
+  '#e07b39',
+  '#2f9e6e',
+  '#c94f7c',
+  '#8a6fd1',
+  '#a8892c',
+  '#2aa5b5',
+  '#d05050',
+  '#7f8c8d',
+  '#9c755f',
 )
 _DASHES = ('solid', 'dash', 'dot', 'dashdot')
+# Curves of fewer rows show each as a dot.
 _FEW_ROWS = 40
 # Beyond this ratio the smaller values of an axis cannot be told apart.
 _WIDE_RATIO = 1e3
