@@ -34,6 +34,8 @@ from jaxline_harness import settings
 
 _MODES = ('train', 'eval')
 _OVERRIDE = re.compile(r'--?(no)?config\.([^=]*)(?:=(.*))?', re.DOTALL)
+# absl's; overrides in such a file would not be found.
+_FLAG_FILE = re.compile('--?flagfile')
 _MAX_LENGTH = 1000  # Of a flag; absl's suggestions fail on long ones.
 _MAX_SHOWN = 80
 _WORDS = {'true': True, 'false': False}
@@ -118,7 +120,11 @@ def take_config_flag(argv: list[str]) -> tuple[str | None, list[str]]:
 
 def _parse_flags(values: flags.FlagValues, argv: list[str]) -> None:
   """Reads what is left of a command line, or raises UserError."""
-  unused = [a for a in argv[1:] if a == '--' or len(a) > _MAX_LENGTH]
+  unused = [
+    a
+    for a in argv[1:]
+    if a == '--' or len(a) > _MAX_LENGTH or _FLAG_FILE.match(a)
+  ]
   try:
     unused = unused or values(argv)[1:]
   except flags.Error as error:
@@ -248,6 +254,8 @@ def _assign(
   old = node.get(last)
   value = _parse_value(text, field, None if indices else old)
   value = _replace_item(old, indices, value)
+  if isinstance(value, bool) and not isinstance(old, bool) and last in node:
+    del node[last]  # ConfigDict would make 1.0 of True in its place.
   try:
     node[last] = value  # A reference to another field stays one.
   except (TypeError, OverflowError):

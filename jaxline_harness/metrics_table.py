@@ -18,6 +18,7 @@ from collections.abc import Mapping
 import contextlib
 import csv
 import io
+import math
 import os
 import re
 import shutil
@@ -83,7 +84,8 @@ class MetricsTable:
     if len(kept) < len(rows):
       self._rewrite(kept)
     with contextlib.suppress(KeyError, ValueError):
-      self._start_time -= float(kept[self._last_step]['seconds'])
+      seconds = float(kept[self._last_step]['seconds'])
+      self._start_time -= seconds if math.isfinite(seconds) else 0
 
   def write(self, step: int, scalars: Mapping[str, str]) -> None:
     """Adds a row, or replaces the step's row.
@@ -221,6 +223,7 @@ def _split_cells(line: str, separator: str) -> list[str]:
     return []
   if '\ufffd' in line:  # Of bytes that were no text.
     return []
+  cells = [cell.strip() for cell in cells]
   if separator == ';':  # Where a comma is the decimal point.
     cells = [re.sub(r'^([+-]?\d+),(\d+)', r'\1.\2', cell) for cell in cells]
   return cells

@@ -404,6 +404,12 @@ def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
       "config.log_async must be True or False, not 'maybe'",
     ),
     ([CONFIG, '--'], "unexpected argument '--'"),
+    ([CONFIG, '--flagfile=/dev/zero'], "unexpected argument '--flagfile="),
+    (
+      [CONFIG, '--config.log_tensors_interval=True'],
+      'config.log_tensors_interval must be a finite number above 0 up to '
+      '2147483647, or None, not True',
+    ),
     ([CONFIG, 3000 * '-'], "unexpected argument '------"),
     ([CONFIG, f'{TOY}lr={100_000 * "-"}'], "not '-----"),
     ([CONFIG, f'{TOY}lr={100_000 * "("}'], "not '((((("),

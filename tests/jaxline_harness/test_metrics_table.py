@@ -121,6 +121,13 @@ def values(path):
   return [(row['step'], row['a'], row['b']) for row in read_csv(path)]
 
 
+def test_a_clock_that_cannot_be_read_begins_anew(tmp_path):
+  path = tmp_path / 'm.csv'
+  path.write_text('step,a,seconds\n5,1,nan\n')
+  metrics_table.MetricsTable(str(path), last_step=5).write(6, {'a': '2'})
+  assert 0 <= float(read_csv(path)[-1]['seconds']) < 60
+
+
 EXPECTED = [('5', '5.5', 'x5'), ('10', '10.5', 'x10')]
 # What people and their programs make of a table, and it can still be read.
 CHANGES = {
@@ -141,6 +148,7 @@ CHANGES = {
   ),
   'no last line end': lambda text: text.rstrip().encode(),
   'empty lines': lambda text: text.replace('\n', '\n\n').encode(),
+  'spaces': lambda text: text.replace(',', ' , ').encode(),
   'quotes': lambda text: text.replace('x5', '"x5"').encode(),
   'order of rows': lambda text: ''.join(
     [text.splitlines(True)[i] for i in (0, 2, 1)]
