@@ -128,7 +128,9 @@ def solve_competitive(
       maxiter=1,
       solve_method='incremental',
     )[0]
-  return direction, _relative_residual(operator(direction), gradient)
+  left = operator(direction)
+  direction = _keep_nan(direction, left, gradient)
+  return direction, _relative_residual(left, gradient)
 
 
 def _solve_positive(
@@ -141,6 +143,15 @@ def _solve_positive(
   if not jax.tree.leaves(right):  # Of a player without parameters.
     return right
   return linalg.cg(operator, right, tol=tolerance, maxiter=max_iterations)[0]
+
+
+def _keep_nan(solution: Any, left: Any, right: Any) -> Any:
+  """NaN where a side of the system is not finite: solvers give 0 there."""
+  difference = jax.tree.leaves(optax.tree.sub(left, right))
+  is_finite = jnp.array([jnp.isfinite(leaf).all() for leaf in difference]).all()
+  return jax.tree.map(
+    lambda leaf: jnp.where(is_finite, leaf, jnp.nan), solution
+  )
 
 
 def _relative_residual(left: Any, right: Any) -> jax.Array:
@@ -245,10 +256,14 @@ def solve_ridge(
   correction = _solve_positive(
     lambda v: hessian(hessian(v)), hessian(seen), tolerance, max_iterations
   )
+  left, right = hessian(hessian(correction)), hessian(seen)
+  correction = _keep_nan(correction, left, right)
   ratio = _ratio(learning_rates[leader], learning_rates[follower])
   own = optax.tree.sub(gradient[follower], game.scale_tree(ratio, correction))
-  residual = _relative_residual(hessian(hessian(correction)), hessian(seen))
-  return game.replace_player(gradient, follower, own), residual
+  return (
+    game.replace_player(gradient, follower, own),
+    _relative_residual(left, right),
+  )
 
 
 def _ratio(rate: Any, other: Any) -> Any:

@@ -196,3 +196,30 @@ def test_follow_the_ridge_stays_on_the_ridge():
   np.testing.assert_allclose(
     game.simultaneous_gradient(losses, moved)[1], 0.0, atol=TOLERANCE
   )
+
+
+@pytest.mark.parametrize('zero_sum', [True, False])
+def test_nan_of_a_gradient_is_no_standstill(zero_sum):
+  def loss(params):  # 0 at 0, where its gradient is NaN.
+    return jnp.sqrt(params[0] @ params[0]) + params[0] @ params[1]
+
+  params = (jnp.zeros(2), jnp.ones(2))
+  assert jnp.isfinite(loss(params))
+  directions, residual = solved_adjustments.solve_competitive(
+    (loss, lambda params: -loss(params)), params, (0.1, 0.1), zero_sum
+  )
+  assert jnp.isnan(residual)
+  assert all(jnp.isnan(own).any() for own in directions)
+
+
+def test_nan_of_a_hessian_is_no_correction_of_nothing():
+  def loss(params):  # Its gradient is 0 at 0, and its second derivative NaN.
+    return jnp.sum(jnp.abs(params[1]) ** 1.5) + params[0] @ params[1]
+
+  params = (jnp.ones(2), jnp.zeros(2))
+  (leader, follower), residual = solved_adjustments.solve_ridge(
+    (lambda params: -loss(params), loss), params, (0.1, 0.1)
+  )
+  assert jnp.isfinite(leader).all()
+  assert jnp.isnan(follower).all()
+  assert jnp.isnan(residual)
