@@ -34,12 +34,14 @@ from dd_two_player_games import base_config
 from dd_two_player_games import config_checks
 from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
+from dd_two_player_games import gan
 from dd_two_player_games import image_metrics
 from dd_two_player_games import model_utils
 from dd_two_player_games import observatory
 from dd_two_player_games import settings
 from dd_two_player_games import tfgan_inception_utils
 from dd_two_player_games import training
+from differentiable_games import dynamics
 from jaxline_harness import device_mesh
 from jaxline_harness import draws
 from jaxline_harness import errors
@@ -55,6 +57,7 @@ _NUM_POINTS_MEASURED = 10_000
 _LARGEST_LOSS = 1e6
 # Of the samples' deviation, as a share of the data's.
 _LEAST_SPREAD = 1e-3
+_NUM_ON_PATH = 11
 
 
 class Experiment(train_loop.ChunkedExperiment):
@@ -98,6 +101,7 @@ class Experiment(train_loop.ChunkedExperiment):
     self._check_networks()
     self._warned: set[str] = set()
     self._most_modes = 0.0
+    self._initial_params: gan.GANTuple | None = None
     self._image_metrics: image_metrics.ImageMetrics | None = None
 
   def _check_networks(self) -> None:
@@ -296,12 +300,37 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _observe_spectrum(self, step: int, writer: Any) -> dict[str, float]:
     del step, writer
-    return observatory.describe_spectrum(
-      self.run_on_devices(
-        'training.dynamics.spectrum_every: the spectrum',
-        self._krylov_on_device,
-      )
+    matrices = self.run_on_devices(
+      'training.dynamics.spectrum_every: the spectrum', self._krylov_on_device
     )
+    return observatory.describe_spectrum(matrices) | self._path_cosines()
+
+  def _path_cosines(self) -> dict[str, float]:
+    """Of ξ and the way from the initial parameters to these, along that way."""
+    if self._initial_params is None:
+      initial = jax.jit(self.initial_train_state)()
+      self._initial_params = jax.device_get(initial.params)
+    start = self._initial_params
+    end = device_mesh.unreplicate(self.train_state.params)
+    way = jax.tree.map(np.subtract, end, start)
+
+    def gradient(share):
+      params = jax.tree.map(lambda a, b: a + np.float32(share) * b, start, way)
+      return self.run_on_devices(
+        'training.dynamics.spectrum_every: the path',
+        self._gradient_on_device,
+        self.train_state._replace(params=device_mesh.replicate(params)),
+      )
+
+    shares = np.linspace(0, 1, _NUM_ON_PATH)
+    return {
+      f'path_cosine/{share:.1f}': float(dynamics.cosine(gradient(share), way))
+      for share in shares
+    }
+
+  def _gradient_on_device(self, train_state, data):
+    draw = self._draws(train_state, data)
+    return self._observatory.gradient(train_state, draw)
 
   def _krylov_on_device(self, train_state, data):
     draw = self._draws(train_state, data)

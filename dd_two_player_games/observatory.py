@@ -113,6 +113,13 @@ class Observatory:
       losses, params, step, terms, self._game.names
     )
 
+  def gradient(
+    self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
+  ) -> gan.GANTuple:
+    """The simultaneous gradient of a state; see `observe`."""
+    losses = self._losses(train_state, draw(0))
+    return _simultaneous_gradient(losses, train_state.params)
+
   def krylov_matrices(
     self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
   ) -> dict[str, jax.Array]:
@@ -128,12 +135,9 @@ class Observatory:
     """
     params = train_state.params
     losses = self._losses(train_state, draw(0))
-
-    def simultaneous_gradient(params):
-      gradient, _ = game.joint_gradients(lambda p: (losses(p), None), params)
-      return gan.GANTuple(gradient((1.0, 0.0), 0), gradient((0.0, 1.0), 1))
-
-    _, product = jax.linearize(simultaneous_gradient, params)
+    _, product = jax.linearize(
+      lambda p: _simultaneous_gradient(losses, p), params
+    )
     # Not the gradient: it may lie in a part of the space.
     start = optax.tree.random_like(jax.random.key(0), params)
 
@@ -217,6 +221,11 @@ class Observatory:
       return lax.pmean(jnp.var(examples, axis=0).mean(), training.AXIS)
 
     return jnp.sqrt(variance(samples) / variance(batch))
+
+
+def _simultaneous_gradient(losses, params) -> gan.GANTuple:
+  gradient, _ = game.joint_gradients(lambda p: (losses(p), None), params)
+  return gan.GANTuple(gradient((1.0, 0.0), 0), gradient((0.0, 1.0), 1))
 
 
 def is_first_order(settings: config_dict.ConfigDict) -> bool:

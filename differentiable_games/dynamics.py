@@ -413,32 +413,3 @@ def ritz_values(hessenberg: Any, symmetric: bool = False) -> RitzValues:
   residuals = matrix[num, num - 1] * np.abs(vectors[-1])
   order = np.argsort(-np.abs(values), kind='stable')
   return RitzValues(values[order], residuals[order])
-
-
-def path_cosines(
-  gradient: Callable[[Any], Any], start: Any, end: Any, num_points: int = 11
-) -> jax.Array:
-  r"""The path angle: :math:`\cos(\xi(\theta_s), \theta' - \theta)`.
-
-  Near a stable point that attracts along the path it is negative before and
-  changes its sign there; a bump means rotation.
-
-  Args:
-    gradient: :math:`\xi`, of params.
-    start: :math:`\theta`.
-    end: :math:`\theta'`.
-    num_points: of the segment, both ends among them.
-
-  Returns:
-    The cosines, at even steps from `start` to `end`.
-
-  References:
-    Berard et al., "A Closer Look at the Optimization Landscapes of Generative
-    Adversarial Networks", 2020.
-  """
-  way = optax.tree.sub(end, start)
-
-  def at(share):
-    return cosine(gradient(optax.tree.add_scale(start, share, way)), way)
-
-  return jax.lax.map(at, jnp.linspace(0, 1, num_points))

@@ -233,10 +233,9 @@ def write(
   name: str, size: str, figure: Figure, results: dict[str, dict[str, Any]]
 ) -> None:
   """Writes a picture and its figures, those of `quick` under `runs/`."""
-  picture, record = ROOT / f'figures/{name}.png', ROOT / f'docs/{name}.json'
-  if size == 'quick':
-    picture, record = FOLDER / f'{name}.png', FOLDER / f'{name}.json'
-  backend_agg.FigureCanvasAgg(figure).print_png(picture)
+  write_picture(name, size, figure)
+  folder = FOLDER if size == 'quick' else ROOT / 'docs'
+  record = folder / f'{name}.json'
   content = {
     'command': ' '.join(['./run.sh figures', name, *sys.argv[1:]]),
     'size': size,
@@ -245,4 +244,13 @@ def write(
     'results': results,
   }
   record.write_text(json.dumps(content, indent=2) + '\n')
-  print(picture, record, sep='\n')
+  print(record)
+
+
+def write_picture(name: str, size: str, figure: Figure) -> None:
+  """Writes a picture under `figures/`, that of `quick` under `runs/`."""
+  folder = FOLDER if size == 'quick' else ROOT / 'figures'
+  folder.mkdir(parents=True, exist_ok=True)
+  picture = folder / f'{name}.png'
+  backend_agg.FigureCanvasAgg(figure).print_png(picture)
+  print(picture)

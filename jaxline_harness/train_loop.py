@@ -302,7 +302,10 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     return after
 
   def run_on_devices(
-    self, what: str, function: Callable[[TrainState, PyTree], PyTree]
+    self,
+    what: str,
+    function: Callable[[TrainState, PyTree], PyTree],
+    train_state: TrainState = None,
   ) -> PyTree:
     """Runs a function of the state and the data on every device, in training.
 
@@ -310,6 +313,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       what: is done, to say so if there is too little memory for it.
       function: pure; the same each time, as it is compiled once. What it
         returns is the same on all devices.
+      train_state: global arrays, replicated; None: the present state.
 
     Returns:
       What it returns, as numpy arrays.
@@ -317,7 +321,9 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     Raises:
       errors.UserError: if there is too little memory.
     """
-    arguments = self.train_state, self._device_data
+    if train_state is None:
+      train_state = self.train_state
+    arguments = train_state, self._device_data
     if function not in self._programs:
       mapped = device_mesh.run_everywhere(function, device_mesh.make_mesh())
       program = _compile_together(mapped.lower(*arguments))

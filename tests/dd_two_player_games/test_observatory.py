@@ -49,6 +49,10 @@ def plain():
   return made_after_two_steps()
 
 
+def _replaced(params, i, own):
+  return gan.GANTuple(*(own if j == i else params[j] for j in range(2)))
+
+
 def observe(made):
   measure = {series: f for series, _, f in made.observations()}
   return {k: float(v) for k, v in measure['dynamics'](2, None).items()}
@@ -136,6 +140,16 @@ def test_spectrum_is_that_of_the_dense_jacobian(plain):
   assert found['eigenvalue_1/real'] == pytest.approx(leading.real, rel=1e-2)
   assert found['largest_real'] == pytest.approx(exact.real.max(), rel=1e-2)
   assert found['smallest_real'] == pytest.approx(exact.real.min(), rel=0.1)
+  # The way from the initial parameters, and the gradient at its end.
+  initial = jax.device_get(plain.initial_train_state().params)
+  way = jax.tree.map(np.subtract, params, initial)
+  gradient = [
+    jax.grad(lambda own, i=i: losses[i](_replaced(params, i, own)))(params[i])
+    for i in range(2)
+  ]
+  cosine = dynamics.cosine(gan.GANTuple(*gradient), way)
+  assert found['path_cosine/1.0'] == pytest.approx(float(cosine), abs=1e-3)
+  assert found['path_cosine/0.0'] < 0  # Descent began against the gradient.
 
 
 @pytest.mark.parametrize(

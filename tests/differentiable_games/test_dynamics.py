@@ -388,21 +388,3 @@ def test_nan_is_no_eigenvalue():
   values, residuals = dynamics.ritz_values(np.full((4, 3), np.nan))
   assert np.isnan(values).all()
   assert np.isnan(residuals).all()
-
-
-# Paths.
-
-
-def test_path_cosines_of_a_potential():
-  # Towards the minimum of a bowl the gradient points backwards; past it, on.
-  cosines = dynamics.path_cosines(
-    lambda p: p, (jnp.array([-1.0, 0.0]),), (jnp.array([3.0, 0.0]),), 5
-  )
-  np.testing.assert_allclose(cosines, [-1, np.nan, 1, 1, 1])
-
-
-def test_path_cosines_of_a_rotation():
-  cosines = dynamics.path_cosines(
-    lambda p: (-p[1], p[0]), (1.0, 0.0), (1.0, 2.0), 3
-  )
-  np.testing.assert_allclose(cosines, [1, np.sqrt(0.5), np.sqrt(0.2)])
