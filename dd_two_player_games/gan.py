@@ -13,18 +13,15 @@
 # limitations under the License.
 """The two players of a GAN, their losses, and who may change which state."""
 
-from collections.abc import Callable, Iterator, Mapping
-import contextlib
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 from typing import Any, NamedTuple
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
-import jmp
 
-from convolutions_as_products import convolution
+from dd_two_player_games import nets
 from differentiable_games import game
 from differentiable_games import latent_optimisation as latent_steps
 
@@ -174,11 +171,11 @@ class GAN:
       if value:
         raise ValueError(f'A {name} of the generator has no effect: remove it.')
     self._disc, self._gen = (
-      _transform(module_class, kwargs, compute_dtype, convolutions)
+      nets.transform(module_class, kwargs, compute_dtype, convolutions)
       for module_class, kwargs in zip(players_hk, players_kwargs, strict=True)
     )
     transformer = player_param_transformers.disc
-    self._disc_param_transform = transformer and _transform(transformer, {})
+    self._disc_param_transform = transformer and nets.transform(transformer, {})
     self._losses = losses
     self._disc_penalty = penalties.disc
     self._num_latents = num_latents
@@ -484,32 +481,3 @@ class GAN:
     return self._disc_param_transform.apply(
       {}, state.param_transforms.disc, disc_params, update_stats=update_stats
     )
-
-
-def _transform(
-  make_module, kwargs, compute_dtype='float32', convolutions='fast'
-) -> hk.TransformedWithState:
-  def apply(*args, **apply_kwargs):
-    with (
-      _computing_in(compute_dtype, make_module),
-      convolution.use_implementation(convolutions),
-    ):
-      return make_module(**kwargs)(*args, **apply_kwargs)
-
-  return hk.without_apply_rng(hk.transform_with_state(apply))
-
-
-@contextlib.contextmanager
-def _computing_in(dtype: str, module_class) -> Iterator[None]:
-  """Modules of a class compute in a type that their callers do not see."""
-  if dtype == 'float32':
-    yield
-    return
-  network, batch_norm = (
-    jmp.get_policy(f'params=float32,compute={compute},output={output}')
-    # The means of bfloat16 numbers are not.
-    for compute, output in ((dtype, 'float32'), ('float32', dtype))
-  )
-  push = hk.mixed_precision.push_policy
-  with push(module_class, network), push(hk.BatchNorm, batch_norm):
-    yield

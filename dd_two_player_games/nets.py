@@ -16,7 +16,8 @@
 Images are NHWC, convolutions pad to the same size, initialisers are Haiku's.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import functools
 import math
 from typing import Any
@@ -24,10 +25,53 @@ from typing import Any
 import haiku as hk
 import jax
 import jax.numpy as jnp
+import jmp
 
+from convolutions_as_products import convolution
 from convolutions_as_products import layers
 
 Activation = Callable[[jax.Array], jax.Array]
+
+
+def transform(
+  make_module: Callable[..., Any],
+  kwargs: Mapping[str, Any],
+  compute_dtype: str = 'float32',
+  convolutions: str = 'fast',
+) -> hk.TransformedWithState:
+  """A module as two pure functions, `init` and `apply`, without keys for apply.
+
+  Args:
+    make_module: a module's class, or a function that makes one.
+    kwargs: its arguments.
+    compute_dtype: of its arithmetic; its callers see float32.
+    convolutions: one of `convolution.IMPLEMENTATIONS`.
+  """
+
+  def apply(*args, **apply_kwargs):
+    with (
+      _computing_in(compute_dtype, make_module),
+      convolution.use_implementation(convolutions),
+    ):
+      return make_module(**kwargs)(*args, **apply_kwargs)
+
+  return hk.without_apply_rng(hk.transform_with_state(apply))
+
+
+@contextlib.contextmanager
+def _computing_in(dtype: str, module_class) -> Iterator[None]:
+  """Modules of a class compute in a type that their callers do not see."""
+  if dtype == 'float32':
+    yield
+    return
+  network, batch_norm = (
+    jmp.get_policy(f'params=float32,compute={compute},output={output}')
+    # The means of bfloat16 numbers are not.
+    for compute, output in ((dtype, 'float32'), ('float32', dtype))
+  )
+  push = hk.mixed_precision.push_policy
+  with push(module_class, network), push(hk.BatchNorm, batch_norm):
+    yield
 
 
 def spectral_norm() -> hk.SNParamsTree:
