@@ -74,7 +74,7 @@ LEGAL = (
     'experiment_kwargs *config *config.eval *.losses *.nets *.optimizers '
     '*.penalties *.param_transformers *.training *.grad_regularizes '
     '*.optimizers.discriminator *.optimizers.generator *_coeffs *_multiplier '
-    '*.disc *.gen *kwargs *.latent_optimisation',
+    '*.disc *.gen *kwargs *.latent_optimisation *.dynamics',
     'no_fields',
     'The defaults hold.',
   ),

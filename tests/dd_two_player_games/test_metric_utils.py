@@ -395,9 +395,19 @@ class TestImageMetrics:
     score, score_std = metric_utils.calculate_inception_scores_with_error_bars(
       _log_softmax(logits), 2
     )
-    assert set(metrics) == {'IS_mean', 'IS_std', 'FID', 'FID_std'}
+    assert set(metrics) == {
+      'IS_mean',
+      'IS_std',
+      'FID',
+      'FID_std',
+      'FID_floor',
+    }
     # The classifier computes in float32, and means differ by its rounding.
     np.testing.assert_allclose(metrics['FID'], fid, rtol=1e-5)
+    floor = metric_utils.calculate_frechet_distance(
+      *(mus[0], sigmas[0], mus[1], sigmas[1])
+    )
+    np.testing.assert_allclose(metrics['FID_floor'], floor, rtol=1e-4)
     np.testing.assert_allclose(metrics['FID_std'], fid_std, rtol=1e-4)
     np.testing.assert_allclose(metrics['IS_mean'], score, rtol=1e-5)
     np.testing.assert_allclose(metrics['IS_std'], score_std, rtol=1e-4)
