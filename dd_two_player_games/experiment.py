@@ -42,6 +42,7 @@ from dd_two_player_games import settings
 from dd_two_player_games import tfgan_inception_utils
 from dd_two_player_games import training
 from differentiable_games import dynamics
+from differentiable_games import spectra
 from jaxline_harness import device_mesh
 from jaxline_harness import draws
 from jaxline_harness import errors
@@ -268,21 +269,27 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _observe(self, step: int, writer: Any) -> dict[str, Any]:
     del writer
-    observed = self.run_on_devices(
-      'training.dynamics.every: measuring', self._observe_on_device
-    )
+    observed = self._observe_by('every', self._observatory.observe)
     if observed['sample_spread'] < _LEAST_SPREAD:
       self._report_divergence('the generator gives one and the same sample')
     if self._is_drift_due(step):
-      observed |= self.run_on_devices(
-        'training.dynamics.drift_every: measuring drift', self._drift_on_device
+      observed |= self._observe_by(
+        'drift_every', self._observatory.observe_drift
       )
-    before = device_mesh.unreplicate(self.train_state.params)
-    update = jax.tree.map(np.subtract, self.look_ahead().params, before)
+    before, after = self.look_ahead()
+    update = jax.tree.map(np.subtract, after.params, before.params)
     return observed | {
       f'{name}/update_norm': optax.tree.norm(own)
       for name, own in update._asdict().items()
     }
+
+  def _observe_by(self, setting: str, method: Any, *train_state: Any) -> Any:
+    """What a method of the observatory says of a state and its first draw."""
+    return self.run_on_devices(
+      f'training.dynamics.{setting}: {method.__name__}',
+      lambda state, data: method(state, self._draws(state, data)(0)),
+      *train_state,
+    )
 
   def _is_drift_due(self, step: int) -> bool:
     chosen = self._config.training.dynamics
@@ -290,51 +297,34 @@ class Experiment(train_loop.ChunkedExperiment):
       return False
     return step % (chosen.every * chosen.drift_every) == 0
 
-  def _observe_on_device(self, train_state, data):
-    draw = self._draws(train_state, data)
-    return self._observatory.observe(train_state, draw)
-
-  def _drift_on_device(self, train_state, data):
-    draw = self._draws(train_state, data)
-    return self._observatory.observe_drift(train_state, draw)
-
   def _observe_spectrum(self, step: int, writer: Any) -> dict[str, float]:
     del step, writer
-    matrices = self.run_on_devices(
-      'training.dynamics.spectrum_every: the spectrum', self._krylov_on_device
+    matrices = self._observe_by(
+      'spectrum_every', self._observatory.krylov_matrices
     )
-    return observatory.describe_spectrum(matrices) | self._path_cosines()
+    described = spectra.describe_spectrum(matrices, self._observatory.names)
+    return described | self._path_cosines()
 
   def _path_cosines(self) -> dict[str, float]:
     """Of ξ and the way from the initial parameters to these, along that way."""
     if self._initial_params is None:
-      initial = jax.jit(self.initial_train_state)()
-      self._initial_params = jax.device_get(initial.params)
+      self._initial_params = self.make_initial_state().params
     start = self._initial_params
     end = device_mesh.unreplicate(self.train_state.params)
     way = jax.tree.map(np.subtract, end, start)
 
     def gradient(share):
       params = jax.tree.map(lambda a, b: a + np.float32(share) * b, start, way)
-      return self.run_on_devices(
-        'training.dynamics.spectrum_every: the path',
-        self._gradient_on_device,
+      return self._observe_by(
+        'spectrum_every',
+        self._observatory.gradient,
         self.train_state._replace(params=device_mesh.replicate(params)),
       )
 
-    shares = np.linspace(0, 1, _NUM_ON_PATH)
     return {
       f'path_cosine/{share:.1f}': float(dynamics.cosine(gradient(share), way))
-      for share in shares
+      for share in np.linspace(0, 1, _NUM_ON_PATH)
     }
-
-  def _gradient_on_device(self, train_state, data):
-    draw = self._draws(train_state, data)
-    return self._observatory.gradient(train_state, draw)
-
-  def _krylov_on_device(self, train_state, data):
-    draw = self._draws(train_state, data)
-    return self._observatory.krylov_matrices(train_state, draw)
 
   def _evaluate_in_training(self, step: int, writer: Any) -> dict[str, float]:
     metrics = self.evaluate(

@@ -14,17 +14,16 @@
 """What a training run shows of its dynamics, measured beside it.
 
 All is of the game of one draw that both players share, the mean over devices;
-the mathematics is `differentiable_games.dynamics`. Nothing here changes a run.
+the mathematics is that of `dynamics` and `spectra` in `differentiable_games`.
+Nothing here changes a run.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from jax import lax
 import jax.numpy as jnp
 from ml_collections import config_dict
-import numpy as np
 import optax
 
 from dd_two_player_games import drift_utils
@@ -33,6 +32,7 @@ from dd_two_player_games import training
 from differentiable_games import adjustments
 from differentiable_games import dynamics
 from differentiable_games import game
+from differentiable_games import spectra
 
 # Rules whose step begins anew each time, so that one can be made by itself.
 _WITHOUT_HISTORY = (
@@ -41,14 +41,14 @@ _WITHOUT_HISTORY = (
   'runge_kutta',
   'extragradient',
 )
-# Real parts above minus this share of the largest modulus count as not
-# negative: at most directions a network's loss is flat.
-_FLAT = 1e-3
-_NUM_LEADING = 5
 
 
 class Observatory:
-  """Measures the game of a config's players."""
+  """Measures the game of a config's players.
+
+  Attributes:
+    names: the players'.
+  """
 
   def __init__(
     self,
@@ -66,100 +66,61 @@ class Observatory:
     self._config = config
     self._model = model
     self._game = model.as_game()
+    self.names = self._game.names
     self._trainer = trainer
 
   def observe(
-    self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
+    self, train_state: training.TrainState, draw: game.Draw
   ) -> dict[str, jax.Array]:
-    """Measures the state; on every device.
+    """Measures a state; on every device.
 
     Args:
       train_state: the state.
-      draw: maps the number of a draw within the step to the draw.
+      draw: this device's minibatch and key.
 
     Returns:
       Scalars by name: those of `dynamics.describe_terms`, and `sample_spread`,
       the samples' deviation over the data's.
     """
-    losses = self._losses(train_state, draw(0))
-    gradient, terms = dynamics.gradient_and_terms(losses, train_state.params)
+    gradient, terms = dynamics.gradient_and_terms(
+      self._losses(train_state, draw), train_state.params
+    )
     coefficients = None
     if is_first_order(self._config.training):
       coefficients = self._coefficients(self._trainer.rates(train_state))
     return {
-      **dynamics.describe_terms(
-        gradient, terms, self._game.names, coefficients
-      ),
-      'sample_spread': self._sample_spread(train_state, draw(0)),
+      **dynamics.describe_terms(gradient, terms, self.names, coefficients),
+      'sample_spread': self._sample_spread(train_state, draw),
     }
 
   def observe_drift(
-    self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
+    self, train_state: training.TrainState, draw: game.Draw
   ) -> dict[str, jax.Array]:
-    """Measures a step of plain descent from the state.
-
-    Args:
-      train_state: the state.
-      draw: see `observe`.
-
-    Returns:
-      What `dynamics.describe_drift` gives.
-    """
-    losses = self._losses(train_state, draw(0))
-    params = train_state.params
-    _, terms = dynamics.gradient_and_terms(losses, params)
+    """`dynamics.describe_drift` of a step of plain descent; see `observe`."""
+    losses = self._losses(train_state, draw)
+    _, terms = dynamics.gradient_and_terms(losses, train_state.params)
     step = self._plain_step(self._trainer.rates(train_state))
     return dynamics.describe_drift(
-      losses, params, step, terms, self._game.names
+      losses, train_state.params, step, terms, self.names
     )
 
   def gradient(
-    self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
+    self, train_state: training.TrainState, draw: game.Draw
   ) -> gan.GANTuple:
     """The simultaneous gradient of a state; see `observe`."""
-    losses = self._losses(train_state, draw(0))
-    return _simultaneous_gradient(losses, train_state.params)
+    return game.joint_simultaneous_gradient(
+      self._losses(train_state, draw), train_state.params
+    )
 
   def krylov_matrices(
-    self, train_state: training.TrainState, draw: Callable[[int], game.Draw]
-  ) -> dict[str, jax.Array]:
-    """Arnoldi's matrices of the Jacobian, '', and of each player's Hessian.
-
-    Args:
-      train_state: the state.
-      draw: see `observe`.
-
-    Returns:
-      What `describe_spectrum` takes. Each cost
-      `training.dynamics.spectrum_products` products.
-    """
-    params = train_state.params
-    losses = self._losses(train_state, draw(0))
-    _, product = jax.linearize(
-      lambda p: _simultaneous_gradient(losses, p), params
+    self, train_state: training.TrainState, draw: game.Draw
+  ) -> jax.Array:
+    """`spectra.krylov_matrices` of a state; see `observe`."""
+    return spectra.krylov_matrices(
+      self._losses(train_state, draw),
+      train_state.params,
+      self._config.training.dynamics.spectrum_products,
     )
-    # Not the gradient: it may lie in a part of the space.
-    start = optax.tree.random_like(jax.random.key(0), params)
-
-    def krylov_matrix(shown):
-      """Of the Jacobian's rows and columns of some players."""
-
-      def show(tree):
-        return jax.tree.map(
-          lambda on, own: optax.tree.scale(on, own), shown, tree
-        )
-
-      matrix, _ = dynamics.krylov_basis(
-        lambda v: show(product(show(v))),
-        show(start),
-        self._config.training.dynamics.spectrum_products,
-      )
-      return matrix
-
-    # One after the other, by the same compiled loop.
-    players = jnp.array([(1.0, 1.0), (1.0, 0.0), (0.0, 1.0)])
-    found = lax.map(lambda shown: krylov_matrix(gan.GANTuple(*shown)), players)
-    return dict(zip(('', *self._game.names), found, strict=True))
 
   def _losses(self, train_state, draw) -> dynamics.JointLosses:
     memory = gan.memory_of(train_state.state)
@@ -223,11 +184,6 @@ class Observatory:
     return jnp.sqrt(variance(samples) / variance(batch))
 
 
-def _simultaneous_gradient(losses, params) -> gan.GANTuple:
-  gradient, _ = game.joint_gradients(lambda p: (losses(p), None), params)
-  return gan.GANTuple(gradient((1.0, 0.0), 0), gradient((0.0, 1.0), 1))
-
-
 def is_first_order(settings: config_dict.ConfigDict) -> bool:
   """Whether players follow gradients with weighted terms, and no more."""
   return settings.adjustment == 'none' and not settings.unrolled_steps
@@ -271,40 +227,3 @@ def _rate_of(optimizer: config_dict.ConfigDict) -> tuple[Any, ...]:
 def _adds_after(settings: config_dict.ConfigDict) -> bool:
   after = settings.grad_regularizes.rk_after_explicit_coeffs
   return any(any(terms.values()) for terms in after.values())
-
-
-def describe_spectrum(matrices: Mapping[str, np.ndarray]) -> dict[str, float]:
-  """What Arnoldi's matrices say of a point, on the host.
-
-  Args:
-    matrices: of `Observatory.krylov_matrices`.
-
-  Returns:
-    By name: parts of the Jacobian's leading eigenvalues (by modulus), its
-    smallest and largest real part; the smallest and largest eigenvalue of each
-    player's own Hessian; whether the point is `stable` (no real part below
-    zero) and `locally_nash` (no eigenvalue of an own Hessian below zero), 1 or
-    0: to within a thousandth of the largest, and of what the products found.
-    NaN is never the good verdict.
-  """
-  values = dynamics.ritz_values(matrices['']).values
-  described: dict[str, float] = {}
-  for k in range(_NUM_LEADING):
-    value = values[k] if k < len(values) else np.nan
-    described[f'eigenvalue_{k + 1}/real'] = float(np.real(value))
-    described[f'eigenvalue_{k + 1}/imag'] = float(np.imag(value))
-  described['smallest_real'] = float(np.real(values).min())
-  described['largest_real'] = float(np.real(values).max())
-  described['stable'] = float(_is_not_negative(values))
-  is_nash = True
-  for name in filter(None, matrices):
-    own = dynamics.ritz_values(matrices[name], symmetric=True).values
-    described[f'{name}/hessian_smallest'] = float(own.min())
-    described[f'{name}/hessian_largest'] = float(own.max())
-    is_nash = is_nash and _is_not_negative(own)
-  described['locally_nash'] = float(is_nash)
-  return described
-
-
-def _is_not_negative(values: np.ndarray) -> bool:
-  return bool(np.real(values).min() >= -_FLAT * np.abs(values).max())

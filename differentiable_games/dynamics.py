@@ -27,7 +27,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -331,85 +330,3 @@ def _fit(terms: Sequence[Any], target: Any) -> list[jax.Array]:
   sides = jnp.stack([optax.tree.vdot(unit, target) for unit in units])
   # Terms that are zero, or the same, are no reason for a NaN.
   return list(jnp.linalg.pinv(gram, hermitian=True) @ sides)
-
-
-class RitzValues(NamedTuple):
-  """Approximate eigenvalues of a linear map.
-
-  Attributes:
-    values: by decreasing modulus; complex, real for symmetric maps.
-    residuals: a bound on each one's distance from an eigenvalue, in symmetric
-      maps; in others of a perturbation for which it is exact.
-  """
-
-  values: np.ndarray
-  residuals: np.ndarray
-
-
-def krylov_basis(
-  product: Callable[[Any], Any], start: Any, num_products: int
-) -> tuple[jax.Array, jax.Array]:
-  r"""Arnoldi's method, compiled: exactly so many products.
-
-  Args:
-    product: a linear map from trees like `start` to such trees.
-    start: where it begins, not zero.
-    num_products: m. Vectors of so many times the size of `start` are kept.
-
-  Returns:
-    The upper Hessenberg matrix H, (m + 1, m), of the map in an orthonormal
-    basis of its Krylov space, and the basis, (m + 1, d).
-  """
-  flat, unravel = ravel_pytree(start)
-
-  def extend(k, carry):
-    basis, hessenberg = carry
-    vector, _ = ravel_pytree(product(unravel(basis[k])))
-    # Twice is enough for orthogonality to rounding.
-    once = basis @ vector
-    vector = vector - once @ basis
-    again = basis @ vector
-    vector = vector - again @ basis
-    norm = jnp.linalg.norm(vector)
-    # The space may be exhausted: what is left is rounding.
-    is_new = norm > 10 * jnp.finfo(vector.dtype).eps * jnp.linalg.norm(once)
-    norm = jnp.where(is_new, norm, 0)
-    unit = jnp.where(is_new, vector / jnp.where(is_new, norm, 1), 0)
-    column = (once + again).at[k + 1].set(norm)
-    return basis.at[k + 1].set(unit), hessenberg.at[:, k].set(column)
-
-  basis = jnp.zeros((num_products + 1, flat.size), flat.dtype)
-  basis = basis.at[0].set(flat / jnp.linalg.norm(flat))
-  hessenberg = jnp.zeros((num_products + 1, num_products), flat.dtype)
-  basis, hessenberg = jax.lax.fori_loop(
-    0, num_products, extend, (basis, hessenberg)
-  )
-  return hessenberg, basis
-
-
-def ritz_values(hessenberg: Any, symmetric: bool = False) -> RitzValues:
-  """Eigenvalues that `krylov_basis` found, on the host.
-
-  Args:
-    hessenberg: its (m + 1, m) matrix.
-    symmetric: whether the map is.
-
-  Returns:
-    The Ritz values; those of a space that was exhausted before, which are
-    exact, where there are fewer than m. NaN where the matrix is not finite.
-  """
-  matrix = np.asarray(hessenberg, np.float64)
-  num = matrix.shape[1]
-  if not np.isfinite(matrix).all():
-    nan = np.full(num, np.nan)
-    return RitzValues(nan, nan)
-  ends = np.flatnonzero(np.diag(matrix, -1) == 0)
-  num = int(ends[0]) + 1 if ends.size else num
-  square = matrix[:num, :num]
-  if symmetric:
-    values, vectors = np.linalg.eigh((square + square.T) / 2)
-  else:
-    values, vectors = np.linalg.eig(square)
-  residuals = matrix[num, num - 1] * np.abs(vectors[-1])
-  order = np.argsort(-np.abs(values), kind='stable')
-  return RitzValues(values[order], residuals[order])

@@ -227,6 +227,17 @@ def joint_gradients(
   return gradient, aux
 
 
+def joint_simultaneous_gradient(
+  joint_losses: Callable[[Params], tuple[jax.Array, ...]], params: Params
+) -> Params:
+  """`simultaneous_gradient` of losses that come from one pass."""
+  gradient, _ = joint_gradients(lambda p: (joint_losses(p), None), params)
+  players = range(len(params))
+  return from_players(
+    params, [gradient([float(i == j) for j in players], i) for i in players]
+  )
+
+
 def zero_sum(loss: Loss) -> tuple[Loss, Loss]:
   """The game of two players of which the first minimises, the second not."""
   return loss, lambda params: -loss(params)

@@ -87,7 +87,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     self.train_state: TrainState = None
     self._device_data: PyTree = None
     self._compiled_chunk: Any = None
-    self._programs: dict[Callable[..., Any], Any] = {}
+    self._programs: dict[str, jax.stages.Compiled] = {}
     self._back_offs = 0
 
   # What a subclass provides.
@@ -176,13 +176,17 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     """Returns shapes and types of one replica of the state."""
     return jax.eval_shape(self.initial_train_state)
 
+  def make_initial_state(self) -> TrainState:
+    """Returns one replica of the state at step 0 as numpy arrays."""
+    program = jax.jit(self.initial_train_state).lower().compile()
+    shapes = self.abstract_train_state()
+    memory.check_program('the initial state', program, beside=shapes)
+    return jax.device_get(program())
+
   def ensure_train_state(self) -> None:
     """Makes the initial state unless there is a state already."""
     if self.train_state is None:
-      program = jax.jit(self.initial_train_state).lower().compile()
-      shapes = self.abstract_train_state()
-      memory.check_program('the initial state', program, beside=shapes)
-      self._take_over(jax.device_get(program()))
+      self._take_over(self.make_initial_state())
 
   def snapshot_state(self) -> Mapping[str, PyTree]:
     """Returns one replica of the state as numpy arrays, for a checkpoint.
@@ -289,17 +293,18 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       {step - 1: before, step: after},
     )
 
-  def look_ahead(self) -> TrainState:
+  def look_ahead(self) -> tuple[TrainState, TrainState]:
     """Makes the next step and takes it back.
 
     Returns:
-      One replica of the state after it, as numpy arrays.
+      One replica of the state before it, and of the state after it, as numpy
+      arrays.
     """
     before = _copy_state(self.train_state)
     self._advance(int(before.global_step) + 1)
     after = _copy_state(self.train_state)
     self.train_state = device_mesh.replicate(before)
-    return after
+    return before, after
 
   def run_on_devices(
     self,
@@ -310,9 +315,8 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     """Runs a function of the state and the data on every device, in training.
 
     Args:
-      what: is done, to say so if there is too little memory for it.
-      function: pure; the same each time, as it is compiled once. What it
-        returns is the same on all devices.
+      what: names what is done, for which the function is compiled once.
+      function: pure. What it returns is the same on all devices.
       train_state: global arrays, replicated; None: the present state.
 
     Returns:
@@ -324,12 +328,12 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     if train_state is None:
       train_state = self.train_state
     arguments = train_state, self._device_data
-    if function not in self._programs:
+    if what not in self._programs:
       mapped = device_mesh.run_everywhere(function, device_mesh.make_mesh())
       program = _compile_together(mapped.lower(*arguments))
       memory.check_program(what, program)
-      self._programs[function] = program
-    return device_mesh.unreplicate(self._programs[function](*arguments))
+      self._programs[what] = program
+    return device_mesh.unreplicate(self._programs[what](*arguments))
 
   def _examine_on_devices(self) -> Mapping[str, np.ndarray]:
     """What `examine` says of the present state, for all devices together."""

@@ -34,14 +34,11 @@ import jax.numpy as jnp
 
 from differentiable_games import game
 from differentiable_games import jacobian
+from differentiable_games import spectra
 
 Params = Any
 Loss = Callable[[Params], jax.Array]
 Product = Callable[[Params], Params]
-
-# Lanczos' iteration has found all that its start contains where what is left
-# for the next vector is no longer than this many roundings of the eigenvalues.
-_BREAKDOWN = 100
 
 
 def _as_player(loss: Loss) -> game.Loss:
@@ -120,13 +117,17 @@ def top_eigenpairs(
   """
   flat, unravel = ravel_pytree(params)
   num_products = min(num_products, flat.size)
-  basis, diagonal, beside = _lanczos(
-    lambda v: ravel_pytree(multiply(unravel(v)))[0],
-    jax.random.normal(key, flat.shape, flat.dtype),
+  hessenberg, basis = spectra.krylov_basis(
+    multiply,
+    unravel(jax.random.normal(key, flat.shape, flat.dtype)),
     num_products,
   )
+  basis = basis[:num_products]
   found = basis.any(axis=1)
-  small = jnp.diag(diagonal) + jnp.diag(beside, 1) + jnp.diag(beside, -1)
+  # Of a symmetric map the matrix is tridiagonal, but for rounding.
+  beside = jnp.diag(hessenberg[1:-1, :-1])
+  small = jnp.diag(jnp.diag(hessenberg))
+  small += jnp.diag(beside, 1) + jnp.diag(beside, -1)
   # What was not found must not mix with what was, and comes last.
   far_below = -2 * jnp.linalg.norm(small) - 1
   small += jnp.diag(jnp.where(found, 0, far_below))
@@ -139,43 +140,3 @@ def top_eigenpairs(
     jnp.pad(values, (0, missing), constant_values=jnp.nan),
     jnp.pad(vectors, ((0, missing), (0, 0))),
   )
-
-
-def _lanczos(
-  multiply: Callable[[jax.Array], jax.Array],
-  start: jax.Array,
-  num_products: int,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-  """An orthonormal basis in which a symmetric matrix is tridiagonal.
-
-  Args:
-    multiply: from a vector to the matrix times it.
-    start: the first basis vector, of any length.
-    num_products: m, at most d.
-
-  Returns:
-    The basis as rows (m, d), zero from where it spans all that the start
-    contains; the diagonal (m,), and what is beside it (m - 1,).
-  """
-  rounding = _BREAKDOWN * jnp.finfo(start.dtype).eps
-
-  def extend(carry, i):
-    basis, vector, largest = carry
-    basis = basis.at[i].set(vector)
-    image = multiply(vector)
-    # Twice, since the first time leaves the rounding of what it takes away.
-    rest = image - (basis @ image) @ basis
-    rest -= (basis @ rest) @ basis
-    length = jnp.linalg.norm(rest)
-    largest = jnp.maximum(largest, jnp.linalg.norm(image))
-    goes_on = length > rounding * largest
-    vector = jnp.where(goes_on, rest / length, 0)
-    entries = basis[i] @ image, jnp.where(goes_on, length, 0)
-    return (basis, vector, largest), entries
-
-  basis = jnp.zeros((num_products, start.size), start.dtype)
-  first = start / jnp.linalg.norm(start)
-  (basis, _, _), (diagonal, beside) = jax.lax.scan(
-    extend, (basis, first, jnp.zeros((), start.dtype)), jnp.arange(num_products)
-  )
-  return basis, diagonal, beside[:-1]
