@@ -17,7 +17,11 @@ The page is one file, opens without a network, and runs no script but its own,
 whatever the runs' files hold.
 """
 
-import argparse
+if __name__ == '__main__':  # As other programs begin.
+  from jaxline_harness import startup
+
+  startup.begin()
+
 import base64
 from collections.abc import Sequence
 import hashlib
@@ -26,8 +30,6 @@ import json
 import os
 import pathlib
 import string
-import sys
-from typing import NoReturn
 from xml.etree import ElementTree
 
 from dd_two_player_games import report_comparison
@@ -36,6 +38,7 @@ from dd_two_player_games import report_sections
 from dd_two_player_games import run_record
 from jaxline_harness import errors
 from jaxline_harness import files
+from jaxline_harness import programs
 
 MAX_BYTES = 8_000_000
 _CURVE_BYTES = 1_500_000
@@ -128,16 +131,11 @@ def _make_policy(scripts: Sequence[str]) -> str:
   )
 
 
-class _Parser(argparse.ArgumentParser):
-  """Says in one line what is wrong with a command."""
-
-  def error(self, message: str) -> NoReturn:
-    raise errors.UserError(f'{message}; see ./run.sh report --help')
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
   """Writes the page that a command asks for, by default the program's own."""
-  parser = _Parser('./run.sh report', description='Makes one page about runs.')
+  parser = programs.Parser(
+    './run.sh report', description='Makes one page about runs.'
+  )
   parser.add_argument(
     'runs', nargs='+', metavar='RUN', help="a run's folder; several: compared"
   )
@@ -152,17 +150,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
   out = given.out or os.path.join(folder, 'report.html')
   out = os.path.abspath(os.path.expanduser(out))
   page = make_report(given.runs).encode('utf-8', 'replace')
+  files.make_folder(os.path.dirname(out), '--out')
   try:
-    os.makedirs(os.path.dirname(out), exist_ok=True)
     files.write_atomically(out, page)
   except OSError as error:
-    raise errors.UserError(f'cannot write {out} ({error.strerror})') from error
+    raise errors.UserError(
+      f'--out: cannot write {out} ({error.strerror})'
+    ) from error
   print(f'{out} ({len(page) / 1e6:.1f} MB)')
 
 
 if __name__ == '__main__':
-  try:
-    main()
-  except errors.UserError as error:
-    print(f'error: {errors.one_line(error)}', file=sys.stderr)
-    sys.exit(2)
+  programs.run(main)

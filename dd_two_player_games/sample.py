@@ -21,11 +21,7 @@ if __name__ == '__main__':  # Before the imports, which take seconds.
 from collections.abc import Sequence
 import io
 import os
-import sys
-from typing import NoReturn
 
-from absl import app
-from absl import flags
 from absl import logging
 import numpy as np
 from PIL import Image
@@ -34,51 +30,71 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import trained_run
 from jaxline_harness import errors
 from jaxline_harness import files
+from jaxline_harness import programs
+from jaxline_harness import settings
 
-_NUM = flags.DEFINE_integer(
-  'num', 64, 'Samples, or ways with --interpolate.', lower_bound=1
-)
-_OUT = flags.DEFINE_string(
-  'out', 'samples.npz', 'An .npz file, or a folder for a PNG each and a grid.'
-)
-_STEP = flags.DEFINE_string(
-  'step', 'latest', 'latest, best, or a step that is kept.'
-)
-_SEED = flags.DEFINE_integer(
-  'seed', 0, 'Of the latents.', lower_bound=0, upper_bound=2**32 - 1
-)
-_INTERPOLATE = flags.DEFINE_bool(
-  'interpolate', False, 'Eight samples on each way between two latents.'
-)
 _NUM_BETWEEN = 8
 # Who names such a file means no folder.
 _OTHER_FILES = ('.npy', '.png', '.jpg', '.jpeg', '.gif', '.zip')
 
 
-def main(argv: Sequence[str]) -> None:
-  """Writes the samples that the flags ask for."""
+def main(arguments: Sequence[str] | None = None) -> None:
+  """Writes the samples that a command, by default the program's, asks for."""
   logging.set_verbosity(logging.WARNING)  # Orbax tells of every file.
-  if len(argv) != 2:
-    raise errors.UserError('name one run: ./run.sh sample runs/NAME')
-  out = _prepare_out(_OUT.value)
-  run = trained_run.load(argv[1], _STEP.value)
+  given = _make_parser().parse_args(arguments)
+  out = _prepare_out(given.out)
+  run = trained_run.load(given.run, given.step)
   is_archive = out.endswith('.npz')
   if not is_archive and not run.is_image:
     raise errors.UserError('points are not drawn: give --out=FILE.npz')
-  if _INTERPOLATE.value:
-    samples = run.interpolate(_NUM.value, _NUM_BETWEEN, _SEED.value)
+  if given.interpolate:
+    samples = run.interpolate(given.num, _NUM_BETWEEN, given.seed)
   else:
-    samples = run.sample(_NUM.value, _SEED.value)
+    samples = run.sample(given.num, given.seed)
   try:
     if is_archive:
       _write_archive(out, samples)
     else:
-      write_pngs(out, samples, _NUM_BETWEEN if _INTERPOLATE.value else None)
+      write_pngs(out, samples, _NUM_BETWEEN if given.interpolate else None)
   except OSError as error:
     raise errors.UserError(
       f'--out: cannot write {out} ({error.strerror or error})'
     ) from error
   print(f'{len(samples)} samples of step {run.step}: {out}')
+
+
+def _make_parser() -> programs.Parser:
+  parser = programs.Parser(
+    './run.sh sample', description='Makes samples of a trained run.'
+  )
+  parser.add_argument('run', metavar='RUN', help="the run's folder")
+  parser.add_argument(
+    '--num',
+    type=programs.whole(settings.whole(1)),
+    default=64,
+    help='samples, or ways with --interpolate (64)',
+  )
+  parser.add_argument(
+    '--out',
+    metavar='PATH',
+    default='samples.npz',
+    help='an .npz file, or a folder for a PNG each and a grid (samples.npz)',
+  )
+  parser.add_argument(
+    '--step', default='latest', help='latest (the default), best, or one kept'
+  )
+  parser.add_argument(
+    '--seed',
+    type=programs.whole(settings.SEED),
+    default=0,
+    help='of the latents (0)',
+  )
+  parser.add_argument(
+    '--interpolate',
+    action='store_true',
+    help='eight samples on each way between two latents',
+  )
+  return parser
 
 
 def _prepare_out(given: str) -> str:
@@ -123,24 +139,5 @@ def write_pngs(folder: str, images: np.ndarray, cols: int | None) -> None:
     picture.save(os.path.join(folder, f'{name}.png'))
 
 
-def _parse_flags(argv: list[str]) -> list[str]:
-  try:
-    return flags.FLAGS(argv)
-  except flags.Error as error:
-    _end(error)
-
-
-def _run(argv: Sequence[str]) -> None:
-  try:
-    main(argv)
-  except errors.UserError as error:
-    _end(error)
-
-
-def _end(error: Exception) -> NoReturn:
-  print(f'error: {errors.one_line(error)}', file=sys.stderr)
-  sys.exit(2)
-
-
 if __name__ == '__main__':
-  app.run(_run, flags_parser=_parse_flags)
+  programs.run(main)

@@ -16,6 +16,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import difflib
+import sys
 from typing import Any
 
 
@@ -82,6 +83,11 @@ def one_line(error: object, limit: int | None = None) -> str:
   text = ' '.join(str(error).split()) or type(error).__name__
   text = ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
   return text if limit is None or len(text) <= limit else f'{text[:limit]}...'
+
+
+def report(error: Exception) -> None:
+  """Prints an error as one line on standard error."""
+  print('error:', one_line(error), file=sys.stderr)
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

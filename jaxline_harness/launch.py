@@ -125,7 +125,7 @@ def main(
 
 
 def _report(error: Exception, status: int) -> int:
-  print('error:', errors.one_line(error), file=sys.stderr)
+  errors.report(error)
   return status
 
 

@@ -15,11 +15,7 @@
 
 import json
 import os
-import sys
 
-from absl import app
-from absl import flags
-from absl.testing import flagsaver
 import numpy as np
 import pytest
 
@@ -27,6 +23,7 @@ from dd_two_player_games import sample
 from dd_two_player_games import trained_run
 from eigengame_unloaded import base_config as eigengame_config
 from jaxline_harness import errors
+from jaxline_harness import programs
 from jaxline_harness import run_directory
 
 
@@ -39,7 +36,6 @@ def no_run(monkeypatch, tmp_path):
 
   monkeypatch.setattr(trained_run, 'load', load)
   monkeypatch.chdir(tmp_path)
-  flags.FLAGS(['program.py'])
 
 
 @pytest.mark.parametrize(
@@ -57,20 +53,16 @@ def no_run(monkeypatch, tmp_path):
 def test_places_that_take_no_samples(no_run, out, said):
   os.mkdir('folder.npz')
   open('file', 'w').close()
-  with (
-    flagsaver.flagsaver(out=out),
-    pytest.raises(errors.UserError, match=said),
-  ):
-    sample.main(['program.py', 'run'])
+  with pytest.raises(errors.UserError, match=said):
+    sample.main(['run', f'--out={out}'])
 
 
 @pytest.mark.parametrize(
   'flag', ['--num=abc', '--num=0', '--seed=-1', f'--seed={2**64}', '--nun=3']
 )
-def test_flags_that_cannot_be_right_are_one_line(capsys, flag, monkeypatch):
-  monkeypatch.setattr(sys, 'argv', ['program.py', 'run', flag])
-  with flagsaver.flagsaver(), pytest.raises(SystemExit) as end:
-    app.run(sample._run, flags_parser=sample._parse_flags)
+def test_flags_that_cannot_be_right_are_one_line(capsys, flag):
+  with pytest.raises(SystemExit) as end:
+    programs.run(lambda: sample.main(['run', flag]))
   assert end.value.code == 2
   assert capsys.readouterr().err.count('\n') == 1
 

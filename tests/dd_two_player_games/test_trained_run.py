@@ -21,8 +21,6 @@ import json
 import re
 import shutil
 
-from absl import flags
-from absl.testing import flagsaver
 import jax
 from ml_collections import config_dict
 import numpy as np
@@ -263,18 +261,14 @@ def test_what_is_not_there_is_one_line(run, tmp_path):
 
 
 def test_samples_are_written(run, tmp_path, capsys):
-  flags.FLAGS(['program.py'])
-  with flagsaver.flagsaver(num=3, out=str(tmp_path / 'pictures')):
-    sample.main(['program.py', str(run)])
+  sample.main([str(run), '--num=3', f'--out={tmp_path / "pictures"}'])
   names = sorted(path.name for path in (tmp_path / 'pictures').iterdir())
   assert names == ['000000.png', '000001.png', '000002.png', 'grid.png']
   with Image.open(tmp_path / 'pictures' / '000000.png') as image:
     expected = trained_run.load(str(run)).sample(3)[0, ..., 0]
     np.testing.assert_array_equal(np.asarray(image), expected)
-  with flagsaver.flagsaver(
-    num=2, out=str(tmp_path / 'x.npz'), interpolate=True
-  ):
-    sample.main(['program.py', str(run)])
+  archive = f'--out={tmp_path / "x.npz"}'
+  sample.main([str(run), '--num=2', archive, '--interpolate'])
   with np.load(tmp_path / 'x.npz') as archive:
     assert archive['samples'].shape == (16, 28, 28, 1)
   assert '16 samples of step 6' in capsys.readouterr().out
