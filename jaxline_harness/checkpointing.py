@@ -217,34 +217,36 @@ class Checkpointer:
       errors.UserError: see `restore_path`.
     """
     self._chosen.clear()
-    path, message = None, None
-    if jax.process_index() == 0:
-      try:
-        path = self.restore_path('latest')
-      except errors.UserError as error:
-        message = str(error)
-    path, message = distributed.exchange([path, message])[0]
-    if message is not None:
-      raise errors.UserError(message)
+    path = distributed.ask_first_process(lambda: self.restore_path('latest'))
     self._chosen.append(path)
     return path
 
   def kept(self) -> list[str]:
-    """Returns the folders of the run's checkpoints, by step, for all processes.
+    """Returns the folders of the run's checkpoints, by step: the same for all.
 
-    Damaged ones are left out, with a warning.
+    Damaged ones are passed over, with a warning.
+
+    Raises:
+      errors.UserError: if there are only damaged ones.
     """
+    return distributed.ask_first_process(self._find_kept)
+
+  def _find_kept(self) -> list[str]:
     found: dict[int, str] = {}
-    series = ('best', 'latest') if jax.process_index() == 0 else ()
+    damaged: dict[str, str] = {}
     for path in (
-      p for name in series for p in _newest_first(self._folder(name))
+      *_newest_first(self._folder('best')),
+      *_newest_first(self._folder('latest')),
     ):
       reason = self._why_damaged(path)
       if reason is None:
         found[int(os.path.basename(path))] = path
       else:
-        logging.warning('%s is damaged (%s): passed over', path, reason)
-    return distributed.exchange([found[step] for step in sorted(found)])[0]
+        damaged[path] = reason
+    if damaged and not found:
+      raise _only_damaged(damaged)
+    self._warn_of_damaged(damaged)
+    return [found[step] for step in sorted(found)]
 
   def step_to_restore(self) -> int | None:
     """Returns the step of what `choose` chooses; all processes must call it."""
@@ -279,12 +281,7 @@ class Checkpointer:
     for path in candidates:
       reason = self._why_damaged(path)
       if reason is None:
-        for other in damaged.keys() - self._reported:
-          logging.warning(
-            'the checkpoint %s is damaged (%s): passed over',
-            *(other, damaged[other]),
-          )
-        self._reported |= damaged.keys()
+        self._warn_of_damaged(damaged)
         return path
       damaged[path] = reason
     if not candidates:
@@ -292,11 +289,15 @@ class Checkpointer:
     if not any(map(os.path.isdir, candidates)):
       # A training elsewhere has deleted them, and made newer ones, meanwhile.
       return self.restore_path(ckpt_series)
-    reasons = '; '.join(f'{path}: {why}' for path, why in damaged.items())
-    raise errors.UserError(
-      f'no whole checkpoint: {reasons}. Nothing was deleted. Put back a copy, '
-      'or move what is damaged away'
-    )
+    raise _only_damaged(damaged)
+
+  def _warn_of_damaged(self, damaged: Mapping[str, str]) -> None:
+    """Warns, once, of checkpoints that are passed over."""
+    for path in damaged.keys() - self._reported:
+      logging.warning(
+        'the checkpoint %s is damaged (%s): passed over', path, damaged[path]
+      )
+    self._reported |= damaged.keys()
 
   def restore(self, ckpt_series: str, path: str | None = None) -> None:
     """Restores a series: the experiment's state, and the step.
@@ -427,6 +428,14 @@ class Checkpointer:
       raise errors.UserError(f'{message}. Set it back, or move it away')
     if changes:
       logging.warning('%s', message)
+
+
+def _only_damaged(damaged: Mapping[str, str]) -> errors.UserError:
+  reasons = '; '.join(f'{path}: {why}' for path, why in damaged.items())
+  return errors.UserError(
+    f'no whole checkpoint: {reasons}. Nothing was deleted. Put back a copy, or '
+    'move what is damaged away'
+  )
 
 
 def steps_in(folder: str) -> list[int]:

@@ -22,7 +22,7 @@ restore. Unlike a collective on the devices it compiles nothing and waits as
 long as need be (those of Gloo, on CPUs, give up after 30 seconds).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import contextlib
 import json
 import os
@@ -94,6 +94,32 @@ def exchange(value: Any) -> list[Any]:
   return [value] if _session is None else _session.exchange(value)
 
 
+def ask_first_process(question: Callable[[], Any]) -> Any:
+  """Gives all processes what a function finds in the first one.
+
+  Args:
+    question: finds JSON. All processes must call this, as with `exchange`.
+
+  Returns:
+    What it found.
+
+  Raises:
+    errors.UserError: if it raised one.
+  """
+  if _session is None:
+    return question()
+  found, message = None, None
+  if _session.is_first:
+    try:
+      found = question()
+    except errors.UserError as error:
+      message = str(error)
+  found, message = exchange([found, message])[0]
+  if message is not None:
+    raise errors.UserError(message)
+  return found
+
+
 def is_active() -> bool:
   """Returns whether this process is one of a cluster's."""
   jax = sys.modules.get('jax')
@@ -118,6 +144,7 @@ class _Session:
     state = distributed.global_state
     self._client: Any = state.client
     self._id: int = state.process_id
+    self.is_first = self._id == 0
     self._ids = list(range(state.num_processes))
     self._names = [f'process {i}' for i in self._ids]
     self._round, self._patience_ms = 0, clusters.START_SECONDS * 1000
@@ -130,7 +157,7 @@ class _Session:
     Otherwise begins to watch the others.
     """
     settings = {**settings, '--num_processes': len(self._ids)}
-    wanted = self.exchange(settings if self._id == 0 else None)[0]
+    wanted = self.exchange(settings if self.is_first else None)[0]
     answers = self.exchange(
       [socket.gethostname(), _find_difference(wanted, settings)]
     )
@@ -183,7 +210,7 @@ class _Session:
 
     self.exchange(None)
     self._has_left.set()
-    if self._id == 0:  # Whose end is an event for the others.
+    if self.is_first:  # Whose end is an event for the others.
       deadline = time.monotonic() + _GRACE_SECONDS
       while len(self._live()) > 1 and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)

@@ -211,6 +211,21 @@ def test_evaluation_moves_nothing(config, warnings):
   assert contents(pathlib.Path(config.checkpoint_dir)) == before
 
 
+def test_all_that_are_kept_are_whole(config, warnings):
+  train(config)
+  checkpointer, _ = test_checkpointing.make(config, mode='eval')
+  folder = series_folder(config)
+  assert checkpointer.kept() == [str(folder / '2'), str(folder / '4')]
+  _flip(folder / '4' / 'digests.json')
+  checkpointer, _ = test_checkpointing.make(config, mode='eval')
+  assert checkpointer.kept() == [str(folder / '2')] == checkpointer.kept()
+  assert len(warnings) == 1
+  _flip(folder / '2' / 'digests.json')
+  checkpointer, _ = test_checkpointing.make(config, mode='eval')
+  with pytest.raises(errors.UserError, match='no whole checkpoint: .*latest/4'):
+    checkpointer.kept()
+
+
 @pytest.mark.parametrize('mode', ['train', 'eval'])
 def test_restore_path(config, tmp_path, warnings, mode):
   params = train(config)
