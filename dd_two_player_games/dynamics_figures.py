@@ -13,6 +13,7 @@
 # limitations under the License.
 """The plots of a run's dynamics: terms of drift, distances, spectra."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _UNSTABLE = 'rgba(208, 80, 80, 0.13)'
 _SCALE = [[0, '#4f7fd9'], [0.5, '#b06fc4'], [1, '#e8743b']]
 _TERMS = ('self_norm', 'other_dot_prod', 'other_norm')
 _NUM_LEADING = 5
+_ON_PATH = re.compile(r'path_cosine/(\d\.\d)')
 _LOGARITHMIC = {'yaxis': {'type': 'log'}}
 _COSINE = {'yaxis': {'range': [-1.05, 1.05]}}
 _FROM_ZERO = {'yaxis': {'rangemode': 'tozero'}}
@@ -138,6 +140,7 @@ def plot_spectrum(run: run_record.Run) -> list[report_figures.Plot]:
       'its own loss.',
     ),
     *_plot_extremes(run, 'largest', ''),
+    *_plot_path(run),
   ]
 
 
@@ -201,6 +204,34 @@ def _plot_eigenvalues(run: run_record.Run) -> list[report_figures.Plot]:
       'Re < 0, the flow leaves a stationary point.',
       traces=[trace],
       layout=layout,
+    )
+  ]
+
+
+def _plot_path(run: run_record.Run) -> list[report_figures.Plot]:
+  """Plots the path angle of the last measurement."""
+  table = run.tables.get('spectrum')
+  if table is None:
+    return []
+  matches = filter(None, map(_ON_PATH.fullmatch, table.columns))
+  cosines = {float(m[1]): table.columns[m[0]][-1] for m in matches}
+  if not cosines:
+    return []
+  trace = {
+    'type': 'scatter',
+    'mode': 'lines+markers',
+    'x': report_figures.encode(np.array(sorted(cosines))),
+    'y': report_figures.encode(np.array([cosines[x] for x in sorted(cosines)])),
+    'name': 'cosine',
+  }
+  return [
+    report_figures.Plot(
+      'Path angle',
+      'cos(ξ, way) along the way from the initial parameters (0) to those of '
+      f'step {int(table.steps[-1]):,} (1). Towards a point that attracts it is '
+      'below 0 and changes its sign there; a bump means rotation.',
+      traces=[trace],
+      layout={**_COSINE, 'xaxis': {'title': {'text': 'share of the way'}}},
     )
   ]
 

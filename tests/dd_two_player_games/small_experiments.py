@@ -23,6 +23,8 @@ from jaxline_harness import device_mesh
 MLP = {'depth': 1, 'hidden_size': 8}
 SIMULTANEOUS = {'simultaneous_updates': True}
 CANCEL = {'grad_regularizes': base_config.cancel_interaction_terms()}
+# What images are measured by.
+IMAGE_METRICS = {'IS_mean', 'IS_std', 'FID', 'FID_std', 'FID_floor'}
 
 
 def resolve(settings):

@@ -29,6 +29,7 @@ import pytest
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment
 from tests import command_lines
+from tests.dd_two_player_games import small_experiments
 
 ROOT = pathlib.Path(__file__).parents[2]
 EXPERIMENT = '--config.experiment_kwargs.config.'
@@ -183,13 +184,7 @@ def test_eval_measures_the_newest_checkpoint(evaluated):
   assert measured_with['data'] == 'fashion_mnist_10k'
   assert measured_with['images_per_split'] == 50
   assert metrics.pop('step') == 6
-  assert metrics.keys() == {
-    'IS_mean',
-    'IS_std',
-    'FID',
-    'FID_std',
-    'FID_floor',
-  }
+  assert metrics.keys() == small_experiments.IMAGE_METRICS
   assert 1 <= metrics['IS_mean'] <= 10
   assert metrics['FID'] > 0
   for name, value in metrics.items():

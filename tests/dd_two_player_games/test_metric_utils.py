@@ -26,6 +26,7 @@ from dd_two_player_games import image_metrics
 from dd_two_player_games import metric_utils
 from dd_two_player_games import tfgan_inception_utils
 from jaxline_harness import errors
+from tests.dd_two_player_games import small_experiments
 
 _CONFORMANCE = (
   pathlib.Path(__file__).parents[1] / 'data' / 'two_player_gan.json'
@@ -395,13 +396,7 @@ class TestImageMetrics:
     score, score_std = metric_utils.calculate_inception_scores_with_error_bars(
       _log_softmax(logits), 2
     )
-    assert set(metrics) == {
-      'IS_mean',
-      'IS_std',
-      'FID',
-      'FID_std',
-      'FID_floor',
-    }
+    assert set(metrics) == small_experiments.IMAGE_METRICS
     # The classifier computes in float32, and means differ by its rounding.
     np.testing.assert_allclose(metrics['FID'], fid, rtol=1e-5)
     floor = metric_utils.calculate_frechet_distance(

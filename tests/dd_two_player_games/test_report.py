@@ -215,6 +215,18 @@ def test_every_column_is_drawn_once(tmp_path):
   assert len(drawn) == 4 + 3 + len(DYNAMICS) + 6
 
 
+def test_the_path_angle_is_that_of_the_last_measurement(tmp_path):
+  write_table(
+    tmp_path / 'spectrum',
+    ['path_cosine/0.0', 'path_cosine/1.0', 'path_cosine/0.5', 'path_cosine/x'],
+    value=lambda step, k: step / 10 + k,
+  )
+  (figure,) = Parser(make_page(tmp_path)).figures()
+  (trace,) = figure['data']
+  np.testing.assert_allclose(decode(trace['x']), [0, 0.5, 1])
+  np.testing.assert_allclose(decode(trace['y']), [0.3, 2.3, 1.3], rtol=1e-6)
+
+
 def test_eigenvalues_are_drawn_beside_the_unstable_half_plane(tmp_path):
   write_table(
     tmp_path / 'spectrum',
