@@ -138,7 +138,7 @@ class Observatory:
 
     def directions(joint_losses, params):
       if is_first_order(config.training):
-        return dynamics.first_order_directions(
+        return adjustments.joint_first_order(
           joint_losses, params, rows, columns
         )
       losses = [lambda p, i=i: joint_losses(p)[i] for i in range(len(params))]
@@ -168,7 +168,7 @@ class Observatory:
       [a + b for a, b in zip(*both, strict=True)]
       for both in zip(drift, rows, strict=True)
     ]
-    return step._replace(drift=total, columns=columns)
+    return step._replace(modified=(total, columns))
 
   def _sample_spread(self, train_state, draw) -> jax.Array:
     batch, key = draw

@@ -17,7 +17,7 @@ Every adjustment returns a direction that players *descend*, in place of the
 simultaneous gradient :math:`\xi`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import itertools
 from typing import Any
 
@@ -70,7 +70,26 @@ def first_order(
     jacobian.check_matrix(matrix, len(params))
   if not jacobian.has_terms(rows, columns, range(len(params))):
     return game.simultaneous_gradient(losses, params)
-  gradient, sums = _gradient_and_sums(losses, params, rows, columns)
+  game.check_num_players(losses, params)
+  return joint_first_order(
+    lambda p: tuple(loss(p) for loss in losses), params, rows, columns
+  )
+
+
+def joint_first_order(
+  joint_losses: Callable[[game.Params], tuple[jax.Array, ...]],
+  params: game.Params,
+  rows: Matrix,
+  columns: Matrix,
+) -> game.Params:
+  """`first_order` of losses that come from one pass, and with both matrices."""
+  gradient, _, sums = jacobian.weighted_products(
+    lambda p: (joint_losses(p), None),
+    params,
+    rows,
+    columns,
+    range(len(params)),
+  )
   return game.from_players(
     params,
     [
@@ -116,19 +135,6 @@ def consensus_matrices(
 ) -> tuple[Matrix, Matrix]:
   r"""Consensus's coefficients of rows and columns: :math:`\gamma J^\top\xi`."""
   return constant_matrix(num_players, 0.0), constant_matrix(num_players, gamma)
-
-
-def _gradient_and_sums(losses, params, rows, columns):
-  """The simultaneous gradient, and its sums of products with J by player."""
-  game.check_num_players(losses, params)
-  gradient, _, sums = jacobian.weighted_products(
-    lambda p: (tuple(loss(p) for loss in losses), None),
-    params,
-    rows,
-    columns,
-    range(len(params)),
-  )
-  return game.from_players(params, gradient), sums
 
 
 def common_time_drift(
@@ -327,10 +333,19 @@ def symplectic_gradient(
 
 def _gradient_and_products(losses, params, matrices):
   """The simultaneous gradient, and its products with the whole of J."""
-  gradient, sums = _gradient_and_sums(
-    losses, params, *matrices(len(params), 1.0)
+  game.check_num_players(losses, params)
+  rows, columns = matrices(len(params), 1.0)
+  gradient, _, sums = jacobian.weighted_products(
+    lambda p: (tuple(loss(p) for loss in losses), None),
+    params,
+    rows,
+    columns,
+    range(len(params)),
   )
-  return gradient, game.from_players(params, list(sums.values()))
+  return (
+    game.from_players(params, gradient),
+    game.from_players(params, list(sums.values())),
+  )
 
 
 def lola(

@@ -157,35 +157,15 @@ class Step(NamedTuple):
     directions: maps joint losses and params to what the rule follows.
     learning_rates: one a player.
     num_updates: of each player in a step; None: one.
-    drift: the (n, n) coefficients of rows with which its flow is modified, in
-      the common time of all players; None where they are not known.
-    columns: the coefficients of columns, likewise.
+    modified: the (n, n) coefficients of rows and of columns of its modified
+      flow, in the common time of all players; None where they are not known.
   """
 
   rule: rules.UpdateRule
   directions: Callable[[JointLosses, Any], Any]
   learning_rates: Sequence[Any]
   num_updates: Sequence[int] | None = None
-  drift: jacobian.Matrix | None = None
-  columns: jacobian.Matrix | None = None
-
-
-def first_order_directions(
-  joint_losses: JointLosses,
-  params: game.Params,
-  rows: jacobian.Matrix,
-  columns: jacobian.Matrix | None = None,
-) -> game.Params:
-  """`adjustments.first_order` of losses that come from one pass."""
-  num_players = len(params)
-  gradient, _, sums = jacobian.weighted_products(
-    lambda p: (joint_losses(p), None),
-    *(params, rows, columns or adjustments.constant_matrix(num_players, 0.0)),
-    range(num_players),
-  )
-  for i, total in sums.items():
-    gradient[i] = optax.tree.add(gradient[i], total)
-  return game.from_players(params, gradient)
+  modified: tuple[jacobian.Matrix, jacobian.Matrix] | None = None
 
 
 def describe_drift(
@@ -231,21 +211,22 @@ def describe_drift(
   )
   length = optax.tree.norm(moved)
   rates = flows.total_rates(step.learning_rates, step.num_updates)
-  zeros = adjustments.constant_matrix(len(params), 0.0)
-
-  def flow(rows, columns):
-    return flows.scaled_field(
-      lambda way: first_order_directions(losses, way, rows, columns), rates
-    )
-
-  end, num_parts, change = _follow(flow(zeros, zeros), start, moved)
+  plain = flows.scaled_field(
+    lambda way: game.joint_simultaneous_gradient(losses, way), rates
+  )
+  end, num_parts, change = _follow(plain, start, moved)
   off = optax.tree.sub(moved, end)
   described = {
     'e_flow': optax.tree.norm(off) / length,
     'e_uncertainty': change / length,
   }
-  if step.drift is not None:
-    end = _runge_kutta(flow(step.drift, step.columns), start, num_parts)
+  if step.modified is not None:
+    rows, columns = step.modified
+    modified = flows.scaled_field(
+      lambda way: adjustments.joint_first_order(losses, way, rows, columns),
+      rates,
+    )
+    end = _runge_kutta(modified, start, num_parts)
     rest = optax.tree.sub(moved, end)
     described['e_modified'] = optax.tree.norm(rest) / length
   for i, name in enumerate(names):

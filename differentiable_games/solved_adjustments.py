@@ -253,10 +253,11 @@ def solve_ridge(
   direction: list[game.PlayerParams | None] = [None, None]
   direction[leader] = gradient[leader]
   seen = jacobian.row_product(losses, params, follower, direction)
+  right = hessian(seen)
   correction = _solve_positive(
-    lambda v: hessian(hessian(v)), hessian(seen), tolerance, max_iterations
+    lambda v: hessian(hessian(v)), right, tolerance, max_iterations
   )
-  left, right = hessian(hessian(correction)), hessian(seen)
+  left = hessian(hessian(correction))
   correction = _keep_nan(correction, left, right)
   ratio = _ratio(learning_rates[leader], learning_rates[follower])
   own = optax.tree.sub(gradient[follower], game.scale_tree(ratio, correction))

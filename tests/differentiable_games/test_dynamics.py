@@ -157,12 +157,13 @@ def make_step(rates, order=None, cancelled=False, num_updates=None):
   else:
     rule = rules.alternating(optimizers, order, num_updates)
   total = [[drift[i][j] + rows[i][j] for j in players] for i in players]
+  nothing = adjustments.constant_matrix(len(rates), 0.0)
   return dynamics.Step(
     rule,
-    lambda losses, p: dynamics.first_order_directions(losses, p, rows),
+    lambda losses, p: adjustments.joint_first_order(losses, p, rows, nothing),
     rates,
     num_updates,
-    total,
+    (total, nothing),
   )
 
 
