@@ -296,7 +296,8 @@ _TRAINING: settings.Tree = {
     {
       'every': Setting(
         0,
-        'Steps between measurements of drift, rotation and norms; 0: never.',
+        'Steps between measurements of norms, terms of drift and rotation; 0: '
+        'never.',
         _INTERVAL,
       ),
       'drift_every': Setting(
