@@ -32,6 +32,7 @@ import optax
 
 from dd_two_player_games import base_config
 from dd_two_player_games import config_checks
+from dd_two_player_games import data_facts
 from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import gan
@@ -92,7 +93,8 @@ class Experiment(train_loop.ChunkedExperiment):
     self._init_key, self._data_key, self._latents_key, self._eval_key = (
       jax.random.split(jax.random.PRNGKey(config.random_seed), 4)
     )
-    self._gan = training.build_gan(config)
+    self._facts = data_facts.facts_of(self._dataset)
+    self._gan = training.build_gan(config, self._facts)
     self._trainer = training.Trainer(config, self._gan)
     self._observatory = observatory.Observatory(
       config, self._gan, self._trainer
@@ -167,6 +169,9 @@ class Experiment(train_loop.ChunkedExperiment):
       'data_key': np.asarray(self._data_key),
       'latents_key': np.asarray(self._latents_key),
     }
+
+  def describe_data(self) -> dict[str, Any]:
+    return self._facts.to_record()
 
   def initial_train_state(self) -> training.TrainState:
     example = self._processor.preprocess(self._dataset.examples[:2])

@@ -276,7 +276,7 @@ class MnistDiscriminator(hk.Module):
 
 
 class DCGANGenerator(hk.Module):
-  """A small DCGAN generator of square images, doubling the size each layer.
+  """A small DCGAN generator of images, doubling the size each layer.
 
   References:
     Radford et al., "Unsupervised Representation Learning with Deep
@@ -286,33 +286,32 @@ class DCGANGenerator(hk.Module):
   def __init__(
     self,
     channels: Sequence[int] = (32, 16),
-    output_channels: int = 1,
-    output_size: int = 28,
+    output_channels: int = 0,
+    output_size: int = 0,
+    output_shape: Sequence[int] = (28, 28, 1),
     name: str = 'DCGANGenerator',
   ):
     """Initialises the generator.
 
     Args:
       channels: before each transposed convolution of stride 2.
-      output_channels: of the images.
-      output_size: height and width of the images, in pixels.
+      output_channels: of the images; 0 for those of `output_shape`.
+      output_size: their height and width; 0 for those of `output_shape`.
+      output_shape: height, width and channels of the images: the data's.
       name: of the module.
 
     Raises:
-      ValueError: if `output_size` is not divisible by 2 for each layer.
+      ValueError: if `output_shape` is not an image's.
     """
     super().__init__(name=name)
-    self._first_size, rest = divmod(output_size, 2 ** len(channels))
-    if rest:
-      raise ValueError(
-        f'output_size {output_size} must be divisible by 2 for each of the '
-        f'{len(channels)} layers.'
-      )
+    height, width, depth = check_image_shape(output_shape)
+    self._size = (output_size or height, output_size or width)
     self._channels = tuple(channels)
-    self._output_channels = output_channels
+    self._output_channels = output_channels or depth
 
   def __call__(self, x, is_training=True, test_local_stats=False):
-    shape = (self._first_size, self._first_size, self._channels[0])
+    first = first_size(self._size, len(self._channels))
+    shape = (*first, self._channels[0])
     x = hk.Linear(math.prod(shape))(x).reshape(-1, *shape)
     x = hk.BatchNorm(**BATCH_NORM)(x, is_training, test_local_stats)
     net = ConvNet2DTranspose(
@@ -322,7 +321,8 @@ class DCGANGenerator(hk.Module):
       use_batch_norm=True,
       batch_norm_config=BATCH_NORM,
     )
-    return jnp.tanh(net(jax.nn.relu(x), is_training, test_local_stats))
+    x = net(jax.nn.relu(x), is_training, test_local_stats)
+    return jnp.tanh(crop(x, self._size))
 
 
 class DCGANDiscriminator(hk.Module):
@@ -378,6 +378,29 @@ def _layers(output_channels, strides, kernel_shapes):
       f'{len(kernel_shapes)} kernel_shapes: there must be one a layer.'
     )
   return list(zip(output_channels, kernel_shapes, strides, strict=True))
+
+
+def check_image_shape(shape: Sequence[int]) -> Sequence[int]:
+  """Raises ValueError unless it is (height, width, channels); returns it."""
+  if len(shape) != 3:
+    raise ValueError(f'{tuple(shape)} is not the shape of an image')
+  return shape
+
+
+def first_size(size: Sequence[int], num_doublings: int) -> tuple[int, ...]:
+  """From where doubling leads to a size, or to one that is little larger."""
+  return tuple(-(-side // 2**num_doublings) for side in size)
+
+
+def crop(images: jax.Array, size: Sequence[int]) -> jax.Array:
+  """The middle of images (N, height, width, channels) that may be too large."""
+  top, left = (
+    (has - wanted) // 2
+    for has, wanted in zip(images.shape[1:3], size, strict=True)
+  )
+  if images.shape[1:3] == tuple(size):
+    return images
+  return images[:, top : top + size[0], left : left + size[1]]
 
 
 def _linear_output(x: jax.Array) -> jax.Array:

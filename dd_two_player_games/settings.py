@@ -47,7 +47,12 @@ RULES = (
   'extragradient',
   'extrapolation_from_the_past',
 )
-NET_ARGUMENTS = {'depth': settings.whole(0, 100)}
+NET_ARGUMENTS = {
+  'depth': settings.whole(0, 100),
+  'output_shape': settings.list_with(
+    '[height, width, channels]', *[settings.SIZE] * 3
+  ),
+}
 ADJUSTMENT_ARGUMENTS = {
   'gamma': settings.REAL,
   'lam': settings.REAL,

@@ -30,6 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dd_two_player_games import base_config
+from dd_two_player_games import data_facts
 from dd_two_player_games import data_utils
 from dd_two_player_games import gan
 from dd_two_player_games import image_metrics
@@ -71,7 +72,8 @@ class TrainedRun:
       errors.UserError: if the two do not belong together.
     """
     self.config, self.path = config, path
-    self._model = training.build_gan(config)
+    facts = data_facts.read_record(path, checkpoint_files.read_data(path))
+    self._model = training.build_gan(config, facts)
     trainer = training.Trainer(config, self._model)
     samples = self._model.shape_of_samples()
     abstract_state = jax.eval_shape(

@@ -29,6 +29,7 @@ from ml_collections import config_dict
 import numpy as np
 import optax
 
+from dd_two_player_games import data_facts
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from dd_two_player_games import losses
@@ -378,16 +379,28 @@ def build_rule(
   return rule
 
 
-def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
-  """The two players and their losses, by the config's names."""
+def build_gan(
+  config: config_dict.ConfigDict, facts: data_facts.DataFacts | None = None
+) -> gan.GAN:
+  """The two players and their losses, by the config's names.
+
+  Args:
+    config: the experiment's config.
+    facts: of the data; None leaves networks to their own defaults.
+
+  Returns:
+    The GAN.
+  """
   penalty = config.penalties.discriminator
   transformer = config.param_transformers.discriminator
   latent_optimisation = config.training.latent_optimisation
+  players = gan.GANTuple(
+    disc=getattr(nets, config.nets.discriminator),
+    gen=getattr(nets, config.nets.generator),
+  )
+  of_data = [facts.network_arguments(own) if facts else {} for own in players]
   return gan.GAN(
-    players_hk=gan.GANTuple(
-      disc=getattr(nets, config.nets.discriminator),
-      gen=getattr(nets, config.nets.generator),
-    ),
+    players_hk=players,
     losses=gan.GANTuple(
       disc=getattr(losses, config.losses.discriminator),
       gen=getattr(losses, config.losses.generator),
@@ -400,8 +413,8 @@ def build_gan(config: config_dict.ConfigDict) -> gan.GAN:
       disc=transformer and getattr(nets, transformer), gen=None
     ),
     players_kwargs=gan.GANTuple(
-      disc=config.nets.disc_kwargs.to_dict(),
-      gen=config.nets.gen_kwargs.to_dict(),
+      disc=of_data[0] | config.nets.disc_kwargs.to_dict(),
+      gen=of_data[1] | config.nets.gen_kwargs.to_dict(),
     ),
     num_latents=config.training.num_latents,
     compute_dtype=config.training.compute_dtype,

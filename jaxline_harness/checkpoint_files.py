@@ -15,7 +15,8 @@
 
 ```
 <step>/state/         one replica of the TrainState, by Orbax
-<step>/origin.json    the step and the config that it was saved with
+<step>/origin.json    the step, the config that it was saved with, and what the
+                      model has to know of its data
 <step>/metrics.json   the metric's name and value; in the series `best` only
 <step>/digests.json   the SHA-256 of each file above
 ```
@@ -100,6 +101,7 @@ def write(
   train_state: Any,
   config: Mapping[str, Any] | None = None,
   metric: Metric | None = None,
+  data: Mapping[str, Any] | None = None,
 ) -> None:
   """Writes a checkpoint, in the place of an older one of the same step.
 
@@ -108,6 +110,7 @@ def write(
     train_state: numpy arrays.
     config: what `read_config` is to return.
     metric: what `read_metric` is to return.
+    data: what `read_data` is to return, if there is a config.
 
   Raises:
     Exception: of many kinds (Orbax's and TensorStore's own), if that fails.
@@ -122,6 +125,8 @@ def write(
       orbax.save(folder / _STATE, args=ocp.args.StandardSave(train_state))
     if config is not None:
       origin = {'step': int(os.path.basename(path)), 'config': config}
+      if data:
+        origin['data'] = data
       _write_json(temporary, _ORIGIN, origin)
     if metric is not None:
       _write_json(temporary, _METRICS, metric._asdict())
@@ -245,9 +250,18 @@ def read(path: str, abstract_state: Any) -> Any:
 
 def read_config(path: str) -> dict[str, Any] | None:
   """Returns the config that a checkpoint was saved with, None if it is old."""
+  return _read_origin(path).get('config')
+
+
+def read_data(path: str) -> dict[str, Any] | None:
+  """Returns what a checkpoint says of its data, None if it is old."""
+  return _read_origin(path).get('data')
+
+
+def _read_origin(path: str) -> dict[str, Any]:
   if not os.path.exists(os.path.join(path, _ORIGIN)):
-    return None
-  return _read_json(path, _ORIGIN).get('config')
+    return {}
+  return _read_json(path, _ORIGIN)
 
 
 def read_metric(path: str) -> Metric:

@@ -163,16 +163,17 @@ class Checkpointer:
     os.makedirs(folder, exist_ok=True)
     checkpoint_files.remove_leftovers(folder)
     self._set_damaged_aside(ckpt_series)
+    state = self.get_experiment_state(ckpt_series)
     metric = None
     if ckpt_series == 'best':
-      state = self.get_experiment_state(ckpt_series)
       metric = checkpoint_files.Metric(
         state.best_model_eval_metric,
         float(state.best_eval_metric_value),
         time.time(),
       )
     config = run_directory.to_plain(self._config)
-    checkpoint_files.write(path, train_state, config, metric)
+    data = state.experiment_module.describe_data()
+    checkpoint_files.write(path, train_state, config, metric, data)
     self._damage[path] = None
     paths = _newest_first(folder)
     if ckpt_series == 'best':

@@ -116,6 +116,10 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
   def device_data(self) -> PyTree:
     """Returns the numpy arrays that each device gets a copy of, once."""
 
+  def describe_data(self) -> Mapping[str, Any]:
+    """Returns what to use a model without its data; checkpoints keep it."""
+    return {}
+
   def examine(
     self, train_state: TrainState, data: PyTree
   ) -> dict[str, jax.Array]:

@@ -685,7 +685,7 @@ def test_processor_of_other_data():
     ({'discriminator': 'CifarDiscriminator'}, 'samples have shape (32, 32, 3)'),
     ({'discriminator': 'DCGANGenerator'}, 'not one number'),
     ({'gen_kwargs': {'output_size': 32}}, 'samples have shape (32, 32, 1)'),
-    ({'gen_kwargs': {'output_size': 30}}, 'must be divisible by 2'),
+    ({'gen_kwargs': {'output_size': 30}}, 'samples have shape (30, 30, 1)'),
   ],
 )
 def test_networks_of_other_data(nets, reason):

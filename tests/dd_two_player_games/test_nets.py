@@ -98,6 +98,18 @@ def _shapes(make_module, shape):
       (2, 7),
       (2, 32, 32, 3),
     ),
+    (
+      lambda: nets.DCGANGenerator(output_shape=(64, 64, 3)),
+      (2, 7),
+      (2, 64, 64, 3),
+    ),
+    # Neither side is divisible by 4.
+    (
+      lambda: nets.DCGANGenerator(output_shape=(9, 14, 3)),
+      (2, 7),
+      (2, 9, 14, 3),
+    ),
+    (nets.DCGANDiscriminator, (2, 9, 14, 3), (2, 1)),
     (lambda: nets.SimpleMLP(out_dim=2), (5, 16), (5, 2)),
   ],
 )
@@ -160,7 +172,10 @@ def test_simple_mlp():
 @pytest.mark.parametrize(
   ('make_module', 'message'),
   [
-    (lambda: nets.DCGANGenerator((8, 4), output_size=30), 'divisible by 2'),
+    (
+      lambda: nets.DCGANGenerator(output_shape=(2,)),
+      r'\(2,\) is not the shape of an image',
+    ),
     (
       lambda: nets.ConvNet2D([8, 4], [1], [(3, 3)], jax.nn.relu),
       '2 output_channels, 1 strides',
@@ -174,6 +189,14 @@ def test_simple_mlp():
 def test_layers_must_agree(make_module, message):
   with pytest.raises(ValueError, match=message):
     hk.transform(lambda: make_module() and None).init(None)
+
+
+def test_images_that_are_too_large_are_cropped_in_the_middle():
+  images = np.arange(2 * 5 * 8 * 3.0).reshape(2, 5, 8, 3)
+  np.testing.assert_array_equal(
+    nets.crop(images, (4, 6)), images[:, :4, 1:7, :]
+  )
+  assert nets.crop(images, (5, 8)) is images
 
 
 def test_batch_norm_across_devices():
