@@ -363,12 +363,24 @@ class Experiment(train_loop.ChunkedExperiment):
   def _metrics(self) -> dict[str, float]:
     if not self._config.eval.run_image_metrics:
       return {}
+    metrics = self._measure_samples(self._trainer.evaluated)
+    if self._config.training.generator_average:
+      last = self._measure_samples(self._trainer.last)
+      metrics |= {
+        f'last/{name}': value
+        for name, value in last.items()
+        if not name.endswith('_floor')
+      }
+    return metrics
+
+  def _measure_samples(self, evaluated: Any) -> dict[str, float]:
+    """The metrics of what a method of the trainer makes of the state."""
     if not self._is_images:
-      return self._point_metrics()
+      return self._point_metrics(evaluated)
     if self._image_metrics is None:
       self._image_metrics = self._make_image_metrics()
     params_and_state = device_mesh.unreplicate(
-      (self._trainer.evaluated(self.train_state), self.train_state.state)
+      (evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(
       self._gan, *model_utils.put_on_local_devices(params_and_state)
@@ -393,8 +405,8 @@ class Experiment(train_loop.ChunkedExperiment):
       cache_dir=os.path.join(files.cache_folder(), 'image_statistics'),
     )
 
-  def _point_metrics(self) -> dict[str, float]:
-    samples = self._samples(_NUM_POINTS_MEASURED, self._eval_key)
+  def _point_metrics(self, evaluated: Any) -> dict[str, float]:
+    samples = self._samples(_NUM_POINTS_MEASURED, self._eval_key, evaluated)
     name, examples = self._dataset.name, self._dataset.examples
     metrics = data_utils.point_metrics(name, samples)
     of_data = data_utils.point_metrics(name, examples[:_NUM_POINTS_MEASURED])
@@ -416,9 +428,12 @@ class Experiment(train_loop.ChunkedExperiment):
 
   # Pictures.
 
-  def _samples(self, num_samples: int, key: jax.Array) -> np.ndarray:
+  def _samples(
+    self, num_samples: int, key: jax.Array, evaluated: Any = None
+  ) -> np.ndarray:
+    evaluated = evaluated or self._trainer.evaluated
     params, state = device_mesh.unreplicate(
-      (self._trainer.evaluated(self.train_state), self.train_state.state)
+      (evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(self._gan, params, state, pmap=False)
     return np.asarray(sampler.sample_batch(num_samples, key))

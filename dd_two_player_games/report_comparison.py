@@ -157,7 +157,7 @@ def _summarise_metrics(run: run_record.Run) -> dict[str, float]:
 def _more_is_better(run: run_record.Run, name: str) -> bool | None:
   if run.settings.get('best_model_eval_metric') == name:
     return bool(run.settings.get('best_model_eval_metric_higher_is_better'))
-  return metric_names.MORE_IS_BETTER.get(name)
+  return metric_names.MORE_IS_BETTER.get(name.removeprefix('last/'))
 
 
 def _compare_configs(

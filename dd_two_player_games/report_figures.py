@@ -194,7 +194,7 @@ def plot_metrics(run: run_record.Run) -> list[Plot]:
       continue
     band = () if spread is None else (value - spread, value + spread)
     curves = [Curve(name, x, value, *band)]
-    floor = table.columns.get(f'{name}_floor')
+    floor = table.columns.get(f'{name.removeprefix("last/")}_floor')
     if floor is not None:
       curves.append(Curve('of the data', x, floor, style=1, is_dashed=True))
     captions = [

@@ -243,6 +243,12 @@ _TRAINING: settings.Tree = {
   'lookahead_step_size': Setting(
     0.5, 'Share of the way that slow parameters go.', _SHARE, _LOOKAHEAD
   ),
+  'generator_average': Setting(
+    0.0,
+    "β of the average of the generator's parameters, β average + (1 - β) "
+    'parameters after each step, which is evaluated beside them; 0: none.',
+    settings.real(0, below=1),
+  ),
   'alternating_player_order': Setting(
     'disc_first', 'Who moves first in turns.', _ORDER_OF_TURNS, _TURNS
   ),

@@ -36,6 +36,7 @@ from dd_two_player_games import losses
 from dd_two_player_games import nets
 from dd_two_player_games import regularizer_estimates
 from differentiable_games import adjustments
+from differentiable_games import averages
 from differentiable_games import examine
 from differentiable_games import fields
 from differentiable_games import game
@@ -145,7 +146,9 @@ class Trainer:
     rates = learning_rates(config.training, self.schedules, 0)
     self._shares_draws = self._field_at(rates).shares_draws
     self._rule = build_rule(config, self._optimizers, self._shares_draws)
-    self.num_draws, self.init = self._rule.num_draws, self._rule.init
+    self._evaluated_rule = self._averaged(self._rule)
+    self.num_draws = self._evaluated_rule.num_draws
+    self.init = self._evaluated_rule.init
 
   def initial_state(self, key: jax.Array, example: jax.Array) -> TrainState:
     """The state at step 0.
@@ -173,7 +176,11 @@ class Trainer:
 
   def evaluated(self, train_state: TrainState) -> gan.GANTuple:
     """The parameters that are evaluated, of a state of any leading axes."""
-    return self._rule.evaluated(_carry_of(train_state))
+    return self._evaluated_rule.evaluated(_carry_of(train_state))
+
+  def last(self, train_state: TrainState) -> gan.GANTuple:
+    """What `training.generator_average`, which is not 0, averages, as it is."""
+    return averages.evaluate_last(self._rule, _carry_of(train_state))
 
   def step(
     self, train_state: TrainState, draw: Callable[[int], game.Draw]
@@ -212,7 +219,7 @@ class Trainer:
       rates.disc,
       look_at(self._after, label='after'),
     )
-    carry, logs = rule.step(
+    carry, logs = self._averaged(rule).step(
       look_at(self._field_at(rates)),
       functools.cache(draw),  # Players may share a draw.
       _carry_of(train_state),
@@ -223,6 +230,11 @@ class Trainer:
       state=gan.state_of(carry.memory),
     )
     return train_state, logs
+
+  def _averaged(self, rule: rules.UpdateRule) -> rules.UpdateRule:
+    decay = self._config.training.generator_average
+    generator = gan.GANTuple._fields.index('gen')
+    return averages.average(rule, decay, [generator]) if decay else rule
 
   def rates(self, train_state: TrainState) -> gan.GANTuple:
     """Both players' learning rates in the step from a state."""

@@ -395,6 +395,11 @@ DYNAMICS = {
     'update_rule': 'simultaneous',
     'lookahead_periods': [2, 4],
   },
+  'average': {
+    'update_rule': 'extragradient',
+    'lookahead_periods': [2],
+    'generator_average': 0.75,
+  },
   'competitive': {
     'adjustment': 'competitive',
     'adjustment_kwargs': {'max_iterations': 3},
@@ -471,3 +476,37 @@ def test_lookahead_evaluates_the_slow_parameters(tmp_path):
   np.testing.assert_array_equal(made._samples(4, KEYS[0]), before)
   small_experiments.train(made, 3)
   assert np.abs(made._samples(4, KEYS[0]) - before).max() > 0
+
+
+def test_a_generator_average_is_evaluated_beside_the_parameters():
+  """And training itself does not know of it."""
+  decay = 0.5
+  made = {
+    average: small_experiments.make(
+      small_experiments.points_config(
+        {'update_rule': 'simultaneous', 'generator_average': average}
+      )
+    )
+    for average in (0.0, decay)
+  }
+  made[0.0].ensure_train_state()
+  expected = made[0.0].snapshot_state()['train_state'].params.gen
+  for step in (1, 2):
+    for own in made.values():
+      small_experiments.train(own, step)
+    plain = made[0.0].snapshot_state()['train_state']
+    state = made[decay].snapshot_state()['train_state']
+    jax.tree.map(np.testing.assert_array_equal, state.params, plain.params)
+    expected = jax.tree.map(
+      lambda mean, x: decay * mean + (1 - decay) * x, expected, plain.params.gen
+    )
+  trainer = made[decay]._trainer
+  assert trainer.evaluated(state).disc is state.params.disc
+  assert trainer.last(state) is state.params
+  _assert_close(trainer.evaluated(state).gen, expected, 1e-6, 1e-7)
+  metrics = made[decay].evaluate(global_step=2, rng=None, writer=None)
+  last = made[0.0].evaluate(global_step=2, rng=None, writer=None)
+  assert metrics == metrics | {f'last/{k}': v for k, v in last.items()}
+  assert metrics.keys() == last.keys() | {f'last/{k}' for k in last}
+  samples = made[decay]._samples(5, KEYS[0])
+  assert np.abs(samples - made[0.0]._samples(5, KEYS[0])).max() > 0
