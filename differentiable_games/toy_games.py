@@ -13,13 +13,11 @@
 # limitations under the License.
 r"""Small games with known answers. Each is a tuple of losses of `params`."""
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from differentiable_games import divergences
 from differentiable_games import game
 
 
@@ -56,34 +54,6 @@ def dirac_wgan() -> tuple[game.Loss, game.Loss]:
   return game.zero_sum(lambda params: params[0] * params[1])
 
 
-class Divergence(NamedTuple):
-  r"""An f-divergence in variational form.
-
-  Attributes:
-    activation: maps any output v of a network into the domain of
-      :math:`f^*`: the values of t.
-    conjugate: the convex conjugate :math:`f^*`.
-  """
-
-  activation: Callable[[jax.Array], jax.Array]
-  conjugate: Callable[[jax.Array], jax.Array]
-
-
-# Table 2 of Nowozin et al.
-F_DIVERGENCES = {
-  'kl': Divergence(lambda v: v, lambda t: jnp.exp(t - 1)),
-  'reverse_kl': Divergence(lambda v: -jnp.exp(-v), lambda t: -1 - jnp.log(-t)),
-  'pearson_chi2': Divergence(lambda v: v, lambda t: t**2 / 4 + t),
-  'squared_hellinger': Divergence(
-    lambda v: 1 - jnp.exp(-v), lambda t: t / (1 - t)
-  ),
-  'jensen_shannon': Divergence(
-    lambda v: jnp.log(2.0) - jax.nn.softplus(-v),
-    lambda t: -jnp.log(2 - jnp.exp(t)),
-  ),
-}
-
-
 def dirac_f_gan(divergence: str) -> tuple[game.Loss, game.Loss]:
   r"""The Dirac GAN of an f-divergence: zero-sum, the discriminator first.
 
@@ -91,17 +61,18 @@ def dirac_f_gan(divergence: str) -> tuple[game.Loss, game.Loss]:
   :math:`E_p t(x) - E_q f^*(t(x)) = g(0) - f^*(g(\varphi\theta))`.
 
   Args:
-    divergence: a key of `F_DIVERGENCES`.
+    divergence: a key of `divergences.DIVERGENCES`.
 
   References:
     Nowozin et al., "f-GAN: Training Generative Neural Samplers using
     Variational Divergence Minimization", 2016.
   """
-  activation, conjugate = F_DIVERGENCES[divergence]
+  chosen = divergences.DIVERGENCES[divergence]
 
   def disc_loss(params):
     disc, gen = params
-    return conjugate(activation(disc * gen)) - activation(0.0 * disc)
+    of_data = chosen.activation(0.0 * disc)
+    return chosen.conjugate_of_output(disc * gen) - of_data
 
   return game.zero_sum(disc_loss)
 

@@ -44,7 +44,7 @@ DIRAC_GANS = {
   'wasserstein': (toy_games.dirac_wgan(), 1.0),
   'kl': (toy_games.dirac_f_gan('kl'), np.exp(-1)),
   'reverse_kl': (toy_games.dirac_f_gan('reverse_kl'), 1.0),
-  'pearson_chi2': (toy_games.dirac_f_gan('pearson_chi2'), 1.0),
+  'pearson': (toy_games.dirac_f_gan('pearson'), 1.0),
   'squared_hellinger': (toy_games.dirac_f_gan('squared_hellinger'), 1.0),
   'jensen_shannon': (toy_games.dirac_f_gan('jensen_shannon'), 1 / 2),
 }
