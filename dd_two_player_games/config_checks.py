@@ -19,6 +19,7 @@
 from collections.abc import Sequence
 import inspect
 import itertools
+import math
 
 from absl import logging
 import jax
@@ -27,6 +28,7 @@ import optax
 
 from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
+from dd_two_player_games import losses
 from dd_two_player_games import nets
 from dd_two_player_games import settings as own
 from dd_two_player_games import training as gan_training
@@ -42,11 +44,6 @@ _METRICS_OF_POINTS = {
   data_utils.MIXTURE_NAME: ['modes_covered', 'high_quality_share'],
   data_utils.GAUSSIAN_NAME: ['covariance_error'],
 }
-# Losses that cancel, but for what depends on the discriminator alone.
-_ZERO_SUM = (
-  ('discriminator_goodfellow_loss', 'generator_saturating_loss'),
-  ('wasserstein_discriminator_loss', 'wasserstein_generator_loss'),
-)
 _RULE_FIELDS = ('simultaneous_updates', 'runge_kutta_updates', 'update_rule')
 CONTRADICTIONS: Sequence[settings.Condition] = (
   *(
@@ -83,6 +80,7 @@ def check(config: config_dict.ConfigDict) -> None:
       experiment.nets[kwargs].to_dict(),
       by_name=own.NET_ARGUMENTS,
     )
+  _check_losses(experiment)
   _check_update_rule(experiment.training)
   _check_adjustment(experiment)
   _check_number_of_draws(config.training_steps, experiment)
@@ -90,6 +88,64 @@ def check(config: config_dict.ConfigDict) -> None:
     _check_best_metric(config.best_model_eval_metric, experiment)
   if own.any_drift(experiment.training):
     _warn_of_drift(experiment)
+
+
+def _check_losses(experiment: config_dict.ConfigDict) -> None:
+  """What no discriminator could do: `check_outputs` looks at this one's."""
+  disc_loss, gen_loss = _losses_of(experiment)
+  disc, gen = losses.traits_of(disc_loss), losses.traits_of(gen_loss)
+  path, names = f'{configs.PREFIX}.losses', experiment.losses
+  if disc.several_outputs != gen.several_outputs:
+    numbers = ('one output', 'several outputs')
+    raise errors.UserError(
+      f'{path}.discriminator={names.discriminator} takes '
+      f'{numbers[disc.several_outputs]} an example, .generator='
+      f'{names.generator} {numbers[gen.several_outputs]}: choose two that '
+      'take the same'
+    )
+  if disc.several_outputs and experiment.training.latent_optimisation.alpha:
+    raise errors.UserError(
+      f'{configs.PREFIX}.training.latent_optimisation moves latents by the '
+      "discriminator's output, but of losses.discriminator="
+      f'{names.discriminator} there are several'
+    )
+  if disc.family != gen.family:
+    logging.warning(
+      'losses.discriminator=%s and losses.generator=%s are of different '
+      'families: outputs of an f-GAN mean something to its own losses only',
+      names.discriminator,
+      names.generator,
+    )
+
+
+def _losses_of(experiment: config_dict.ConfigDict) -> list[losses.Loss]:
+  return [getattr(losses, experiment.losses[player]) for player in own.PLAYERS]
+
+
+def check_outputs(
+  experiment: config_dict.ConfigDict, shape: Sequence[int], num_examples: int
+) -> None:
+  """Raises ValueError where the losses do not take a discriminator's outputs.
+
+  Args:
+    experiment: the config.
+    shape: of the outputs.
+    num_examples: that they are of.
+  """
+  name = experiment.losses.discriminator
+  several = losses.traits_of(_losses_of(experiment)[0]).several_outputs
+  of_one = tuple(shape[1:])
+  if several and not (len(of_one) == 1 and of_one[0] > 1):
+    raise ValueError(
+      f'the discriminator gives {of_one} an example, but losses.discriminator='
+      f'{name} takes several numbers: set num_outputs in nets.disc_kwargs, '
+      'for SimpleMLP out_dim'
+    )
+  if not several and math.prod(shape) != num_examples:
+    raise ValueError(
+      f'the discriminator gives {of_one} an example, not one number, which is '
+      f'what losses.discriminator={name} takes'
+    )
 
 
 def _check_update_rule(training: config_dict.ConfigDict) -> None:
@@ -122,13 +178,13 @@ def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
     parameters[: 3 if adjustment.takes_rates else 2],
     own.ADJUSTMENT_ARGUMENTS,
   )
-  pair = tuple(experiment.losses[player] for player in own.PLAYERS)
-  cancels = pair in _ZERO_SUM and not experiment.penalties.discriminator
+  cancels = losses.are_zero_sum(*_losses_of(experiment))
+  cancels = cancels and not experiment.penalties.discriminator
   if kwargs.get('zero_sum') and (training.unrolled_steps or not cancels):
     raise errors.UserError(
       f"{path}.adjustment_kwargs.zero_sum=True, but the players' losses do not "
-      'cancel: that takes a saturating or Wasserstein pair of losses, no '
-      'penalty and no unrolled steps'
+      'cancel: that takes a zero-sum pair of losses, such as a saturating or '
+      'Wasserstein one, no penalty and no unrolled steps'
     )
   if not own.is_adjusted(training):
     return
@@ -231,20 +287,35 @@ def check_data(
       f'{configs.PREFIX}.data_processor={config.data_processor} does not suit '
       f'{dataset.name}; set {processor}'
     )
-  unbiased = config.training.estimator_fn.startswith('unbiased')
-  coefficients = jax.tree.leaves(config.training.grad_regularizes.to_dict())
-  share = size // jax.device_count()
-  if unbiased and utils.any_non_zero(coefficients) and share < 2:
-    raise errors.UserError(
-      f'{configs.PREFIX}.{field}={size} leaves {share} example a device, but '
-      'the unbiased estimators split it in two'
-    )
+  _check_share(config)
   if is_images and config.eval.run_image_metrics:
     _check_classifier(config, dataset)
   if not is_images:
     # Pictures at checkpoints need it; that would be late to find out.
     with errors.require_extra('plots', f'{dataset.name}: a picture of points'):
       import matplotlib  # noqa: F401, pylint: disable=g-import-not-at-top
+
+
+def _check_share(config: config_dict.ConfigDict) -> None:
+  """Raises UserError where a device has too few examples of a batch."""
+  size = config.training.batch_size
+  unbiased = config.training.estimator_fn.startswith('unbiased')
+  coefficients = jax.tree.leaves(config.training.grad_regularizes.to_dict())
+  splits = unbiased and utils.any_non_zero(coefficients)
+  share = size // jax.device_count()
+  leaves = (
+    f'{configs.PREFIX}.training.batch_size={size} leaves {share} example'
+    f'{"s" * (share != 1)} a device, but'
+  )
+  if splits and share < 2:
+    raise errors.UserError(f'{leaves} the unbiased estimators split it in two')
+  least = losses.traits_of(_losses_of(config)[0]).least_examples
+  if share // (1 + splits) < least:
+    halves = ' in each half of the unbiased estimators' if splits else ''
+    raise errors.UserError(
+      f'{leaves} losses.discriminator={config.losses.discriminator} takes '
+      f'{least} at least{halves}'
+    )
 
 
 def _check_classifier(

@@ -122,11 +122,7 @@ class Experiment(train_loop.ChunkedExperiment):
       outputs, *_ = self._gan.disc_forward(
         params.disc, state, samples, True, False
       )
-      if outputs.size != samples.shape[0]:
-        raise ValueError(
-          f'the discriminator gives {outputs.shape[1:]} an example, not one '
-          'number'
-        )
+      config_checks.check_outputs(self._config, outputs.shape, samples.shape[0])
 
     try:
       jax.eval_shape(jax.vmap(check_shapes, axis_name='i', axis_size=1))

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dd_two_player_games import losses as gan_losses
 from dd_two_player_games import nets
 from differentiable_games import game
 from differentiable_games import latent_optimisation as latent_steps
@@ -331,7 +332,7 @@ class GAN:
     Arguments and result are those of `disc_loss`.
     """
     forward = self._forward(params, state, data_batch, rng, is_training)
-    return self._gen_loss(forward, state)
+    return self._gen_loss(forward, state, rng)
 
   @functools.partial(jax.jit, static_argnums=(0, 5))
   def both_losses(
@@ -349,7 +350,7 @@ class GAN:
     """
     forward = self._forward(params, state, data_batch, rng, is_training)
     disc = self._disc_loss(forward, state, data_batch, rng, is_training)
-    gen = self._gen_loss(forward, state)
+    gen = self._gen_loss(forward, state, rng)
     return GANTuple(disc[0], gen[0]), GANTuple(disc[1], gen[1])
 
   def as_game(
@@ -398,8 +399,8 @@ class GAN:
     return self.gen_loss(*args)[1].loss_components
 
   def _disc_loss(self, forward, state, data_batch, rng, is_training):
-    loss, components = self._losses.disc(
-      forward.real_outputs, forward.sample_outputs
+    loss, components = gan_losses.evaluate(
+      self._losses.disc, forward.real_outputs, forward.sample_outputs, rng
     )
     if self._disc_penalty:
 
@@ -422,9 +423,9 @@ class GAN:
     )
     return loss, GANLossAux(new_state, {'disc_loss': loss}, components)
 
-  def _gen_loss(self, forward, state):
-    loss, components = self._losses.gen(
-      forward.real_outputs, forward.sample_outputs
+  def _gen_loss(self, forward, state, rng):
+    loss, components = gan_losses.evaluate(
+      self._losses.gen, forward.real_outputs, forward.sample_outputs, rng
     )
     new_state = state._replace(
       players=GANTuple(

@@ -211,8 +211,9 @@ class CifarGenerator(hk.Module):
 class CifarDiscriminator(hk.Module):
   """Discriminator of 32 × 32 images, as in the spectral norm paper."""
 
-  def __init__(self, name: str = 'CifarDiscriminator'):
+  def __init__(self, name: str = 'CifarDiscriminator', num_outputs: int = 1):
     super().__init__(name=name)
+    self._num_outputs = num_outputs
 
   def __call__(self, inputs, is_training=True):
     activation = functools.partial(jax.nn.leaky_relu, negative_slope=0.1)
@@ -230,7 +231,9 @@ class CifarDiscriminator(hk.Module):
       strides=[1, 2, 1, 2, 1, 2, 1],
       activation=activation,
     )
-    return _linear_output(activation(net(inputs, is_training)))
+    return _linear_output(
+      activation(net(inputs, is_training)), self._num_outputs
+    )
 
 
 class MnistGenerator(hk.Module):
@@ -260,8 +263,9 @@ class MnistGenerator(hk.Module):
 class MnistDiscriminator(hk.Module):
   """Discriminator of 28 × 28 images."""
 
-  def __init__(self, name: str = 'MnistDiscriminator'):
+  def __init__(self, name: str = 'MnistDiscriminator', num_outputs: int = 1):
     super().__init__(name=name)
+    self._num_outputs = num_outputs
 
   def __call__(self, x, is_training=True):
     del is_training
@@ -272,7 +276,7 @@ class MnistDiscriminator(hk.Module):
       strides=[2, 1, 2, 1, 2],
       activation=activation,
     )
-    return _linear_output(activation(net(x)))
+    return _linear_output(activation(net(x)), self._num_outputs)
 
 
 class DCGANGenerator(hk.Module):
@@ -333,8 +337,10 @@ class DCGANDiscriminator(hk.Module):
     channels: Sequence[int] = (16, 32),
     negative_slope: float = 0.2,
     name: str = 'DCGANDiscriminator',
+    num_outputs: int = 1,
   ):
     super().__init__(name=name)
+    self._num_outputs = num_outputs
     self._channels = tuple(channels)
     self._negative_slope = negative_slope
 
@@ -349,7 +355,7 @@ class DCGANDiscriminator(hk.Module):
       strides=[2] * len(self._channels),
       activation=activation,
     )
-    return _linear_output(activation(net(x)))
+    return _linear_output(activation(net(x)), self._num_outputs)
 
 
 class SimpleMLP(hk.nets.MLP):
@@ -403,5 +409,5 @@ def crop(images: jax.Array, size: Sequence[int]) -> jax.Array:
   return images[:, top : top + size[0], left : left + size[1]]
 
 
-def _linear_output(x: jax.Array) -> jax.Array:
-  return hk.Linear(1)(hk.Flatten()(x))
+def _linear_output(x: jax.Array, num_outputs: int) -> jax.Array:
+  return hk.Linear(num_outputs)(hk.Flatten()(x))

@@ -177,7 +177,10 @@ class TrainedRun:
       examples: as `sample` gives them.
 
     Returns:
-      One number an example: above zero for data, as most losses have it.
+      One number an example, of shape (number,): above zero for data, as most
+      losses have it. Where the run's losses take several outputs an example
+      (MMD, sliced Wasserstein), these features, of shape (number, k): they
+      score no example, but say how it differs from others.
 
     Raises:
       ValueError: for examples of another shape, or images that are not uint8.
@@ -192,7 +195,8 @@ class TrainedRun:
       raise ValueError(f'images must be uint8, not {examples.dtype}')
     preprocess = getattr(data_utils, self.config.data_processor).preprocess
     outputs = self._discriminate(preprocess(examples))
-    return np.asarray(outputs).reshape(len(outputs))
+    outputs = np.asarray(outputs).reshape(len(outputs), -1)
+    return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
   def _score(self, examples):
     outputs, *_ = self._model.disc_forward(

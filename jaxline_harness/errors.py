@@ -91,6 +91,12 @@ def report(error: Exception) -> None:
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-  """Returns '; did you mean X?' for the nearest of `names`, or ''."""
-  near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+  """Returns '; did you mean X?' for the nearest of `names`, or ''.
+
+  That is the one with the nearest spelling, or the first that holds `name`.
+  """
+  names = list(names)
+  near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+  if not near and len(name) > 2:
+    near = [longer for longer in names if name in longer]
   return f'; did you mean {near[0]}?' if near else ''

@@ -64,8 +64,8 @@ def error_of(settings=None, **top_level):
       'generator_saturated_loss',
       'did you mean generator_saturating_loss?',
     ),
-    ('losses.generator', 'hinge', 'wasserstein_generator_loss'),
-    ('losses.generator', None, 'wasserstein_generator_loss'),
+    ('losses.generator', 'hinge', 'did you mean hinge_generator_loss?'),
+    ('losses.generator', None, 'f_gan_pearson_generator_loss'),
     ('optimizers.generator.name', None, 'amsgrad, fromage'),
     (
       'optimizers.discriminator.name',
@@ -516,6 +516,59 @@ def test_only_losses_that_cancel_are_zero_sum():
   base_config.resolve(make_config(settings))
   non_saturating = {'losses.generator': 'generator_goodfellow_loss'}
   assert 'do not cancel' in error_of(settings | non_saturating)
+
+
+@pytest.mark.parametrize(
+  'pair',
+  [
+    ('f_gan_kl_discriminator_loss', 'f_gan_kl_generator_loss'),
+    ('mmd_linear_discriminator_loss', 'mmd_linear_generator_loss'),
+    ('discriminator_square_loss', 'generator_square_loss'),
+  ],
+)
+def test_other_losses_that_cancel(pair):
+  settings = {
+    'training.adjustment': 'competitive',
+    'training.adjustment_kwargs': {'zero_sum': True},
+    'losses.discriminator': pair[0],
+  }
+  base_config.resolve(make_config(settings | {'losses.generator': pair[1]}))
+  other = {
+    'f_gan_kl_generator_loss': 'f_gan_pearson_generator_loss',
+    'mmd_linear_generator_loss': 'mmd_rbf_generator_loss',
+    'generator_square_loss': 'generator_non_saturating_square_loss',
+  }[pair[1]]
+  assert 'do not cancel' in error_of(settings | {'losses.generator': other})
+
+
+def test_losses_of_one_output_and_of_several():
+  message = error_of({'losses.discriminator': 'mmd_rbf_discriminator_loss'})
+  assert message == (
+    f'{PREFIX}losses.discriminator=mmd_rbf_discriminator_loss takes several '
+    'outputs an example, .generator=generator_saturating_loss one output: '
+    'choose two that take the same'
+  )
+
+
+def test_latents_moved_by_several_outputs():
+  message = error_of(
+    {
+      'losses.discriminator': 'sliced_wasserstein_discriminator_loss',
+      'losses.generator': 'sliced_wasserstein_generator_loss',
+      'training.latent_optimisation': {'alpha': 0.9},
+    }
+  )
+  assert message.startswith(f'{PREFIX}training.latent_optimisation moves')
+
+
+def test_losses_of_different_families_are_warned_about(caplog):
+  settings = {'losses.discriminator': 'f_gan_kl_discriminator_loss'}
+  own = {'losses.generator': 'f_gan_kl_non_saturating_generator_loss'}
+  base_config.resolve(make_config(settings | own))
+  assert not caplog.messages
+  base_config.resolve(make_config(settings))
+  (line,) = caplog.messages
+  assert 'generator_saturating_loss are of different families' in line
 
 
 def test_dynamics_that_go_together():

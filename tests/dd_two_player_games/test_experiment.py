@@ -670,6 +670,40 @@ def test_unbiased_estimates_need_two_examples_a_device(estimator):
   small_experiments.make(small_experiments.points_config(few | CANCEL | biased))
 
 
+MMD = {
+  'discriminator': 'mmd_linear_discriminator_loss',
+  'generator': 'mmd_linear_generator_loss',
+}
+
+
+def test_losses_that_need_several_outputs():
+  config = small_experiments.points_config(losses=MMD)
+  assert error_of(config).endswith(
+    'the discriminator gives (1,) an example, but losses.discriminator='
+    'mmd_linear_discriminator_loss takes several numbers: set num_outputs in '
+    'nets.disc_kwargs, for SimpleMLP out_dim'
+  )
+  config = small_experiments.points_config()
+  config.nets.disc_kwargs.out_dim = 3
+  assert error_of(config).endswith(
+    'the discriminator gives (3,) an example, not one number, which is what '
+    'losses.discriminator=discriminator_goodfellow_loss takes'
+  )
+
+
+def test_losses_that_need_two_examples_a_device():
+  training = {'batch_size': DEVICES}
+  message = error_of(small_experiments.points_config(training, losses=MMD))
+  assert message.endswith(
+    'leaves 1 example a device, but losses.discriminator='
+    'mmd_linear_discriminator_loss takes 2 at least'
+  )
+  training = {'batch_size': 3 * DEVICES} | CANCEL
+  message = error_of(small_experiments.points_config(training, losses=MMD))
+  assert 'leaves 3 examples a device' in message
+  assert message.endswith('2 at least in each half of the unbiased estimators')
+
+
 def test_processor_of_other_data():
   message = error_of(
     small_experiments.points_config(data_processor='ImageProcessor')

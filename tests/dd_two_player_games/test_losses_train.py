@@ -1,0 +1,85 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Every loss trains the mixture of Gaussians through the experiment."""
+
+import jax
+import numpy as np
+import pytest
+
+from dd_two_player_games import losses
+from jaxline_harness import device_mesh
+from tests import marks
+from tests.dd_two_player_games import small_experiments
+
+F_GANS = (
+  'kl',
+  'reverse_kl',
+  'pearson',
+  'squared_hellinger',
+  'jensen_shannon',
+)
+DISTANCES = ('mmd_rbf', 'mmd_rational_quadratic', 'mmd_linear')
+PAIRS = {
+  **{
+    f'f_gan_{name}{kind}': (
+      f'f_gan_{name}_discriminator_loss',
+      f'f_gan_{name}{kind}_generator_loss',
+    )
+    for name in F_GANS
+    for kind in ('', '_non_saturating')
+  },
+  **{
+    name: (f'{name}_discriminator_loss', f'{name}_generator_loss')
+    for name in ('hinge', 'wasserstein', *DISTANCES, 'sliced_wasserstein')
+  },
+  'least_squares': (
+    'discriminator_square_loss',
+    'generator_non_saturating_square_loss',
+  ),
+}
+
+
+def config_of(pair, **training_settings):
+  config = small_experiments.points_config(
+    small_experiments.SIMULTANEOUS | training_settings,
+    optimizer={'lr': 0.01},
+    losses=dict(zip(('discriminator', 'generator'), pair, strict=True)),
+    param_transformers={'discriminator': None, 'generator': None},
+  )
+  if losses.traits_of(getattr(losses, pair[0])).several_outputs:
+    config.nets.disc_kwargs.out_dim = 3
+  return config
+
+
+# Each is a program of its own, of which the quick ones are of every kind.
+@pytest.mark.parametrize(
+  'name',
+  marks.slow_but(
+    ['f_gan_kl', 'hinge', 'mmd_rational_quadratic', 'sliced_wasserstein'],
+    PAIRS,
+  ),
+)
+def test_loss_trains(name):
+  made = small_experiments.make(config_of(PAIRS[name]))
+  made.ensure_train_state()
+  before = device_mesh.unreplicate(made.train_state).params
+  logs = small_experiments.train(made, 20)
+  after = device_mesh.unreplicate(made.train_state).params
+  assert np.isfinite([logs['disc_loss'], logs['gen_loss']]).all()
+  for player in ('disc', 'gen'):
+    leaves = zip(
+      *(jax.tree.leaves(getattr(params, player)) for params in (before, after)),
+      strict=True,
+    )
+    assert all(not np.array_equal(*pair) for pair in leaves), player
