@@ -26,6 +26,7 @@ import jax
 from ml_collections import config_dict
 import optax
 
+from dd_two_player_games import activation_metrics
 from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import losses
@@ -215,15 +216,21 @@ def _check_number_of_draws(
 
 
 def _check_best_metric(metric: str, experiment: config_dict.ConfigDict) -> None:
-  measured = _METRICS_OF_POINTS.get(experiment.dataset, ['IS_mean', 'FID'])
+  measured = _METRICS_OF_POINTS.get(
+    experiment.dataset, ['IS_mean', 'FID', *experiment.eval.other_metrics]
+  )
   if metric not in measured:
     is_made = experiment.dataset in data_utils.MADE
     others = [] if is_made else list(data_utils.MADE)
     hint = errors.did_you_mean(experiment.dataset, others)
+    if metric in activation_metrics.METRICS and not is_made:
+      hint = '; add it to eval.other_metrics'
+    *first, last = measured
+    there_is = f'{", ".join(first)} and {last}' if first else last
     raise errors.UserError(
       f'config.best_model_eval_metric={metric} is not measured on '
       f'{configs.PREFIX}.dataset={experiment.dataset}'
-      f'{hint or "; there is " + " and ".join(measured)}'
+      f'{hint or f"; there is {there_is}"}'
     )
   if not experiment.eval.run_image_metrics:
     raise errors.UserError(

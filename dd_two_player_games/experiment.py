@@ -397,6 +397,8 @@ class Experiment(train_loop.ChunkedExperiment):
       self._dataset.examples,
       num_splits=evaluation.num_eval_splits,
       images_per_split=evaluation.num_inception_images,
+      other_metrics=evaluation.other_metrics,
+      num_activations=evaluation.num_activations,
       data_name=self._dataset.name,
       cache_dir=os.path.join(files.cache_folder(), 'image_statistics'),
     )

@@ -15,12 +15,11 @@
 """Measures the samples of an image generator against the data.
 
 The samples stream through a classifier: memory does not depend on their number.
-What is measured of them is in `metric_utils`.
+What is measured of them is in `metric_utils` and `activation_metrics`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import hashlib
-import io
 import itertools
 import os
 import pathlib
@@ -35,9 +34,10 @@ import numpy as np
 from numpy import typing as npt
 from scipy import special
 
+from dd_two_player_games import activation_metrics
 from dd_two_player_games import metric_utils
+from dd_two_player_games import real_statistics
 from jaxline_harness import errors
-from jaxline_harness import files
 
 # Images classified at once. Large enough that a call's overhead and the update
 # of a 2048 x 2048 covariance do not count.
@@ -62,21 +62,12 @@ class Classifier(Protocol):
     """
 
 
-# Scores of one set of log probabilities, distances of two sets of activations.
+class _Measured(NamedTuple):
+  """Of the images of a split, the activations only of those that are kept."""
 
-
-class DataStatistics(NamedTuple):
-  """What the samples of each split are compared with.
-
-  Attributes:
-    mus: means of the real images' activations, (splits, features).
-    sigmas: their covariances, (splits, features, features).
-    scores: the real images' own Inception scores, (splits,).
-  """
-
-  mus: np.ndarray
-  sigmas: np.ndarray
-  scores: np.ndarray
+  moments: metric_utils.RunningMoments
+  score: float
+  activations: np.ndarray
 
 
 class NonFiniteImagesError(ValueError):
@@ -84,7 +75,7 @@ class NonFiniteImagesError(ValueError):
 
 
 class ImageMetrics:
-  """Inception score and Frechet distance of a sampler's images.
+  """What a sampler's images are beside real ones.
 
   Split s compares `images_per_split` samples with as many real images. The real
   images are taken in one fixed random order, every image once before any is
@@ -110,6 +101,8 @@ class ImageMetrics:
     *,
     num_splits: int = 5,
     images_per_split: int = 10_000,
+    other_metrics: Collection[str] = (),
+    num_activations: int = 1000,
     data_name: str = '',
     cache_dir: str | os.PathLike | None = None,
   ):
@@ -120,6 +113,10 @@ class ImageMetrics:
       real_images: (N, H, W, C), uint8 or float in [-1, 1].
       num_splits: the number of splits.
       images_per_split: samples, and real images, in each split.
+      other_metrics: what of `activation_metrics.METRICS` is measured, too.
+      num_activations: samples, and real images, that these compare: the first
+        ones of each split. The activations of so many are kept, as float32: of
+        the real ones for all splits, of the samples for one at a time.
       data_name: what the real images are called in `measured_with`.
       cache_dir: folder in which the real images' statistics are kept for later
         runs; a file is found again only by the same images, splits and
@@ -142,9 +139,12 @@ class ImageMetrics:
     self.classifier = classifier
     self.num_splits = num_splits
     self.images_per_split = images_per_split
+    self._other_metrics = tuple(other_metrics)
+    self._num_kept = min(num_activations, images_per_split)
     self._data_name = data_name
     self._cache_dir = pathlib.Path(cache_dir) if cache_dir else None
-    self._statistics: DataStatistics | None = None
+    self._statistics: real_statistics.DataStatistics | None = None
+    self._activations: real_statistics.DataActivations | None = None
     self._floor_value: float | None = None
     if self.real_images_repeat:
       # Here, and not where they are classified: a cache may spare that.
@@ -164,13 +164,22 @@ class ImageMetrics:
   @property
   def measured_with(self) -> dict[str, Any]:
     """Classifier, data and numbers of images; fit for a JSON file."""
-    return {
+    told = {
       'classifier': self.classifier.name,
       'data': self._data_name,
       'num_splits': self.num_splits,
       'images_per_split': self.images_per_split,
       'num_real_images': len(self._real_images),
       'real_images_repeat': self.real_images_repeat,
+    }
+    if not self._other_metrics:
+      return told
+    narrow, wide = activation_metrics.NEIGHBOURS
+    return told | {
+      'activations_per_split': self._num_kept,
+      'KID_block_size': activation_metrics.KERNEL_BLOCK_SIZE,
+      'neighbours': f'{narrow} of precision and recall, {wide} of density and '
+      'coverage',
     }
 
   def metrics(
@@ -186,47 +195,62 @@ class ImageMetrics:
         more than needed are used.
 
     Returns:
-      `IS_mean`, `IS_std`, `FID` (the mean) and `FID_std` over the splits; all
-      nan, with a warning, where a sample is not finite. Beside them
-      `FID_floor`, what the real images of one split are from those of the next,
-      if no image is in two.
+      `IS_mean`, `IS_std`, `FID` (the mean) and `FID_std` over the splits, and
+      mean and deviation of each other metric, of KID over its blocks; all nan,
+      with a warning, where a sample is not finite. Beside them `FID_floor` and
+      so on, what the real images of one split are from those of the next, if no
+      image is in two.
     """
     statistics = self.data_statistics()
     samples = map(as_uint8, map(sample_fn, itertools.count()))
-    scores, distances = [], []
+    values: dict[str, list[np.ndarray]] = {
+      name: [] for name in ('IS', 'FID', *self._other_metrics)
+    }
     try:
       for split, measured in enumerate(self._measure_splits(samples)):
-        moments, score = measured
-        scores.append(score)
-        distances.append(
-          metric_utils.calculate_frechet_distance(
-            moments.mean,
-            moments.covariance(),
-            statistics.mus[split],
-            statistics.sigmas[split],
-          )
-        )
+        for name, value in self._compare(split, measured, statistics).items():
+          values[name].append(value)
         logging.info(
-          'Split %d of %d: IS %.4f, FID %.4f.',
+          'Split %d of %d: %s.',
           split + 1,
           self.num_splits,
-          scores[-1],
-          distances[-1],
+          ', '.join(f'{k} {v[-1].mean():.4f}' for k, v in values.items()),
         )
     except NonFiniteImagesError:
       logging.warning(
-        'The samples are not finite (training diverged?): IS and FID are nan.'
+        'The samples are not finite (training diverged?): all metrics are nan.'
       )
-      scores, distances = [np.nan], [np.nan]
-    return {
-      'IS_mean': float(np.mean(scores)),
-      'IS_std': float(np.std(scores)),
-      'FID': float(np.mean(distances)),
-      'FID_std': float(np.std(distances)),
-      **self._floor(statistics),
-    }
+      values = {name: [np.array([np.nan])] for name in values}
+    metrics = {}
+    for name, parts in values.items():
+      mean_name = 'IS_mean' if name == 'IS' else name
+      metrics[mean_name] = float(np.mean(np.concatenate(parts)))
+      metrics[f'{name}_std'] = float(np.std(np.concatenate(parts)))
+    return metrics | self._floors(statistics)
 
-  def _floor(self, statistics: DataStatistics) -> dict[str, float]:
+  def _compare(
+    self,
+    split: int,
+    measured: _Measured,
+    statistics: real_statistics.DataStatistics,
+  ) -> dict[str, np.ndarray]:
+    """What is measured of a split's samples: one value each, or several."""
+    distance = metric_utils.calculate_frechet_distance(
+      measured.moments.mean,
+      measured.moments.covariance(),
+      statistics.mus[split],
+      statistics.sigmas[split],
+    )
+    values = {'IS': np.array([measured.score]), 'FID': np.array([distance])}
+    if self._activations is not None:
+      values |= self._activations.compare(
+        split, measured.activations, self._other_metrics
+      )
+    return values
+
+  def _floors(
+    self, statistics: real_statistics.DataStatistics
+  ) -> dict[str, float]:
     if self.num_splits < 2 or self.real_images_repeat:
       return {}
     if self._floor_value is None:
@@ -241,17 +265,22 @@ class ImageMetrics:
           ]
         )
       )
-    return {'FID_floor': self._floor_value}
+    floors = {'FID_floor': self._floor_value}
+    if self._activations is not None:
+      means = dict(
+        zip(
+          activation_metrics.METRICS,
+          self._activations.floors.mean(axis=0),
+          strict=True,
+        )
+      )
+      floors |= {f'{k}_floor': float(means[k]) for k in self._other_metrics}
+    return floors
 
-  def data_statistics(self) -> DataStatistics:
+  def data_statistics(self) -> real_statistics.DataStatistics:
     """The real images' statistics; computed, or read from the cache, once."""
     if self._statistics is None:
-      path = self._cache_path()
-      self._statistics = _read_statistics(path) if path else None
-      if self._statistics is None:
-        self._statistics = self._compute_statistics()
-        if path:
-          _write_statistics(path, self._statistics)
+      self._statistics = self._load_statistics()
       logging.info(
         'Inception score of the real images themselves: %.4f +/- %.4f.',
         self._statistics.scores.mean(),
@@ -259,7 +288,58 @@ class ImageMetrics:
       )
     return self._statistics
 
-  def _compute_statistics(self) -> DataStatistics:
+  def _load_statistics(self) -> real_statistics.DataStatistics:
+    """Reads all of the real images from the cache, or computes it anew."""
+    path, other_path = self._cache_paths()
+    statistics = (
+      real_statistics.read(path, real_statistics.DataStatistics)
+      if path
+      else None
+    )
+    if self._other_metrics and other_path:
+      self._activations = real_statistics.read(
+        other_path, real_statistics.DataActivations
+      )
+    if statistics is not None and (
+      self._activations is not None or not self._other_metrics
+    ):
+      return statistics
+    measured = self._measure_data()
+    if statistics is None:
+      statistics = real_statistics.DataStatistics(
+        np.stack([part.moments.mean for part in measured]),
+        np.stack([part.moments.covariance() for part in measured]),
+        np.array([part.score for part in measured]),
+      )
+      if path:
+        real_statistics.write(path, statistics)
+    if self._other_metrics and self._activations is None:
+      self._activations = self._compare_data(
+        np.stack([part.activations for part in measured])
+      )
+      if other_path:
+        real_statistics.write(other_path, self._activations)
+    return statistics
+
+  def _compare_data(
+    self, activations: np.ndarray
+  ) -> real_statistics.DataActivations:
+    """Compares each split's real images with those of the next one."""
+    radii = np.stack([*map(activation_metrics.squared_radii, activations)])
+    names = activation_metrics.METRICS
+    found = real_statistics.DataActivations(
+      activations, radii, np.zeros((0, len(names)))
+    )
+    if self.real_images_repeat or self.num_splits < 2:
+      return found
+    pairs = [
+      found.compare(split, others, names)
+      for split, others in enumerate(activations[1:])
+    ]
+    floors = [[pair[name].mean() for name in names] for pair in pairs]
+    return found._replace(floors=np.array(floors))
+
+  def _measure_data(self) -> list[_Measured]:
     wanted = self.num_splits * self.images_per_split
     logging.info('Classifying %d real images.', wanted)
     # Data sets may be sorted by class, splits must not be.
@@ -269,17 +349,13 @@ class ImageMetrics:
       as_uint8(self._real_images[order.take(start + chunk, mode='wrap')])
       for start in range(0, wanted, _CHUNK_SIZE)
     )
-    measured = list(self._measure_splits(batches))
-    return DataStatistics(
-      np.stack([moments.mean for moments, _ in measured]),
-      np.stack([moments.covariance() for moments, _ in measured]),
-      np.array([score for _, score in measured]),
-    )
+    return list(self._measure_splits(batches))
 
   def _measure_splits(
     self, batches: Iterator[np.ndarray]
-  ) -> Iterator[tuple[metric_utils.RunningMoments, float]]:
-    """Activation moments and Inception score of each split of a stream."""
+  ) -> Iterator[_Measured]:
+    """Measures each split of a stream."""
+    num_kept = self._num_kept if self._other_metrics else 0
     sizes = [_CHUNK_SIZE] * (self.images_per_split // _CHUNK_SIZE)
     if self.images_per_split % _CHUNK_SIZE:
       sizes.append(self.images_per_split % _CHUNK_SIZE)
@@ -289,17 +365,22 @@ class ImageMetrics:
         metric_utils.RunningMoments(),
         metric_utils.RunningInceptionScore(),
       )
+      kept: list[np.ndarray] = []
       for _ in sizes:
         logits, activations = self.classifier(next(chunks))
         moments.update(activations)
+        missing = num_kept - sum(map(len, kept))
+        # A copy, not a view of what would be kept with it.
+        kept.append(np.array(activations[:missing], np.float32))
         score.update(
           special.log_softmax(np.asarray(logits, np.float64), axis=-1)
         )
-      yield moments, score.value()
+      yield _Measured(moments, score.value(), np.concatenate(kept))
 
-  def _cache_path(self) -> pathlib.Path | None:
+  def _cache_paths(self) -> tuple[pathlib.Path | None, pathlib.Path | None]:
+    """Where statistics and activations of the real images are kept."""
     if self._cache_dir is None:
-      return None
+      return None, None
     digest = hashlib.sha256()
     images = np.ascontiguousarray(self._real_images)
     key = (
@@ -311,7 +392,11 @@ class ImageMetrics:
     )
     digest.update(repr(key).encode())
     digest.update(images.data)
-    return self._cache_dir / f'image_statistics_{digest.hexdigest()[:32]}.npz'
+    name = digest.hexdigest()[:32]
+    return (
+      self._cache_dir / f'image_statistics_{name}.npz',
+      self._cache_dir / f'image_activations_{name}_{self._num_kept}.npz',
+    )
 
 
 def as_uint8(images: npt.ArrayLike) -> np.ndarray:
@@ -354,35 +439,3 @@ def _rechunk(
       rest = rest[missing:]
       missing -= len(parts[-1])
     yield np.concatenate(parts)
-
-
-def _read_statistics(path: pathlib.Path) -> DataStatistics | None:
-  try:
-    arrays = files.read_npz(path)
-    statistics = DataStatistics(*(arrays[k] for k in DataStatistics._fields))
-    if not all(np.isfinite(array).all() for array in statistics):
-      raise ValueError('it holds numbers that are not finite')
-    splits, features = statistics.mus.shape
-    if (statistics.sigmas.shape, statistics.scores.shape) != (
-      (splits, features, features),
-      (splits,),
-    ):
-      raise ValueError('its shapes do not agree')
-  except FileNotFoundError:
-    return None
-  except (OSError, KeyError, ValueError, TypeError) as error:
-    logging.warning('Cannot read %s (%s): computing it again.', path, error)
-    return None
-  logging.info('Statistics of the real images: %s.', path)
-  return statistics
-
-
-def _write_statistics(path: pathlib.Path, statistics: DataStatistics) -> None:
-  """Writes the cache file; without it the next run computes them again."""
-  npz = io.BytesIO()
-  np.savez(npz, **statistics._asdict())
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write_atomically(str(path), npz.getvalue())
-  except OSError as error:
-    logging.warning('Cannot keep the statistics in %s: %s.', path, error)

@@ -17,6 +17,11 @@
 MORE_IS_BETTER = {
   'IS_mean': True,
   'FID': False,
+  'KID': False,
+  'precision': True,
+  'recall': True,
+  'density': True,
+  'coverage': True,
   'modes_covered': True,
   'high_quality_share': True,
   'covariance_error': False,

@@ -198,7 +198,8 @@ def plot_metrics(run: run_record.Run) -> list[Plot]:
     if floor is not None:
       curves.append(Curve('of the data', x, floor, style=1, is_dashed=True))
     captions = [
-      'Band: one standard deviation over the splits.' * (spread is not None),
+      'Band: one standard deviation over parts of the samples.'
+      * (spread is not None),
       'Dashed: one part of the data against another.' * (floor is not None),
     ]
     scale = choose_scale(c.y for c in curves)

@@ -24,6 +24,7 @@ import haiku as hk
 from ml_collections import config_dict
 
 from convolutions_as_products import convolution
+from dd_two_player_games import activation_metrics
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import losses
@@ -367,9 +368,21 @@ _EVAL: settings.Tree = {
     _INCEPTION,
   ),
   'batch_size': Setting(16, 'Samples made at once on each device.'),
-  'num_eval_splits': Setting(5, 'Splits that IS and FID are means over.'),
+  'num_eval_splits': Setting(5, 'Splits that metrics are means over.'),
   'num_inception_images': Setting(
     10_000, 'Samples, and real images, of each split.', _TWO_OR_MORE
+  ),
+  'other_metrics': Setting(
+    list(activation_metrics.METRICS),
+    'Measured beside IS and FID, on activations of the same classifier.',
+    settings.list_of(one_of(activation_metrics.METRICS)),
+    _CLASSIFIED,
+  ),
+  'num_activations': Setting(
+    1000,
+    'Samples, and real images, at most, of each split that these compare.',
+    _TWO_OR_MORE,
+    only_with('eval.other_metrics'),
   ),
 }
 SETTINGS: settings.Tree = {

@@ -28,7 +28,7 @@ import numpy as np
 import pytest
 
 from dd_two_player_games import evaluation_network
-from dd_two_player_games import image_metrics
+from dd_two_player_games import real_statistics
 from jaxline_harness import checkpoint_files
 from jaxline_harness import dataset_files
 from jaxline_harness import datasets
@@ -189,9 +189,9 @@ def test_npz(tmp_path, mischief, content):
 def test_cached_statistics(tmp_path, mischief, content, caplog):
   path = tmp_path / 'statistics.npz'
   path.write_bytes(
-    CONTENTS[content](mischief, image_metrics.DataStatistics._fields)
+    CONTENTS[content](mischief, real_statistics.DataStatistics._fields)
   )
-  assert image_metrics._read_statistics(path) is None
+  assert real_statistics.read(path, real_statistics.DataStatistics) is None
   (line,) = [record.getMessage() for record in caplog.records]
   assert line.startswith(f'Cannot read {path} (it is no whole .npz of arrays')
   assert line.endswith('computing it again.')
@@ -207,15 +207,40 @@ def test_cached_statistics(tmp_path, mischief, content, caplog):
   ],
 )
 def test_cached_statistics_of_wrong_numbers(tmp_path, field, value):
-  statistics = image_metrics.DataStatistics(
+  statistics = real_statistics.DataStatistics(
     np.zeros((2, 3)), np.zeros((2, 3, 3)), np.zeros(2)
   )
   path = tmp_path / 'statistics.npz'
-  image_metrics._write_statistics(path, statistics)
-  assert image_metrics._read_statistics(path) is not None
+  real_statistics.write(path, statistics)
+  assert real_statistics.read(path, real_statistics.DataStatistics) is not None
   changed = statistics._replace(**{field: value})
-  image_metrics._write_statistics(path, changed)
-  assert image_metrics._read_statistics(path) is None
+  real_statistics.write(path, changed)
+  assert real_statistics.read(path, real_statistics.DataStatistics) is None
+
+
+@pytest.mark.parametrize(
+  ('field', 'value'),
+  [
+    ('activations', np.zeros((2, 8))),
+    ('activations', np.full((2, 8, 4), np.inf)),
+    ('radii', np.zeros((2, 2, 7))),
+    ('floors', np.zeros((2, 5))),
+    ('floors', np.zeros((1, 4))),
+  ],
+)
+def test_cached_activations_of_wrong_numbers(tmp_path, field, value):
+  kept = real_statistics.DataActivations(
+    np.zeros((2, 8, 4)), np.zeros((2, 2, 8)), np.zeros((1, 5))
+  )
+  path = tmp_path / 'activations.npz'
+  kind = real_statistics.DataActivations
+  real_statistics.write(path, kept)
+  assert real_statistics.read(path, kind) is not None
+  assert (
+    real_statistics.read(path, real_statistics.DataStatistics) is None
+  )  # They are no statistics.
+  real_statistics.write(path, kept._replace(**{field: value}))
+  assert real_statistics.read(path, kind) is None
 
 
 @pytest.mark.parametrize('content', CONTENTS)

@@ -25,6 +25,11 @@ SIMULTANEOUS = {'simultaneous_updates': True}
 CANCEL = {'grad_regularizes': base_config.cancel_interaction_terms()}
 # What images are measured by.
 IMAGE_METRICS = {'IS_mean', 'IS_std', 'FID', 'FID_std', 'FID_floor'}
+OTHER_METRICS = {
+  f'{name}{part}'
+  for name in ('KID', 'precision', 'recall', 'density', 'coverage')
+  for part in ('', '_std', '_floor')
+}
 
 
 def resolve(settings):

@@ -740,6 +740,11 @@ def test_penalty_as_a_tuple_or_a_list():
   [
     ('IS_mean', True),
     ('FID', False),
+    ('KID', False),
+    ('precision', True),
+    ('recall', True),
+    ('density', True),
+    ('coverage', True),
     ('modes_covered', True),
     ('high_quality_share', True),
   ],
@@ -752,7 +757,8 @@ def test_direction_of_the_best_metric(metric, higher_is_better):
     }
 
   points = {'dataset': 'mixture_of_gaussians'}
-  experiment = {} if metric in ('IS_mean', 'FID') else points
+  is_of_points = metric in ('modes_covered', 'high_quality_share')
+  experiment = points if is_of_points else {}
   base_config.resolve(make_config(experiment, **settings(higher_is_better)))
   message = error_of(experiment, **settings(not higher_is_better))
   assert f'is {not higher_is_better}, but of {metric} ' in message
@@ -767,13 +773,18 @@ def test_best_metric_that_does_not_exist():
 @pytest.mark.parametrize(
   ('dataset', 'metric', 'measured'),
   [
-    ('cifar10', 'modes_covered', 'IS_mean and FID'),
+    (
+      'cifar10',
+      'modes_covered',
+      'IS_mean, FID, KID, precision, recall, density and coverage',
+    ),
     (
       'mixture_of_gaussians',
       'IS_mean',
       'modes_covered and high_quality_share',
     ),
     ('gaussian_75', 'modes_covered', 'covariance_error'),
+    ('gaussian_75', 'recall', 'covariance_error'),
   ],
 )
 def test_best_metric_of_other_data(dataset, metric, measured):
@@ -781,6 +792,16 @@ def test_best_metric_of_other_data(dataset, metric, measured):
   assert message == (
     f'config.best_model_eval_metric={metric} is not measured on '
     f'{PREFIX}dataset={dataset}; there is {measured}'
+  )
+
+
+def test_best_metric_that_is_not_chosen():
+  message = error_of(
+    {'eval.other_metrics': ['KID', 'recall']}, best_model_eval_metric='coverage'
+  )
+  assert message == (
+    'config.best_model_eval_metric=coverage is not measured on '
+    f'{PREFIX}dataset=fashion_mnist_10k; add it to eval.other_metrics'
   )
 
 

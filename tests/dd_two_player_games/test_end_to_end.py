@@ -184,7 +184,9 @@ def test_eval_measures_the_newest_checkpoint(evaluated):
   assert measured_with['data'] == 'fashion_mnist_10k'
   assert measured_with['images_per_split'] == 50
   assert metrics.pop('step') == 6
-  assert metrics.keys() == small_experiments.IMAGE_METRICS
+  assert metrics.keys() == (
+    small_experiments.IMAGE_METRICS | small_experiments.OTHER_METRICS
+  )
   assert 1 <= metrics['IS_mean'] <= 10
   assert metrics['FID'] > 0
   for name, value in metrics.items():

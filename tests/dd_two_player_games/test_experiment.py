@@ -856,7 +856,9 @@ def test_evaluation_of_images(tmp_path, images_experiment):
     global_step=np.array([3] * DEVICES), rng=None, writer=writer
   )
   again = made.evaluate(global_step=3, rng=None, writer=None)
-  assert metrics.keys() == small_experiments.IMAGE_METRICS
+  assert metrics.keys() == (
+    small_experiments.IMAGE_METRICS | small_experiments.OTHER_METRICS
+  )
   assert 1 <= metrics['IS_mean'] <= 10
   assert metrics['FID'] > 0
   # From the same latents; the samples are new ones in each split.
@@ -868,6 +870,7 @@ def test_evaluation_of_images(tmp_path, images_experiment):
   assert measured_with['data'] == 'fashion_mnist_10k'
   assert measured_with['num_splits'] == 2
   assert measured_with['images_per_split'] == 40
+  assert measured_with['activations_per_split'] == 40
   assert 'fashion' in measured_with['classifier'].lower()
   # 64 samples beside as many real images, each twice as large as it is.
   with Image.open(tmp_path / 'eval/samples_00000003.png') as picture:
