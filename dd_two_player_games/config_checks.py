@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import inspect
 import itertools
 import math
+from typing import Any
 
 from absl import logging
 import jax
@@ -31,6 +32,7 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import losses
 from dd_two_player_games import nets
+from dd_two_player_games import penalties
 from dd_two_player_games import settings as own
 from dd_two_player_games import training as gan_training
 from dd_two_player_games import utils
@@ -82,6 +84,7 @@ def check(config: config_dict.ConfigDict) -> None:
       by_name=own.NET_ARGUMENTS,
     )
   _check_losses(experiment)
+  _check_penalties(experiment.penalties.discriminator)
   _check_update_rule(experiment.training)
   _check_adjustment(experiment)
   _check_number_of_draws(config.training_steps, experiment)
@@ -117,6 +120,16 @@ def _check_losses(experiment: config_dict.ConfigDict) -> None:
       names.discriminator,
       names.generator,
     )
+
+
+def _check_penalties(chosen: Any) -> None:
+  names = [name for name, _ in penalties.as_pairs(chosen)]
+  for name in names:
+    if names.count(name) > 1:
+      raise errors.UserError(
+        f'{configs.PREFIX}.penalties.discriminator names {name} twice: add '
+        'the coefficients'
+      )
 
 
 def _losses_of(experiment: config_dict.ConfigDict) -> list[losses.Loss]:
@@ -180,12 +193,16 @@ def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
     own.ADJUSTMENT_ARGUMENTS,
   )
   cancels = losses.are_zero_sum(*_losses_of(experiment))
-  cancels = cancels and not experiment.penalties.discriminator
+  cancels = cancels and all(
+    getattr(penalties, name) in penalties.OF_DATA_ALONE
+    for name, _ in penalties.as_pairs(experiment.penalties.discriminator)
+  )
   if kwargs.get('zero_sum') and (training.unrolled_steps or not cancels):
     raise errors.UserError(
       f"{path}.adjustment_kwargs.zero_sum=True, but the players' losses do not "
       'cancel: that takes a zero-sum pair of losses, such as a saturating or '
-      'Wasserstein one, no penalty and no unrolled steps'
+      'Wasserstein one, no penalty but r1_penalty or dragan_penalty, and no '
+      'unrolled steps'
     )
   if not own.is_adjusted(training):
     return
@@ -258,7 +275,7 @@ def _warn_of_drift(experiment: config_dict.ConfigDict) -> None:
     optimizer = experiment.optimizers[player]
     is_sgd = optimizer.name == 'sgd'
     is_plain = is_sgd and not any((optimizer.kwargs or {}).values())
-    if not is_plain or optimizer.clip:
+    if not is_plain or optimizer.clip or optimizer.get('weight_clip'):
       logging.warning(
         'optimizers.%s is not plain gradient descent: drift coefficients are '
         'not derived for it',

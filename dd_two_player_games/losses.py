@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Losses of the two players, and penalties of the discriminator.
+"""Losses of the two players.
 
 Each loss maps discriminator outputs on real data and on samples to a
 `LossOutput`; discriminators minimise theirs, generators theirs. Outputs are one
@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from dd_two_player_games import distances
-from dd_two_player_games import utils
+from dd_two_player_games import penalties
 from differentiable_games import divergences
 
 
@@ -337,36 +337,8 @@ sliced_wasserstein_discriminator_loss, sliced_wasserstein_generator_loss = (
 )
 
 
-# Penalties of the discriminator.
-
-
-def wgan_gradient_penalty_loss(
-  disc_apply: Callable[[jax.Array], jax.Array],
-  rng: jax.Array,
-  real: jax.Array,
-  samples: jax.Array,
-) -> jax.Array:
-  r"""Mean over the batch of :math:`(\|\nabla_x D(x)\| - 1)^2`.
-
-  x lies between a real example and a sample, uniformly for each pair.
-
-  Args:
-    disc_apply: D, from a batch of inputs to a batch of outputs.
-    rng: a key.
-    real: real examples, of shape (batch, …).
-    samples: samples, of the same shape.
-
-  Returns:
-    A scalar.
-
-  References:
-    Gulrajani et al., "Improved Training of Wasserstein GANs", 2017.
-  """
-  shape = (real.shape[0],) + (1,) * (real.ndim - 1)
-  mix = jax.random.uniform(rng, shape)
-  between = real + mix * (samples - real)
-  input_grads = jax.grad(lambda x: jnp.sum(disc_apply(x)))(between)
-  return jnp.mean(jnp.square(utils.batch_l2_norms(input_grads) - 1))
+# Published here; the others are in penalties.py.
+wgan_gradient_penalty_loss = penalties.wgan_gradient_penalty_loss
 
 
 # The parts of losses.

@@ -29,6 +29,7 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import losses
 from dd_two_player_games import nets
+from dd_two_player_games import penalties
 from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import training as gan_training
 from differentiable_games import fields
@@ -144,6 +145,10 @@ def _losses(part: str) -> settings.Field:
   )
 
 
+def _is_penalty(name: str, value: Any) -> bool:
+  return inspect.isfunction(value) and 'penalty' in name
+
+
 def _are_periods(value: Any) -> bool:
   number = settings.whole(1, settings.MAX_INT32)
   return (
@@ -181,8 +186,12 @@ _PROCESSOR = one_of(
 _ESTIMATOR = one_of(
   _names(regularizer_estimates, lambda _, v: isinstance(v, fields.Estimator))
 )
-_PENALTY = settings.list_with(
-  '[name, coefficient]', _losses('penalty_loss'), settings.NOT_NEGATIVE
+_PENALTY = settings.one_or_more(
+  settings.list_with(
+    '[name, coefficient]',
+    one_of(_names(penalties, _is_penalty)),
+    settings.POSITIVE,
+  )
 )
 _TRANSFORMER = one_of(('spectral_norm', 'no_op'))
 # Updates of a turn are compiled one after the other.
@@ -228,6 +237,12 @@ COEFFICIENTS = {
   ),
 }
 _CLIP = Setting(None, 'Bound on each element of an update.', settings.POSITIVE)
+_WEIGHT_CLIP = Setting(
+  None,
+  'Bound on each of its parameters after each update, as a Wasserstein GAN has '
+  'it; 0.01 there.',
+  settings.POSITIVE,
+)
 _TRAINING: settings.Tree = {
   'simultaneous_updates': Setting(False, 'Both players move at once.'),
   'runge_kutta_updates': Setting(False, 'Both move by a Runge-Kutta step.'),
@@ -405,7 +420,10 @@ SETTINGS: settings.Tree = {
     'ImageProcessor', 'PointProcessor is for points.', _PROCESSOR
   ),
   'optimizers': {
-    player: optimizers.declare(lr=1e-2) | {'clip': _CLIP} for player in PLAYERS
+    player: optimizers.declare(lr=1e-2)
+    | {'clip': _CLIP}
+    | ({'weight_clip': _WEIGHT_CLIP} if player == 'discriminator' else {})
+    for player in PLAYERS
   },
   'nets': {
     'discriminator': Setting('DCGANDiscriminator', 'See nets.py.', _NETWORK),
@@ -429,7 +447,7 @@ SETTINGS: settings.Tree = {
     ),
   },
   'penalties': _of_discriminator(
-    None, 'A penalty of losses.py and its coefficient.', _PENALTY
+    None, 'Penalties of penalties.py with their coefficients.', _PENALTY
   ),
   'param_transformers': _of_discriminator(
     'no_op', 'no_op tracks singular values only.', _TRANSFORMER

@@ -34,6 +34,7 @@ from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from dd_two_player_games import losses
 from dd_two_player_games import nets
+from dd_two_player_games import penalties
 from dd_two_player_games import regularizer_estimates
 from differentiable_games import adjustments
 from differentiable_games import averages
@@ -167,6 +168,9 @@ class Trainer:
     params, state = jax.tree.map(
       lambda leaf: leaf[0], initial_params(prng.step_key(key), example)
     )
+    bound = self._config.optimizers.discriminator.weight_clip
+    if bound:  # From the start, for rules that come back to it.
+      params = params._replace(disc=optax.tree.clip(params.disc, -bound, bound))
     return TrainState(
       params=params,
       opt_state=self.init(params),
@@ -214,7 +218,7 @@ class Trainer:
     rates = self.rates(train_state)
     rule = build_rule(
       self._config,
-      [scale_updates(optimizer, scale) for optimizer in self._optimizers],
+      [optimizers.scale_updates(each, scale) for each in self._optimizers],
       self._shares_draws,
       rates.disc,
       look_at(self._after, label='after'),
@@ -321,23 +325,6 @@ def _carry_of(train_state: TrainState) -> rules.Carry:
   )
 
 
-def scale_updates(
-  optimizer: optax.GradientTransformation, scale: Any
-) -> optax.GradientTransformation:
-  """An optimiser whose updates are scaled.
-
-  Where a gradient is not finite its update is NaN, whatever the optimiser
-  makes of it: it must not be trained on unseen.
-  """
-
-  def update(grads, opt_state, params=None):
-    updates, opt_state = optimizer.update(grads, opt_state, params)
-    scaled = jax.tree.map(lambda u, g: scale * u + 0 * g, updates, grads)
-    return scaled, opt_state
-
-  return optax.GradientTransformation(optimizer.init, update)
-
-
 def update_rule(training: config_dict.ConfigDict) -> str:
   """The update rule's name, by its field or by the published booleans."""
   if training.update_rule:
@@ -403,7 +390,14 @@ def build_gan(
   Returns:
     The GAN.
   """
-  penalty = config.penalties.discriminator
+  penalty = penalties.combine(
+    [
+      (getattr(penalties, name), coefficient)
+      for name, coefficient in penalties.as_pairs(
+        config.penalties.discriminator
+      )
+    ]
+  )
   transformer = config.param_transformers.discriminator
   latent_optimisation = config.training.latent_optimisation
   players = gan.GANTuple(
@@ -417,10 +411,7 @@ def build_gan(
       disc=getattr(losses, config.losses.discriminator),
       gen=getattr(losses, config.losses.generator),
     ),
-    penalties=gan.GANTuple(
-      disc=penalty and gan.GANPenalty(getattr(losses, penalty[0]), penalty[1]),
-      gen=None,
-    ),
+    penalties=gan.GANTuple(disc=penalty and gan.GANPenalty(*penalty), gen=None),
     player_param_transformers=gan.GANTuple(
       disc=transformer and getattr(nets, transformer), gen=None
     ),

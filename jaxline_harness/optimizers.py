@@ -62,6 +62,7 @@ def make_optimizer(
   scheduler: str | None = None,
   scheduler_kwargs: Mapping[str, Any] | None = None,
   updates_a_turn: int = 1,
+  weight_clip: float | None = None,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
   """An optimiser, and its learning rate as a function of its player's turns.
 
@@ -75,6 +76,7 @@ def make_optimizer(
       constant rate.
     scheduler_kwargs: its further arguments.
     updates_a_turn: of the optimiser, all of them at one learning rate.
+    weight_clip: bound on the size of each parameter, None for no bound.
 
   Returns:
     An optax optimiser and an optax schedule.
@@ -94,7 +96,36 @@ def make_optimizer(
     optimizer = function(rate, **kwargs)
   if clip:
     optimizer = optax.chain(optimizer, optax.clip(clip))
+  if weight_clip:
+    optimizer = optax.chain(optimizer, keep_params_within(weight_clip))
   return optimizer, schedule
+
+
+def keep_params_within(bound: float) -> optax.GradientTransformation:
+  """Cuts updates so that no parameter is larger than `bound` after them."""
+
+  def update(updates, state, params):
+    moved = optax.tree.clip(optax.tree.add(params, updates), -bound, bound)
+    return optax.tree.sub(moved, params), state
+
+  return optax.GradientTransformation(optax.init_empty_state, update)
+
+
+def scale_updates(
+  optimizer: optax.GradientTransformation, scale: Any
+) -> optax.GradientTransformation:
+  """An optimiser whose updates are scaled.
+
+  Where a gradient is not finite its update is NaN, whatever the optimiser
+  makes of it: it must not be trained on unseen.
+  """
+
+  def update(grads, opt_state, params=None):
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    scaled = jax.tree.map(lambda u, g: scale * u + 0 * g, updates, grads)
+    return scaled, opt_state
+
+  return optax.GradientTransformation(optimizer.init, update)
 
 
 def momentum(

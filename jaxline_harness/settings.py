@@ -35,6 +35,7 @@ import inspect
 import math
 import numbers
 import os
+import textwrap
 from typing import Any
 
 from absl import logging
@@ -61,6 +62,7 @@ class Field:
     accepts: whether a value will do.
     names: where only these will do, so that the nearest can be offered.
     items: where it is a list of so many different items, what each may be.
+    each: where it may be a list of such lists, what each of them may be.
     is_path: whether it is made absolute once all is checked.
   """
 
@@ -68,12 +70,16 @@ class Field:
   accepts: Callable[[Any], bool]
   names: tuple[str, ...] = ()
   items: tuple['Field', ...] = ()
+  each: 'Field | None' = None
   is_path: bool = False
 
   def check(self, path: str, value: Any) -> None:
     """Raises UserError, with one line that begins with `path`, if it won't."""
     if self.accepts(value):
       return
+    if self.each and _is_list(value) and all(map(_is_list, value)):
+      for k, one in enumerate(value):
+        self.each.check(f'{path}[{k}]', one)
     if _is_list(value) and len(value) == len(self.items):
       for k, item in enumerate(self.items):
         item.check(f'{path}[{k}]', value[k])
@@ -82,7 +88,8 @@ class Field:
     hint = ''
     if isinstance(value, str):
       hint = errors.did_you_mean(value, self.names)
-    hint = hint or f'; there is {", ".join(self.names[:12])}'
+    some = textwrap.shorten(', '.join(self.names[:12]), 360, placeholder=' …')
+    hint = hint or f'; there is {some}'
     raise errors.UserError(f'{path}: there is no {show(value)}{hint}')
 
   def or_none(self) -> 'Field':
@@ -176,6 +183,21 @@ def list_with(wanted: str, *items: Field) -> Field:
       and all(item.accepts(value[k]) for k, item in enumerate(items))
     ),
     items=items,
+  )
+
+
+def one_or_more(pattern: Field) -> Field:
+  """A list such as `list_with` describes, or a list of such."""
+  return dataclasses.replace(
+    pattern,
+    wanted=f'{pattern.wanted} or a list of such',
+    accepts=lambda value: (
+      pattern.accepts(value)
+      or (
+        _is_list(value) and len(value) > 0 and all(map(pattern.accepts, value))
+      )
+    ),
+    each=pattern,
   )
 
 

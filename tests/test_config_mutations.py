@@ -110,15 +110,15 @@ LEGAL = (
     "jaxline's way to save at the end only.",
   ),
   (
-    '*.lr *.clip *.b1 *.b2 *.penalties.discriminator[[]1] *.alpha '
-    '*.back_off_factor',
+    '*.lr *.clip *.weight_clip *.b1 *.b2 *.penalties.discriminator[[]1] '
+    '*.alpha *.back_off_factor *.generator_average',
     'fraction',
     'A number like others.',
   ),
   (
-    '*.b1 *.b2 *.depth *.penalties.discriminator[[]1] *.alpha',
+    '*.b1 *.b2 *.depth *.alpha *.generator_average',
     'zero',
-    'No average, no hidden layer, no penalty, no move of latents.',
+    'No average, no hidden layer, no move of latents.',
   ),
   (
     '*_norm *.other_dot_prod *.rk_disc_regularizer_weight_coeff',

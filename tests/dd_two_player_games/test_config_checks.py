@@ -20,6 +20,7 @@ import optax
 import pytest
 
 from dd_two_player_games import base_config
+from dd_two_player_games import penalties
 from jaxline_harness import errors
 
 PREFIX = 'config.experiment_kwargs.config.'
@@ -65,7 +66,7 @@ def error_of(settings=None, **top_level):
       'did you mean generator_saturating_loss?',
     ),
     ('losses.generator', 'hinge', 'did you mean hinge_generator_loss?'),
-    ('losses.generator', None, 'f_gan_pearson_generator_loss'),
+    ('losses.generator', None, '_non_saturating_generator_loss, …'),
     ('optimizers.generator.name', None, 'amsgrad, fromage'),
     (
       'optimizers.discriminator.name',
@@ -712,10 +713,31 @@ def test_what_the_generator_cannot_have(field, value):
 @pytest.mark.parametrize(
   ('penalty', 'expected'),
   [
-    ('wgan_gradient_penalty_loss', 'must be [name, coefficient], or None'),
-    (['wgan_gradient_penalty_loss'], 'must be [name, coefficient], or None'),
-    (['wgan_penalty', 1.0], 'did you mean wgan_gradient_penalty_loss?'),
-    (['wgan_gradient_penalty_loss', 'x'], 'must be a finite number'),
+    (
+      'wgan_gradient_penalty_loss',
+      'must be [name, coefficient] or a list of such, or None',
+    ),
+    (
+      ['wgan_gradient_penalty_loss'],
+      'must be [name, coefficient] or a list of such, or None',
+    ),
+    ([], 'must be [name, coefficient] or a list of such, or None'),
+    (
+      ['wgan_gradient_penalty', 1.0],
+      'did you mean wgan_gradient_penalty_loss?',
+    ),
+    (['wgan_gradient_penalty_loss', 'x'], '[1] must be a finite number'),
+    (['r1_penalty', 0.0], '[1] must be a finite number above 0'),
+    ([['r1_penalty', 1.0], ['r3_penalty', 1.0]], '[1][0]: there is no'),
+    ([['r1_penalty', 1.0], ['r2_penalty', -1.0]], '[1][1] must be a finite'),
+    (
+      [['r1_penalty', 1.0], ['r2_penalty']],
+      '[1] must be [name, coefficient], not',
+    ),
+    (
+      [['r1_penalty', 1.0], ['r1_penalty', 2.0]],
+      'names r1_penalty twice: add the coefficients',
+    ),
   ],
 )
 def test_wrong_penalty(penalty, expected):
@@ -730,6 +752,25 @@ def test_penalty_as_a_tuple_or_a_list():
     config = make_config({'penalties.discriminator': penalty})
     resolved = base_config.resolve(config).experiment_kwargs.config
     assert list(resolved.penalties.discriminator) == list(penalty)
+
+
+def test_several_penalties():
+  chosen = [['r1_penalty', 10.0], ['dragan_penalty', 1]]
+  config = make_config({'penalties.discriminator': chosen})
+  resolved = base_config.resolve(config).experiment_kwargs.config
+  pairs = penalties.as_pairs(resolved.penalties.discriminator)
+  assert pairs == [('r1_penalty', 10.0), ('dragan_penalty', 1)]
+
+
+def test_penalties_that_keep_a_game_zero_sum():
+  settings = {
+    'training.adjustment': 'competitive',
+    'training.adjustment_kwargs': {'zero_sum': True},
+  }
+  own = [['r1_penalty', 1.0], ['dragan_penalty', 1.0]]
+  base_config.resolve(make_config(settings | {'penalties.discriminator': own}))
+  other = {'penalties.discriminator': [*own, ['r2_penalty', 1.0]]}
+  assert 'do not cancel' in error_of(settings | other)
 
 
 # The best checkpoint.

@@ -13,6 +13,8 @@
 # limitations under the License.
 """Tests of what a config's steps are made of."""
 
+import functools
+
 import jax
 import numpy as np
 import optax
@@ -25,6 +27,8 @@ from differentiable_games import examine
 from differentiable_games import fields
 from differentiable_games import game
 from differentiable_games import rules
+from differentiable_games import tableaus
+from differentiable_games import toy_games
 from jaxline_harness import optimizers
 from tests.dd_two_player_games import small_experiments
 
@@ -210,19 +214,47 @@ def test_gradient_that_is_not_finite_is_not_hidden(bad):
   grads = np.array([1.0, bad, 2.0], np.float32)
   for optimizer in (
     optimizers.make_optimizer('sgd', 0.1, clip=0.5)[0],
+    optimizers.make_optimizer('sgd', 0.1, weight_clip=0.5)[0],
     optax.lion(0.1),
   ):
-    scaled = training.scale_updates(optimizer, 1.0)
+    scaled = optimizers.scale_updates(optimizer, 1.0)
     state = scaled.init(np.ones(3, np.float32))
     update, _ = jax.jit(scaled.update)(grads, state, np.ones(3, np.float32))
     np.testing.assert_array_equal(np.isnan(update), [False, True, False])
 
 
 def test_updates_are_scaled_after_the_optimiser():
-  scaled = training.scale_updates(optax.adam(0.1), 0.5)
+  scaled = optimizers.scale_updates(optax.adam(0.1), 0.5)
   grads = np.array([3.0, -0.2], np.float32)
   update, _ = scaled.update(grads, scaled.init(grads), grads)
   np.testing.assert_allclose(update, [-0.05, 0.05], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  'make_rule',
+  [
+    rules.simultaneous,
+    functools.partial(rules.alternating, order=(0, 1), num_updates=(5, 1)),
+    functools.partial(
+      rules.runge_kutta, tableau=tableaus.RUNGE_KUTTA[4], step_size=0.3
+    ),
+    rules.extragradient,
+    rules.extrapolation_from_the_past,
+    lambda each: rules.lookahead(rules.simultaneous(each), (2, 6)),
+  ],
+)
+def test_every_rule_keeps_clipped_weights_in_their_bounds(make_rule):
+  clipped, _ = optimizers.make_optimizer('sgd', 0.3, weight_clip=0.5)
+  rule = make_rule(
+    [optimizers.scale_updates(clipped, scale=0.5), optax.sgd(0.3)]
+  )
+  losses = toy_games.dirac_wgan()
+  field = lambda params: game.simultaneous_gradient(losses, params)
+  disc, gen = rules.trajectory(rule, field, (0.4, -2.0), num_steps=30)
+  # The last digit of a sum.
+  assert np.abs(disc).max() <= 0.5 + 1e-6
+  assert np.abs(disc).max() > 0.49
+  assert np.ptp(gen) > 1
 
 
 # Fields by name.
