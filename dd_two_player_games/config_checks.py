@@ -81,8 +81,10 @@ def check(config: config_dict.ConfigDict) -> None:
       f'{configs.PREFIX}.nets.{kwargs}',
       getattr(nets, experiment.nets[player]),
       experiment.nets[kwargs].to_dict(),
+      given=['num_classes'],  # The data's.
       by_name=own.NET_ARGUMENTS,
     )
+  _check_conditional(experiment)
   _check_losses(experiment)
   _check_penalties(experiment.penalties.discriminator)
   _check_update_rule(experiment.training)
@@ -160,6 +162,18 @@ def check_outputs(
       f'the discriminator gives {of_one} an example, not one number, which is '
       f'what losses.discriminator={name} takes'
     )
+
+
+def _check_conditional(experiment: config_dict.ConfigDict) -> None:
+  if not experiment.training.conditional:
+    return
+  for player in own.PLAYERS:
+    name = experiment.nets[player]
+    if 'num_classes' not in inspect.signature(getattr(nets, name)).parameters:
+      raise errors.UserError(
+        f'{configs.PREFIX}.training.conditional=True, but nets.{player}={name} '
+        'takes no labels: it declares no argument num_classes'
+      )
 
 
 def _check_update_rule(training: config_dict.ConfigDict) -> None:
@@ -304,6 +318,12 @@ def check_data(
     len(dataset.examples),
     f'examples of {dataset.name}',
   )
+  if config.training.conditional and dataset.labels is None:
+    raise errors.UserError(
+      f'{configs.PREFIX}.training.conditional=True, but {dataset.name} has no '
+      'labels: an .npz needs an array labels, a folder of images a folder for '
+      'each class'
+    )
   is_images = dataset.examples.ndim == 4
   processor = 'ImageProcessor' if is_images else 'PointProcessor'
   if config.data_processor != processor:

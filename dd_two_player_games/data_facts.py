@@ -21,7 +21,10 @@ import inspect
 import math
 from typing import Any, NamedTuple
 
-from jaxline_harness import datasets
+import jax
+import numpy as np
+
+from dd_two_player_games import labelled
 from jaxline_harness import errors
 from jaxline_harness import settings
 
@@ -33,13 +36,27 @@ class DataFacts(NamedTuple):
 
   Attributes:
     shape: of an example.
+    class_counts: how many examples each class has; empty for a model that takes
+      no labels.
   """
 
   shape: tuple[int, ...]
+  class_counts: tuple[int, ...] = ()
 
   def to_record(self) -> dict[str, Any]:
     """What a checkpoint records, fit for JSON."""
-    return {'shape': list(self.shape)}
+    classes = {'class_counts': list(self.class_counts)}
+    return {'shape': list(self.shape), **(classes if self.class_counts else {})}
+
+  def example_batch(self) -> labelled.Batch:
+    """Shapes and types of a batch of two."""
+    images = jax.ShapeDtypeStruct((2, *self.shape), np.float32)
+    labels = jax.ShapeDtypeStruct((2,), np.int32)
+    return labelled.label(images, labels if self.class_counts else None)
+
+  def draw_labels(self, key: jax.Array, num: int) -> jax.Array | None:
+    """`labelled.draw_labels` as frequent as in the data."""
+    return labelled.draw_labels(key, num, self.class_counts)
 
   def network_arguments(
     self, make_module: Callable[..., Any]
@@ -48,19 +65,25 @@ class DataFacts(NamedTuple):
 
     Args:
       make_module: a module's class; one that declares an argument
-        `output_shape` makes examples of any shape.
+        `output_shape` makes examples of any shape, one that declares
+        `num_classes` takes labels where that is not 0.
 
     Returns:
       Keyword arguments, to be overruled by those of a config.
     """
-    given = {'output_shape': self.shape}
+    given: dict[str, Any] = {'output_shape': self.shape}
+    if self.class_counts:
+      given['num_classes'] = len(self.class_counts)
     declared = inspect.signature(make_module).parameters
     return {name: x for name, x in given.items() if name in declared}
 
 
-def facts_of(dataset: datasets.Dataset) -> DataFacts:
-  """The facts of a data set."""
-  return DataFacts(dataset.examples.shape[1:])
+def facts_of(data: labelled.Batch) -> DataFacts:
+  """The facts of data that have labels for a conditional model."""
+  labels = labelled.labels_of(data)
+  counts = () if labels is None else np.bincount(labels)
+  shape = labelled.examples_of(data).shape[1:]
+  return DataFacts(shape, tuple(map(int, counts)))
 
 
 def read_record(
@@ -91,4 +114,10 @@ def read_record(
       f'the checkpoint {path} records data of shape {settings.show(shape)}, '
       'which is none'
     )
-  return DataFacts(tuple(shape))
+  counts: Any = record.get('class_counts', [])
+  if counts and not settings.list_of(settings.whole(0)).accepts(counts):
+    raise errors.UserError(
+      f'the checkpoint {path} records class_counts={settings.show(counts)}, '
+      'which are none'
+    )
+  return DataFacts(tuple(shape), tuple(counts))

@@ -37,8 +37,11 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import gan
 from dd_two_player_games import image_metrics
+from dd_two_player_games import labelled
 from dd_two_player_games import model_utils
+from dd_two_player_games import network_checks
 from dd_two_player_games import observatory
+from dd_two_player_games import pictures
 from dd_two_player_games import settings
 from dd_two_player_games import tfgan_inception_utils
 from dd_two_player_games import training
@@ -49,11 +52,9 @@ from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import launch
-from jaxline_harness import memory
 from jaxline_harness import prng
 from jaxline_harness import train_loop
 
-_NUM_SHOWN = {'images': 64, 'points': 4096}
 _NUM_POINTS_MEASURED = 10_000
 # No loss of a GAN that learns is so large.
 _LARGEST_LOSS = 1e6
@@ -93,7 +94,11 @@ class Experiment(train_loop.ChunkedExperiment):
     self._init_key, self._data_key, self._latents_key, self._eval_key = (
       jax.random.split(jax.random.PRNGKey(config.random_seed), 4)
     )
-    self._facts = data_facts.facts_of(self._dataset)
+    self._data = labelled.label(
+      self._dataset.examples,
+      self._dataset.labels if config.training.conditional else None,
+    )
+    self._facts = data_facts.facts_of(self._data)
     self._gan = training.build_gan(config, self._facts)
     self._trainer = training.Trainer(config, self._gan)
     self._observatory = observatory.Observatory(
@@ -101,67 +106,24 @@ class Experiment(train_loop.ChunkedExperiment):
     )
     if config.training.on_nonfinite == 'back_off':
       self.max_back_offs = config.training.back_off_times
-    self._check_networks()
+    network_checks.check_shapes(
+      *(config, self._gan, self._dataset.name, self._first_examples()),
+      self.initial_train_state,
+    )
+    network_checks.check_memory(
+      config, self._gan, self._data, self._facts, self.abstract_train_state()
+    )
     self._warned: set[str] = set()
     self._most_modes = 0.0
     self._initial_params: gan.GANTuple | None = None
     self._image_metrics: image_metrics.ImageMetrics | None = None
-
-  def _check_networks(self) -> None:
-    """Raises UserError if the networks do not suit the data, or each other."""
-    wanted = self._dataset.examples.shape[1:]
-
-    def check_shapes():
-      train_state = self.initial_train_state()
-      params, state = train_state.params, train_state.state
-      samples, _ = self._gan.sample(
-        params.gen, state.players.gen, self._eval_key, 2, {'is_training': True}
-      )
-      if samples.shape[1:] != wanted:
-        raise ValueError(f'samples have shape {samples.shape[1:]}')
-      outputs, *_ = self._gan.disc_forward(
-        params.disc, state, samples, True, False
-      )
-      config_checks.check_outputs(self._config, outputs.shape, samples.shape[0])
-
-    try:
-      jax.eval_shape(jax.vmap(check_shapes, axis_name='i', axis_size=1))
-    except Exception as error:  # Whatever a network makes of its arguments.
-      logging.info('The networks do not work:', exc_info=True)
-      raise errors.UserError(
-        'config.experiment_kwargs.config.nets do not suit '
-        f'{self._dataset.name}, of shape {wanted}: '
-        f'{type(error).__name__}: {errors.one_line(error)}'
-      ) from error
-    self._check_memory()
-
-  def _check_memory(self) -> None:
-    """Raises UserError if the state or samples do not fit into a device."""
-    path = 'config.experiment_kwargs.config'
-    train_state = self.abstract_train_state()
-    memory.check_devices(
-      f'{path}.nets, training.num_latents: parameters, optimisers and data',
-      memory.size_of((train_state, self._dataset.examples)),
-    )
-
-    def sample(train_state):
-      params, state = train_state.params.gen, train_state.state.players.gen
-      num_samples = self._config.eval.batch_size
-      return self._gan.sample(
-        params, state, self._eval_key, num_samples, {'is_training': False}
-      )
-
-    memory.check_devices(
-      f'{path}.eval.batch_size={self._config.eval.batch_size}: making samples',
-      2 * memory.largest_array(sample, train_state),  # A layer's two ends.
-    )
 
   # Training.
 
   def device_data(self) -> dict[str, np.ndarray]:
     # Keys are data, not constants, so that all seeds share compiled programs.
     return {
-      'examples': self._dataset.examples,
+      'examples': self._data,
       'data_key': np.asarray(self._data_key),
       'latents_key': np.asarray(self._latents_key),
     }
@@ -170,8 +132,12 @@ class Experiment(train_loop.ChunkedExperiment):
     return self._facts.to_record()
 
   def initial_train_state(self) -> training.TrainState:
-    example = self._processor.preprocess(self._dataset.examples[:2])
-    return self._trainer.initial_state(self._init_key, example)
+    return self._trainer.initial_state(self._init_key, self._first_examples())
+
+  def _first_examples(self) -> labelled.Batch:
+    """Two examples, as networks see them."""
+    first = jax.tree.map(lambda x: x[:2], self._data)
+    return labelled.map_examples(self._processor.preprocess, first)
 
   def update(
     self, train_state: training.TrainState, data: dict[str, jax.Array]
@@ -208,7 +174,8 @@ class Experiment(train_loop.ChunkedExperiment):
       )
       key = jax.random.fold_in(data['latents_key'], number)
       key = jax.random.fold_in(key, device)
-      return self._processor.preprocess(batch), prng.step_key(key)
+      batch = labelled.map_examples(self._processor.preprocess, batch)
+      return batch, prng.step_key(key)
 
     return draw
 
@@ -383,12 +350,22 @@ class Experiment(train_loop.ChunkedExperiment):
     )
 
     def sample(k):
-      keys = jax.random.fold_in(self._eval_key, k)
-      keys = jax.random.split(keys, jax.local_device_count())
-      samples = sampler.sample_batch(self._config.eval.batch_size, keys)
-      return np.asarray(samples)
+      key = jax.random.fold_in(self._eval_key, k)
+      keys = jax.random.split(key, jax.local_device_count())
+      shape = len(keys), self._config.eval.batch_size
+      labels = self._label_samples(math.prod(shape), key)
+      labels = jax.tree.map(lambda x: x.reshape(shape), labels)
+      return np.asarray(sampler.sample_batch(shape[1], keys, **labels))
 
     return self._image_metrics.metrics(sample)
+
+  def _label_samples(
+    self, num_samples: int, key: jax.Array | None = None
+  ) -> dict[str, jax.Array]:
+    """Labels of samples by name, as frequent as in the data; none without."""
+    key = self._eval_key if key is None else key
+    labels = self._facts.draw_labels(key, num_samples)
+    return {} if labels is None else {'labels': labels}
 
   def _make_image_metrics(self) -> image_metrics.ImageMetrics:
     evaluation = self._config.eval
@@ -427,31 +404,31 @@ class Experiment(train_loop.ChunkedExperiment):
   # Pictures.
 
   def _samples(
-    self, num_samples: int, key: jax.Array, evaluated: Any = None
+    self,
+    num_samples: int,
+    key: jax.Array,
+    evaluated: Any = None,
+    labels: np.ndarray | None = None,
   ) -> np.ndarray:
     evaluated = evaluated or self._trainer.evaluated
+    given: dict[str, Any] = {'labels': labels}
+    if labels is None:
+      given = self._label_samples(num_samples, key)
     params, state = device_mesh.unreplicate(
       (evaluated(self.train_state), self.train_state.state)
     )
     sampler = model_utils.Sampler(self._gan, params, state, pmap=False)
-    return np.asarray(sampler.sample_batch(num_samples, key))
+    return np.asarray(sampler.sample_batch(num_samples, key, **given))
 
   def _picture(self, step: int, beside_data: bool = False) -> np.ndarray:
-    """Samples of fixed latents, as a grid of images or a plot of points."""
-    num = _NUM_SHOWN['images' if self._is_images else 'points']
     # The same latents at every step, so that pictures can be compared.
-    samples = self._samples(num, self._eval_key)
-    if not self._is_images:
-      return data_utils.points_figure(
-        samples, self._dataset.examples, f'Step {step}'
-      )
-    grid = data_utils.sample_grid(image_metrics.as_uint8(samples))
-    if not beside_data:
-      return grid
-    side = math.isqrt(num)  # There may be fewer images than places.
-    real = data_utils.sample_grid(self._dataset.examples[:num], side, side)
-    gap = np.full((grid.shape[0], grid.shape[1] // 16, grid.shape[2]), 255)
-    return np.concatenate([grid, gap.astype(np.uint8), real], axis=1)
+    return pictures.draw_samples(
+      lambda num, labels: self._samples(num, self._eval_key, labels=labels),
+      self._dataset,
+      self._facts.class_counts,
+      f'Step {step}',
+      beside_data,
+    )
 
 
 def make_classifier(

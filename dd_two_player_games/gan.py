@@ -21,10 +21,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dd_two_player_games import labelled
 from dd_two_player_games import losses as gan_losses
 from dd_two_player_games import nets
 from differentiable_games import game
 from differentiable_games import latent_optimisation as latent_steps
+
+# A minibatch is an array, or this where examples, and samples too, have labels.
+Labelled = labelled.Labelled
+examples_of = labelled.examples_of
 
 
 class GANTuple(NamedTuple):
@@ -146,7 +151,8 @@ class GAN:
 
     Args:
       players_hk: Haiku module classes. The discriminator is called as
-        `(inputs, is_training)`, the generator as `(latents, is_training=…)`.
+        `(inputs, is_training)`, the generator as `(latents, is_training=…)`,
+        both with `labels=…` where the data have them.
       losses: functions of `losses.py`.
       penalties: a GANPenalty for the discriminator, or None.
       player_param_transformers: for the discriminator a function that makes a
@@ -172,7 +178,9 @@ class GAN:
       if value:
         raise ValueError(f'A {name} of the generator has no effect: remove it.')
     self._disc, self._gen = (
-      nets.transform(module_class, kwargs, compute_dtype, convolutions)
+      labelled.take_batches(
+        nets.transform(module_class, kwargs, compute_dtype, convolutions)
+      )
       for module_class, kwargs in zip(players_hk, players_kwargs, strict=True)
     )
     transformer = player_param_transformers.disc
@@ -188,19 +196,21 @@ class GAN:
     self.gen_loss_fn_gen_grads = LossGradient(self.gen_loss, 1)
 
   def initial_params(
-    self, rng: jax.Array, batch: jax.Array
+    self, rng: jax.Array, batch: labelled.Batch
   ) -> tuple[GANTuple, GANState]:
     """Draws initial parameters.
 
     Args:
       rng: a key.
-      batch: data of the right shape, (batch, …); its values do not matter.
+      batch: data of the right shape, (batch, …); their values do not matter.
 
     Returns:
       A GANTuple of parameters, and the initial GANState.
     """
     rng_gen, rng_disc, rng_transform = jax.random.split(rng, 3)
-    latents = jnp.zeros((batch.shape[0], self._num_latents))
+    latents = labelled.map_examples(
+      lambda examples: jnp.zeros((examples.shape[0], self._num_latents)), batch
+    )
     gen_params, gen_state = self._gen.init(rng_gen, latents)
     disc_params, disc_state = self._disc.init(rng_disc, batch)
     transform_state = None
@@ -225,6 +235,7 @@ class GAN:
     """Samples from the generator, latents from their distribution.
 
     It is a standard normal, with latent optimisation uniform on [-1, 1].
+    Labels, where it takes any, are among `gen_kwargs`.
 
     Returns:
       Samples of shape (num_samples, …), and the generator's new state.
@@ -233,7 +244,7 @@ class GAN:
     return self._gen.apply(gen_params, gen_state, latents, **gen_kwargs)
 
   def generate(
-    self, gen_params: Any, gen_state: Any, latents: jax.Array
+    self, gen_params: Any, gen_state: Any, latents: labelled.Batch
   ) -> jax.Array:
     """The samples of latents (num, num_latents), as they are evaluated."""
     return self._gen.apply(gen_params, gen_state, latents, is_training=False)[0]
@@ -262,7 +273,7 @@ class GAN:
     self,
     disc_params: Any,
     state: GANState,
-    inputs: jax.Array,
+    inputs: labelled.Batch,
     is_training: bool,
     update_stats: bool,
   ) -> tuple[jax.Array, Any, Any, Any]:
@@ -292,7 +303,7 @@ class GAN:
     self,
     params: GANTuple,
     state: GANState,
-    data_batch: jax.Array,
+    data_batch: labelled.Batch,
     rng: jax.Array,
     is_training: bool,
   ) -> tuple[jax.Array, GANLossAux]:
@@ -304,7 +315,7 @@ class GAN:
     Args:
       params: both players' parameters.
       state: the GAN's state.
-      data_batch: real examples, of shape (batch, …).
+      data_batch: real examples, of shape (batch, …), or Labelled ones.
       rng: a key; as many samples are drawn as there are real examples.
       is_training: passed to the networks.
 
@@ -319,7 +330,7 @@ class GAN:
     self,
     params: GANTuple,
     state: GANState,
-    data_batch: jax.Array,
+    data_batch: labelled.Batch,
     rng: jax.Array,
     is_training: bool,
   ) -> tuple[jax.Array, GANLossAux]:
@@ -339,7 +350,7 @@ class GAN:
     self,
     params: GANTuple,
     state: GANState,
-    data_batch: jax.Array,
+    data_batch: labelled.Batch,
     rng: jax.Array,
     is_training: bool,
   ) -> tuple[GANTuple, GANTuple]:
@@ -405,12 +416,13 @@ class GAN:
     if self._disc_penalty:
 
       def disc_apply(x):
+        batch = labelled.map_examples(lambda _: x, data_batch)
         return self._disc.apply(
-          forward.disc_params, forward.disc_state, x, is_training
+          forward.disc_params, forward.disc_state, batch, is_training
         )[0]
 
       loss += self._disc_penalty.coeff * self._disc_penalty.fn(
-        disc_apply, rng, data_batch, forward.samples
+        disc_apply, rng, examples_of(data_batch), forward.samples
       )
     new_state = GANState(
       players=GANTuple(
@@ -441,15 +453,20 @@ class GAN:
     )
     disc_state = state.players.disc
 
-    def disc(inputs):
-      return self._disc.apply(disc_params, disc_state, inputs, is_training)
+    labels = labelled.labels_of(data_batch)
+    num_data = examples_of(data_batch).shape[0]
+
+    def disc(batch):
+      return self._disc.apply(disc_params, disc_state, batch, is_training)
 
     def gen(latents):
-      return self._gen.apply(
-        params.gen, state.players.gen, latents, is_training=is_training
+      batch = labelled.label(latents, labels)
+      samples, gen_state = self._gen.apply(
+        params.gen, state.players.gen, batch, is_training=is_training
       )
+      return labelled.label(samples, labels), gen_state
 
-    latents = self.draw_latents(rng, data_batch.shape[0])
+    latents = self.draw_latents(rng, num_data)
     if self._latent_optimisation:
       latents = latent_steps.optimised_latents(
         lambda z: disc(gen(z)[0])[0], latents, *self._latent_optimisation
@@ -459,14 +476,13 @@ class GAN:
     # nothing ties the examples together: what a loss or a regulariser takes
     # from the samples alone then leaves out the data.
     if disc_state:
-      outputs, disc_state = disc(jnp.concatenate((data_batch, samples)))
-      num_data = data_batch.shape[0]
+      outputs, disc_state = disc(labelled.concatenate(data_batch, samples))
       real_outputs, sample_outputs = outputs[:num_data], outputs[num_data:]
     else:
       real_outputs, _ = disc(data_batch)
       sample_outputs, _ = disc(samples)
     return _Forward(
-      samples,
+      examples_of(samples),
       gen_state,
       real_outputs,
       sample_outputs,

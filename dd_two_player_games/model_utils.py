@@ -54,8 +54,9 @@ def put_on_local_devices(tree: Any) -> Any:
 def _sample_fn(model: gan.GAN, pmap: bool) -> Callable[..., jax.Array]:
   """One compiled function a model, for the samplers of all its checkpoints."""
 
-  def sample(batch_size, params, state, rng):
-    return model.sample(params, state, rng, batch_size, _EVALUATION)[0]
+  def sample(batch_size, params, state, rng, **labels):
+    kwargs = {**_EVALUATION, **labels}
+    return model.sample(params, state, rng, batch_size, kwargs)[0]
 
   if pmap:
     return jax.pmap(sample, axis_name='i', static_broadcasted_argnums=0)
@@ -80,14 +81,19 @@ class Sampler:
     self._state = state.players.gen
     self._sample = _sample_fn(model, pmap)
 
-  def sample_batch(self, batch_size: int, rng: jax.Array) -> jax.Array:
+  def sample_batch(
+    self, batch_size: int, rng: jax.Array, labels: Any = None
+  ) -> jax.Array:
     """Draws samples.
 
     Args:
       batch_size: number of samples, on each device if the sampler is mapped.
       rng: a key, or one key a device, on a leading axis.
+      labels: of the samples, shape (batch_size,) or (devices, batch_size), for
+        a generator that takes them.
 
     Returns:
       Shape (batch_size, …), or (devices, batch_size, …).
     """
-    return self._sample(batch_size, self._params, self._state, rng)
+    given = {} if labels is None else {'labels': labels}
+    return self._sample(batch_size, self._params, self._state, rng, **given)

@@ -29,6 +29,7 @@ import jmp
 
 from convolutions_as_products import convolution
 from convolutions_as_products import layers
+from dd_two_player_games import conditioning
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -144,6 +145,7 @@ class ConvNet2DTranspose(hk.Module):
     kernel_shapes: Sequence[Sequence[int]],
     use_batch_norm: bool = False,
     batch_norm_config: dict | None = None,
+    num_classes: int = 0,
     name: str | None = None,
   ):
     """Initialises the network.
@@ -154,6 +156,7 @@ class ConvNet2DTranspose(hk.Module):
       kernel_shapes: one a layer, or a single one for all.
       use_batch_norm: whether batch norm precedes each ReLU.
       batch_norm_config: keyword arguments of `hk.BatchNorm`.
+      num_classes: of the labels that batch norm takes; 0 for none.
       name: of the module.
 
     Raises:
@@ -164,30 +167,28 @@ class ConvNet2DTranspose(hk.Module):
       strides = list(strides) * len(output_channels)
     self._layers = _layers(output_channels, strides, kernel_shapes)
     self._batch_norm_config = batch_norm_config if use_batch_norm else None
+    self._num_classes = num_classes
 
   def __call__(
     self,
     x: jax.Array,
     is_training: bool = True,
     test_local_stats: bool = False,
+    labels: jax.Array | None = None,
   ) -> jax.Array:
     for i, layer in enumerate(self._layers):
       if i > 0:
         if self._batch_norm_config is not None:
-          x = hk.BatchNorm(**self._batch_norm_config)(
-            x, is_training=is_training, test_local_stats=test_local_stats
+          x = conditioning.normalise(
+            *(x, is_training, test_local_stats, labels),
+            *(self._num_classes, self._batch_norm_config),
           )
         x = jax.nn.relu(x)
       x = layers.Conv2DTranspose(*layer)(x)
     return x
 
 
-BATCH_NORM: dict[str, Any] = {
-  'create_scale': True,
-  'create_offset': True,
-  'decay_rate': 0.999,
-  'cross_replica_axis': 'i',
-}
+BATCH_NORM = conditioning.BATCH_NORM
 
 
 class CifarGenerator(hk.Module):
@@ -293,6 +294,7 @@ class DCGANGenerator(hk.Module):
     output_channels: int = 0,
     output_size: int = 0,
     output_shape: Sequence[int] = (28, 28, 1),
+    num_classes: int = 0,
     name: str = 'DCGANGenerator',
   ):
     """Initialises the generator.
@@ -302,6 +304,7 @@ class DCGANGenerator(hk.Module):
       output_channels: of the images; 0 for those of `output_shape`.
       output_size: their height and width; 0 for those of `output_shape`.
       output_shape: height, width and channels of the images: the data's.
+      num_classes: of the labels that it is given; 0 for none.
       name: of the module.
 
     Raises:
@@ -312,20 +315,24 @@ class DCGANGenerator(hk.Module):
     self._size = (output_size or height, output_size or width)
     self._channels = tuple(channels)
     self._output_channels = output_channels or depth
+    self._num_classes = num_classes
 
-  def __call__(self, x, is_training=True, test_local_stats=False):
+  def __call__(self, x, is_training=True, test_local_stats=False, labels=None):
     first = first_size(self._size, len(self._channels))
     shape = (*first, self._channels[0])
     x = hk.Linear(math.prod(shape))(x).reshape(-1, *shape)
-    x = hk.BatchNorm(**BATCH_NORM)(x, is_training, test_local_stats)
+    x = conditioning.normalise(
+      x, is_training, test_local_stats, labels, self._num_classes
+    )
     net = ConvNet2DTranspose(
       output_channels=(*self._channels[1:], self._output_channels),
       kernel_shapes=[(4, 4)],
       strides=[2],
       use_batch_norm=True,
       batch_norm_config=BATCH_NORM,
+      num_classes=self._num_classes,
     )
-    x = net(jax.nn.relu(x), is_training, test_local_stats)
+    x = net(jax.nn.relu(x), is_training, test_local_stats, labels)
     return jnp.tanh(crop(x, self._size))
 
 
@@ -338,13 +345,15 @@ class DCGANDiscriminator(hk.Module):
     negative_slope: float = 0.2,
     name: str = 'DCGANDiscriminator',
     num_outputs: int = 1,
+    num_classes: int = 0,
   ):
     super().__init__(name=name)
     self._num_outputs = num_outputs
     self._channels = tuple(channels)
     self._negative_slope = negative_slope
+    self._num_classes = num_classes
 
-  def __call__(self, x, is_training=True):
+  def __call__(self, x, is_training=True, labels=None):
     del is_training
     activation = functools.partial(
       jax.nn.leaky_relu, negative_slope=self._negative_slope
@@ -355,23 +364,35 @@ class DCGANDiscriminator(hk.Module):
       strides=[2] * len(self._channels),
       activation=activation,
     )
-    return _linear_output(activation(net(x)), self._num_outputs)
+    features = hk.Flatten()(activation(net(x)))
+    return conditioning.score(
+      features, labels, self._num_classes, self._num_outputs
+    )
 
 
 class SimpleMLP(hk.nets.MLP):
-  """A ReLU multi-layer perceptron: either player of point data."""
+  """A ReLU multi-layer perceptron: either player of point data.
+
+  Labels are part of its input, as 0 and 1 for each class.
+  """
 
   def __init__(
     self,
     depth: int = 4,
     hidden_size: int = 25,
     out_dim: int = 1,
+    num_classes: int = 0,
     name: str = 'SimpleMLP',
   ):
     super().__init__([hidden_size] * depth + [out_dim], name=name)
+    self._num_classes = num_classes
 
-  def __call__(self, x, is_training=True, test_local_stats=False):
+  def __call__(self, x, is_training=True, test_local_stats=False, labels=None):
     del is_training, test_local_stats
+    conditioning.check_labels(labels, self._num_classes)
+    if labels is not None:
+      classes = jax.nn.one_hot(labels, self._num_classes, dtype=x.dtype)
+      x = jnp.concatenate([x, classes], axis=-1)
     return super().__call__(x)
 
 

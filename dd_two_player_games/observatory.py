@@ -28,6 +28,7 @@ import optax
 
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
+from dd_two_player_games import labelled
 from dd_two_player_games import training
 from differentiable_games import adjustments
 from differentiable_games import dynamics
@@ -172,16 +173,18 @@ class Observatory:
 
   def _sample_spread(self, train_state, draw) -> jax.Array:
     batch, key = draw
+    examples = gan.examples_of(batch)
     samples, _ = self._model.sample(
       train_state.params.gen,
       train_state.state.players.gen,
-      *(key, batch.shape[0], {'is_training': True}),
+      *(key, examples.shape[0]),
+      {'is_training': True, **labelled.arguments_of(batch)},
     )
 
     def variance(examples):
       return lax.pmean(jnp.var(examples, axis=0).mean(), training.AXIS)
 
-    return jnp.sqrt(variance(samples) / variance(batch))
+    return jnp.sqrt(variance(samples) / variance(examples))
 
 
 def is_first_order(settings: config_dict.ConfigDict) -> bool:

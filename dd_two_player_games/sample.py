@@ -18,9 +18,11 @@ if __name__ == '__main__':  # Before the imports, which take seconds.
 
   startup.begin()
 
+import argparse
 from collections.abc import Sequence
 import io
 import os
+from typing import Any
 
 from absl import logging
 import numpy as np
@@ -30,10 +32,11 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import trained_run
 from jaxline_harness import errors
 from jaxline_harness import files
+from jaxline_harness import memory
 from jaxline_harness import programs
 from jaxline_harness import settings
 
-_NUM_BETWEEN = 8
+_NUM_SAMPLES, _NUM_EACH, _NUM_BETWEEN = 64, 8, 8
 # Who names such a file means no folder.
 _OTHER_FILES = ('.npy', '.png', '.jpg', '.jpeg', '.gif', '.zip')
 
@@ -47,20 +50,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
   is_archive = out.endswith('.npz')
   if not is_archive and not run.is_image:
     raise errors.UserError('points are not drawn: give --out=FILE.npz')
-  if given.interpolate:
-    samples = run.interpolate(given.num, _NUM_BETWEEN, given.seed)
-  else:
-    samples = run.sample(given.num, given.seed)
+  samples, labels, columns = _make_samples(run, given)
   try:
     if is_archive:
-      _write_archive(out, samples)
+      _write_archive(out, samples, labels)
     else:
-      write_pngs(out, samples, _NUM_BETWEEN if given.interpolate else None)
+      write_pngs(out, samples, columns)
   except OSError as error:
     raise errors.UserError(
       f'--out: cannot write {out} ({error.strerror or error})'
     ) from error
   print(f'{len(samples)} samples of step {run.step}: {out}')
+
+
+def _make_samples(
+  run: trained_run.TrainedRun, given: argparse.Namespace
+) -> tuple[np.ndarray, np.ndarray | None, int | None]:
+  """Samples, their labels if they have any, and the columns of their grid."""
+  num, columns = given.num or _NUM_SAMPLES, None
+  if given.labels is None:
+    labels = run.draw_labels(num, given.seed)
+  else:
+    columns = given.num or _NUM_EACH
+    num = columns * len(given.labels)
+    memory.check_host(f'{num} samples', num)
+    labels = np.repeat(given.labels, columns)
+  if not given.interpolate:
+    return run.sample(num, given.seed, labels=labels), labels, columns
+  samples = run.interpolate(num, _NUM_BETWEEN, given.seed, labels)
+  if labels is not None:
+    labels = np.repeat(labels, _NUM_BETWEEN)
+  return samples, labels, _NUM_BETWEEN
 
 
 def _make_parser() -> programs.Parser:
@@ -71,8 +91,14 @@ def _make_parser() -> programs.Parser:
   parser.add_argument(
     '--num',
     type=programs.whole(settings.whole(1)),
-    default=64,
-    help='samples, or ways with --interpolate (64)',
+    help='samples (64), with --labels of each (8), with --interpolate ways',
+  )
+  parser.add_argument(
+    '--labels',
+    metavar='LABEL,…',
+    type=_parse_labels,
+    help='classes, of a run that has them: a row of the grid each; without, '
+    'they are as frequent as in the data',
   )
   parser.add_argument(
     '--out',
@@ -97,6 +123,13 @@ def _make_parser() -> programs.Parser:
   return parser
 
 
+def _parse_labels(text: str) -> list[int]:
+  return [int(word) for word in text.split(',')]
+
+
+_parse_labels.__name__ = 'list of labels'  # Of the message where it fails.
+
+
 def _prepare_out(given: str) -> str:
   """Makes the folder that samples go to, and the path absolute."""
   out = os.path.abspath(os.path.expanduser(given))
@@ -113,9 +146,14 @@ def _prepare_out(given: str) -> str:
   return out
 
 
-def _write_archive(path: str, samples: np.ndarray) -> None:
+def _write_archive(
+  path: str, samples: np.ndarray, labels: np.ndarray | None
+) -> None:
   archive = io.BytesIO()
-  np.savez(archive, samples=samples)
+  arrays: dict[str, Any] = {'samples': samples}
+  if labels is not None:
+    arrays['labels'] = labels
+  np.savez(archive, **arrays)
   files.write_atomically(path, archive.getvalue())
 
 

@@ -277,6 +277,11 @@ _TRAINING: settings.Tree = {
   'batch_size': Setting(128, 'Of all devices together.'),
   'num_gen_updates': Setting(1, 'Of the generator in its turn.', _UPDATES),
   'num_disc_updates': Setting(1, 'Of the discriminator in its turn.', _UPDATES),
+  'conditional': Setting(
+    False,
+    "Whether both players are given the data's labels; networks that take them "
+    'declare num_classes.',
+  ),
   'num_latents': Setting(128, "Dimension of the generator's input."),
   'compute_dtype': Setting(
     'float32', "Of the networks' arithmetic.", one_of(('float32', 'bfloat16'))

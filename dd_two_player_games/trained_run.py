@@ -34,6 +34,7 @@ from dd_two_player_games import data_facts
 from dd_two_player_games import data_utils
 from dd_two_player_games import gan
 from dd_two_player_games import image_metrics
+from dd_two_player_games import labelled
 from dd_two_player_games import training
 from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
@@ -43,7 +44,7 @@ from jaxline_harness import memory
 from jaxline_harness import run_directory
 from jaxline_harness import settings
 
-_BATCH_SIZE = 250
+_BATCH_SIZE, _NUM_SAMPLES = 250, 64
 _SERIES = ('best', 'latest')
 # Of the angle of two latents; below it their arc is a line, or any.
 _LEAST_SINE = 1e-3
@@ -59,6 +60,7 @@ class TrainedRun:
     params: a GANTuple of the parameters that are evaluated.
     state: the networks' states.
     is_image: whether it makes images, not points.
+    num_classes: of the labels that its samples have; 0 if they have none.
   """
 
   def __init__(self, config: config_dict.ConfigDict, path: str):
@@ -75,16 +77,20 @@ class TrainedRun:
     facts = data_facts.read_record(path, checkpoint_files.read_data(path))
     self._model = training.build_gan(config, facts)
     trainer = training.Trainer(config, self._model)
-    samples = self._model.shape_of_samples()
+    if facts is None:  # Checkpoints did not always say so.
+      shape = self._model.shape_of_samples().shape[1:]
+      facts = data_facts.DataFacts(shape)
+    self._facts = facts
     abstract_state = jax.eval_shape(
-      trainer.initial_state, jax.random.PRNGKey(0), samples
+      trainer.initial_state, jax.random.PRNGKey(0), facts.example_batch()
     )
     train_state = checkpoint_files.read(path, abstract_state)
     self.step = int(train_state.global_step)
     self.params: gan.GANTuple = trainer.evaluated(train_state)
     self.state: gan.GANState = train_state.state
-    self._shape = samples.shape[1:]
+    self._shape = facts.shape
     self.is_image = len(self._shape) == 3
+    self.num_classes = len(facts.class_counts)
     self._generate = jax.jit(self._model.generate)
     self._discriminate = jax.jit(self._score)
 
@@ -110,25 +116,48 @@ class TrainedRun:
     key = jax.random.PRNGKey(seed)
     return np.asarray(self._model.draw_latents(key, num))
 
+  def draw_labels(self, num: int, seed: int = 0) -> np.ndarray | None:
+    """Draws labels, as frequent as in the data.
+
+    Args:
+      num: how many.
+      seed: from which they follow.
+
+    Returns:
+      int32 `(num,)`, None for a run without labels.
+    """
+    _check_memory(num)
+    labels = self._facts.draw_labels(jax.random.PRNGKey(seed), num)
+    return None if labels is None else np.asarray(labels)
+
   def sample(
-    self, num: int = 64, seed: int = 0, latents: npt.ArrayLike | None = None
+    self,
+    num: int | None = None,
+    seed: int = 0,
+    latents: npt.ArrayLike | None = None,
+    labels: npt.ArrayLike | None = None,
   ) -> np.ndarray:
     """Makes samples.
 
     Args:
-      num: how many, if latents are not given.
-      seed: of their latents.
-      latents: in place of both, of shape (num, num_latents).
+      num: how many; None for as many as there are latents or labels, else 64.
+      seed: of their latents and labels.
+      latents: given, of shape (num, num_latents).
+      labels: given, one for all or one for each; None for those of
+        `draw_labels`, if the run has any.
 
     Returns:
       uint8 images (num, height, width, channels), or float32 points.
 
     Raises:
       ValueError: for latents of another shape or none, or a seed that is none;
-        UserError, which is one, where samples do not fit into memory.
+        UserError, which is one, for labels that are none, and where samples do
+        not fit into memory.
     """
     if latents is None:
-      latents = self.draw_latents(num, seed)
+      if num is None and labels is not None and np.ndim(labels):
+        num = len(np.asarray(labels))
+      latents = self.draw_latents(_NUM_SAMPLES if num is None else num, seed)
     latents = np.asarray(latents, np.float32)
     wanted = self.config.training.num_latents
     if latents.ndim != 2 or latents.shape[1] != wanted or not len(latents):
@@ -136,21 +165,36 @@ class TrainedRun:
         f'latents have shape {latents.shape}, not (number, {wanted})'
       )
     _check_memory(len(latents), *self._shape)
+    if labels is None:
+      labels = self.draw_labels(len(latents), seed)
+    batch = self._label(latents, labels)
     return np.concatenate(
       [
-        self._sample_batch(latents[k : k + _BATCH_SIZE])
+        self._sample_batch(
+          jax.tree.map(lambda x, k=k: x[k : k + _BATCH_SIZE], batch)
+        )
         for k in range(0, len(latents), _BATCH_SIZE)
       ]
     )
 
-  def _sample_batch(self, latents: np.ndarray) -> np.ndarray:
+  def _label(self, inputs: np.ndarray, labels: Any) -> labelled.Batch:
+    """A batch of inputs and, if there are any, their labels."""
+    if labels is not None:
+      labels = labelled.check_labels(labels, len(inputs), self.num_classes)
+    return labelled.label(inputs, labels)
+
+  def _sample_batch(self, latents: labelled.Batch) -> np.ndarray:
     samples = np.asarray(
       self._generate(self.params.gen, self.state.players.gen, latents)
     )
     return image_metrics.as_uint8(samples) if self.is_image else samples
 
   def interpolate(
-    self, num_pairs: int = 8, num_between: int = 8, seed: int = 0
+    self,
+    num_pairs: int = 8,
+    num_between: int = 8,
+    seed: int = 0,
+    labels: npt.ArrayLike | None = None,
   ) -> np.ndarray:
     """Makes samples on ways between latents.
 
@@ -159,22 +203,32 @@ class TrainedRun:
     Args:
       num_pairs: how many ways.
       num_between: samples on each, both ends among them.
-      seed: of the ends.
+      seed: of the ends, and of the ways' labels.
+      labels: given, one for all ways or one for each; see `sample`.
 
     Returns:
       As `sample`, one way after the other.
     """
+    if labels is None:
+      labels = self.draw_labels(num_pairs, seed)
+    if labels is not None:
+      labels = np.repeat(
+        labelled.check_labels(labels, num_pairs, self.num_classes), num_between
+      )
     num_latents = self.config.training.num_latents
     _check_memory(num_pairs * num_between, 4 * num_latents)
     ends = self.draw_latents(2 * num_pairs, seed)
     ways = interpolate_latents(ends[:num_pairs], ends[num_pairs:], num_between)
-    return self.sample(latents=ways.reshape(-1, num_latents))
+    return self.sample(latents=ways.reshape(-1, num_latents), labels=labels)
 
-  def discriminate(self, examples: npt.ArrayLike) -> np.ndarray:
+  def discriminate(
+    self, examples: npt.ArrayLike, labels: npt.ArrayLike | None = None
+  ) -> np.ndarray:
     """The discriminator's outputs.
 
     Args:
       examples: as `sample` gives them.
+      labels: one for all or one for each, of a run that has labels.
 
     Returns:
       One number an example, of shape (number,): above zero for data, as most
@@ -183,7 +237,8 @@ class TrainedRun:
       score no example, but say how it differs from others.
 
     Raises:
-      ValueError: for examples of another shape, or images that are not uint8.
+      ValueError: for examples of another shape, or images that are not uint8;
+        UserError, which is one, for labels that are none, or missing.
     """
     examples = np.asarray(examples)
     if examples.shape[1:] != self._shape or not len(examples):
@@ -193,8 +248,13 @@ class TrainedRun:
       )
     if self.is_image and examples.dtype != np.uint8:
       raise ValueError(f'images must be uint8, not {examples.dtype}')
+    if labels is None and self.num_classes:
+      raise errors.UserError(
+        f'labels are missing: this run has {self.num_classes} classes'
+      )
     preprocess = getattr(data_utils, self.config.data_processor).preprocess
-    outputs = self._discriminate(preprocess(examples))
+    batch = self._label(preprocess(examples), labels)
+    outputs = self._discriminate(batch)
     outputs = np.asarray(outputs).reshape(len(outputs), -1)
     return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 

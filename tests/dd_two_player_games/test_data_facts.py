@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from dd_two_player_games import data_facts
-from dd_two_player_games import data_utils
 from dd_two_player_games import nets
 from dd_two_player_games import trained_run
 from jaxline_harness import checkpoint_files
@@ -33,16 +32,14 @@ def write_images(path, shape, **more):
   return str(path)
 
 
-def save_untrained(made, config, folder):
-  """A checkpoint of the initial state; its path."""
-  path = str(folder / '0')
+def save(made, config, path):
+  """A checkpoint of an experiment's state, at the step that its path names."""
   checkpoint_files.write(
     path,
-    made.make_initial_state(),
+    made.snapshot_state()['train_state'],
     run_directory.to_plain(config),
     data=made.describe_data(),
   )
-  return path
 
 
 @pytest.mark.parametrize(
@@ -53,7 +50,8 @@ def test_the_default_networks_take_images_of_any_size(tmp_path, shape):
   config = small_experiments.images_config(
     dataset=write_images(tmp_path / 'mine.npz', shape), nets={}
   )
-  path = save_untrained(small_experiments.make(config), config, tmp_path)
+  path = str(tmp_path / '0')
+  save(small_experiments.make(config), config, path)
   (tmp_path / 'mine.npz').unlink()
   run = trained_run.TrainedRun(config, path)
   samples = run.sample(3)
@@ -62,7 +60,7 @@ def test_the_default_networks_take_images_of_any_size(tmp_path, shape):
 
 
 def test_arguments_go_to_networks_that_declare_them():
-  facts = data_facts.facts_of(data_utils.mixture_of_gaussians(4, 0))
+  facts = data_facts.facts_of(np.zeros((4, 2)))
   assert facts.shape == (2,)
   assert facts.network_arguments(nets.DCGANGenerator) == {'output_shape': (2,)}
   assert facts.network_arguments(nets.SimpleMLP) == {}
