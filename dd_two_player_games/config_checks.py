@@ -30,6 +30,7 @@ import optax
 from dd_two_player_games import activation_metrics
 from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
+from dd_two_player_games import inception
 from dd_two_player_games import losses
 from dd_two_player_games import nets
 from dd_two_player_games import penalties
@@ -373,3 +374,6 @@ def _check_classifier(
       f'{configs.PREFIX}.eval.classifier=fashion_mnist takes images of shape '
       f'{wanted}, but those of {dataset.name} have {shape}'
     )
+  path = config.eval.inception_path
+  if not is_fashion and inception.is_file_of_weights(path):
+    inception.read_weights(path)  # Not only when training comes to it.

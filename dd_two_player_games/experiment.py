@@ -37,6 +37,7 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
 from dd_two_player_games import gan
 from dd_two_player_games import image_metrics
+from dd_two_player_games import inception
 from dd_two_player_games import labelled
 from dd_two_player_games import model_utils
 from dd_two_player_games import network_checks
@@ -434,10 +435,13 @@ class Experiment(train_loop.ChunkedExperiment):
 def make_classifier(
   config: config_dict.ConfigDict,
 ) -> image_metrics.Classifier:
-  """What IS and FID are measured with, by `eval.classifier`."""
+  """What images are measured with, by `eval.classifier`."""
   if settings.classifier_name(config) == 'fashion_mnist':
     return evaluation_network.EvaluationNetwork()
-  return tfgan_inception_utils.InceptionClassifier(config.eval.inception_path)
+  path = config.eval.inception_path
+  if inception.is_file_of_weights(path):
+    return inception.InceptionNetwork(path)
+  return tfgan_inception_utils.InceptionClassifier(path)
 
 
 def singular_values(

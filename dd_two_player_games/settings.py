@@ -383,7 +383,8 @@ _EVAL: settings.Tree = {
   ),
   'inception_path': Setting(
     '',
-    'A local folder of the Inception SavedModel; empty: TF-Hub.',
+    "A folder with Inception's SavedModel, or an .npz or .safetensors of its "
+    'weights, which needs no TensorFlow (see metrics.md); empty: TF-Hub.',
     settings.path(),
     _INCEPTION,
   ),

@@ -16,6 +16,8 @@
 import contextlib
 import errno
 import itertools
+import json
+import operator
 import os
 import stat
 import tempfile
@@ -25,6 +27,16 @@ import uuid
 import numpy as np
 
 from jaxline_harness import errors
+
+# As the format's own library has it.
+_MAX_HEADER_BYTES = 100_000_000
+# Of the types that NumPy has.
+_SAFETENSORS_DTYPES = {
+  'BOOL': '?',
+  **{f'F{8 * size}': f'f{size}' for size in (2, 4, 8)},
+  **{f'I{8 * size}': f'i{size}' for size in (1, 2, 4, 8)},
+  **{f'U{8 * size}': f'u{size}' for size in (1, 2, 4, 8)},
+}
 
 
 def make_folder(folder: str, named_by: str = 'config.checkpoint_dir') -> None:
@@ -148,6 +160,52 @@ def read_npz(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     raise ValueError(f'it is no whole .npz of arrays: {error}') from error
   # What is no array comes as bytes.
   return {name: np.asarray(array) for name, array in arrays.items()}
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+  """Reads the arrays of a `.safetensors`.
+
+  The format: eight bytes with the size of a header, the header, in JSON, which
+  maps names to `dtype`, `shape` and `data_offsets`, and the data.
+
+  Args:
+    path: the file.
+
+  Returns:
+    The arrays by name.
+
+  Raises:
+    OSError: if the file cannot be opened.
+    ValueError: if it is damaged, or is no such file.
+  """
+  with open_regular(os.fspath(path)) as f:
+    size = int.from_bytes(f.read(8), 'little')
+    header = f.read(min(size, _MAX_HEADER_BYTES))
+    if len(header) < max(size, 2):
+      raise ValueError('it is no whole .safetensors')
+    data = memoryview(f.read())  # Whose parts are no copies.
+  try:
+    entries = json.loads(header)
+    entries.pop('__metadata__', None)
+    return {name: _read_tensor(data, **e) for name, e in entries.items()}
+  # Whatever a wrong header makes of all this.
+  except (
+    *(ArithmeticError, AttributeError, KeyError, RecursionError),
+    *(TypeError, ValueError),
+  ) as error:
+    raise ValueError(
+      f'it is no whole .safetensors: {type(error).__name__}: {error}'
+    ) from error
+
+
+def _read_tensor(
+  data: memoryview, dtype: str, shape: list[int], data_offsets: list[int]
+) -> np.ndarray:
+  start, end = map(operator.index, data_offsets)
+  if not 0 <= start <= end <= len(data) or any(n < 0 for n in shape):
+    raise ValueError('its data are not where its header says')
+  kind = np.dtype(_SAFETENSORS_DTYPES[dtype]).newbyteorder('<')
+  return np.frombuffer(data[start:end], kind).reshape(shape)
 
 
 def cache_folder() -> str:

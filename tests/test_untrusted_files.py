@@ -28,6 +28,7 @@ import numpy as np
 import pytest
 
 from dd_two_player_games import evaluation_network
+from dd_two_player_games import inception
 from dd_two_player_games import real_statistics
 from jaxline_harness import checkpoint_files
 from jaxline_harness import dataset_files
@@ -183,6 +184,15 @@ def test_npz(tmp_path, mischief, content):
     files.read_npz(path)
   with pytest.raises(errors.UserError, match='file.npz: cannot be read'):
     datasets.load(str(path))
+
+
+@pytest.mark.parametrize('content', CONTENTS)
+def test_weights_of_inception(tmp_path, mischief, content):
+  for suffix in inception.SUFFIXES:
+    path = tmp_path / f'weights{suffix}'
+    path.write_bytes(CONTENTS[content](mischief, ['fc.weight', 'fc.bias']))
+    with pytest.raises(errors.UserError, match='weights.* cannot be read: '):
+      inception.read_weights(path)
 
 
 @pytest.mark.parametrize('content', CONTENTS)

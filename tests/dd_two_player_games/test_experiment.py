@@ -933,3 +933,13 @@ def test_classifier(monkeypatch, dataset, chosen, expected):
     assert made == ['/a/b']
   else:
     assert type(classifier).__name__ == expected
+
+
+def test_classifier_of_a_file(monkeypatch):
+  monkeypatch.setattr(
+    experiment.inception, 'InceptionNetwork', lambda path: path
+  )
+  config = small_experiments.images_config(
+    dataset='cifar10', eval={'inception_path': '/a/b.safetensors'}
+  )
+  assert experiment.make_classifier(config) == '/a/b.safetensors'

@@ -45,6 +45,9 @@ def test_classifier_of_other_images():
     'config.experiment_kwargs.config.eval.classifier=fashion_mnist takes '
     'images of shape (28, 28, 1), but those of some have (32, 32, 3)'
   )
+  settings = {'classifier': 'inception', 'inception_path': '/no/weights.npz'}
+  with pytest.raises(errors.UserError, match='inception_path: /no/weights.npz'):
+    config_checks.check_data(make_config(**settings), images(32, 32, 3))
   # Where nothing is measured, or by Inception, any will do.
   for settings in ({'run_image_metrics': False}, {'classifier': 'inception'}):
     config = make_config(**{'classifier': 'fashion_mnist'} | settings)
