@@ -74,9 +74,12 @@ EXTRAS_REQUIRE = {
   ],
   'cuda12': ['jax[cuda12]'],
   'tpu': ['jax[tpu]'],
-  # Tests, checks and benchmarks, which need everything but accelerators.
+  # Tests, checks, benchmarks and examples, which need everything but
+  # accelerators.
   'test': [
     'differentiable_games[gan,eigengame,principal_flow,plots,tfds,inception]',
+    'equinox>=0.11.10',
+    'flax>=0.10.4',
     'mypy>=2',
     'packaging>=24',
     'pytest>=8',

@@ -16,12 +16,14 @@
 from typing import Any
 
 
-def load(run: str, step: int | str = 'latest') -> Any:
+def load(run: str, step: int | str = 'latest', trust_code: bool = False) -> Any:
   """Loads a trained GAN; its data set is not needed.
 
   Args:
     run: the run's folder.
     step: 'latest', 'best', or the number of a step that is kept.
+    trust_code: whether to run what the run names outside this project even if
+      none of the user's runs has trained with it: see docs/extending.md.
 
   Returns:
     A `trained_run.TrainedRun`, with `sample`, `interpolate`, `discriminate`.
@@ -33,4 +35,4 @@ def load(run: str, step: int | str = 'latest') -> Any:
   # Here, so that a module of the package does not wait for all of them.
   from dd_two_player_games import trained_run  # pylint: disable=g-import-not-at-top
 
-  return trained_run.load(run, step)
+  return trained_run.load(run, step, trust_code)

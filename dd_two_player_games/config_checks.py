@@ -24,15 +24,17 @@ from typing import Any
 
 from absl import logging
 import jax
+import jax.numpy as jnp
 from ml_collections import config_dict
 import optax
 
 from dd_two_player_games import activation_metrics
 from dd_two_player_games import data_utils
 from dd_two_player_games import evaluation_network
+from dd_two_player_games import foreign_networks
 from dd_two_player_games import inception
 from dd_two_player_games import losses
-from dd_two_player_games import nets
+from dd_two_player_games import parts
 from dd_two_player_games import penalties
 from dd_two_player_games import settings as own
 from dd_two_player_games import training as gan_training
@@ -42,6 +44,7 @@ from jaxline_harness import datasets
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import optimizers
+from jaxline_harness import outside
 from jaxline_harness import settings
 
 _METRICS_OF_POINTS = {
@@ -78,13 +81,22 @@ def check(config: config_dict.ConfigDict) -> None:
   for player, kwargs in zip(
     own.PLAYERS, ('disc_kwargs', 'gen_kwargs'), strict=True
   ):
+    network = parts.NETWORKS.find(experiment.nets[player])
     settings.check_arguments(
       f'{configs.PREFIX}.nets.{kwargs}',
-      getattr(nets, experiment.nets[player]),
+      network,
       experiment.nets[kwargs].to_dict(),
       given=['num_classes'],  # The data's.
       by_name=own.NET_ARGUMENTS,
     )
+    is_foreign = isinstance(network, foreign_networks.ForeignNetwork)
+    if is_foreign and experiment.training.compute_dtype != 'float32':
+      logging.warning(
+        'nets.%s is no Haiku module: it computes in types of its own, not by '
+        'training.compute_dtype=%s',
+        player,
+        experiment.training.compute_dtype,
+      )
   _check_conditional(experiment)
   _check_losses(experiment)
   _check_penalties(experiment.penalties.discriminator)
@@ -136,7 +148,12 @@ def _check_penalties(chosen: Any) -> None:
 
 
 def _losses_of(experiment: config_dict.ConfigDict) -> list[losses.Loss]:
-  return [getattr(losses, experiment.losses[player]) for player in own.PLAYERS]
+  return [
+    kind.find(experiment.losses[player])
+    for kind, player in zip(
+      (parts.DISC_LOSSES, parts.GEN_LOSSES), own.PLAYERS, strict=True
+    )
+  ]
 
 
 def check_outputs(
@@ -170,7 +187,10 @@ def _check_conditional(experiment: config_dict.ConfigDict) -> None:
     return
   for player in own.PLAYERS:
     name = experiment.nets[player]
-    if 'num_classes' not in inspect.signature(getattr(nets, name)).parameters:
+    if (
+      'num_classes'
+      not in inspect.signature(parts.NETWORKS.find(name)).parameters
+    ):
       raise errors.UserError(
         f'{configs.PREFIX}.training.conditional=True, but nets.{player}={name} '
         'takes no labels: it declares no argument num_classes'
@@ -187,17 +207,18 @@ def _check_update_rule(training: config_dict.ConfigDict) -> None:
         'update a player'
       )
   no_drift = ('extragradient', 'extrapolation_from_the_past')
-  if rule in no_drift and own.any_drift(training):
+  is_unknown = outside.is_outside(rule)
+  if (rule in no_drift or is_unknown) and own.any_drift(training):
     raise errors.UserError(
       f'{path}.grad_regularizes.dd_coeffs_multiplier is not zero, but {rule} '
-      'has no drift of this form'
+      f'has no drift {"that is known here" if is_unknown else "of this form"}'
     )
 
 
 def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
   training = experiment.training
   name, kwargs = training.adjustment, training.adjustment_kwargs
-  adjustment = gan_training.ADJUSTMENTS[name]
+  adjustment = parts.ADJUSTMENTS.find(name)
   parameters = list(inspect.signature(adjustment.function).parameters)
   path = f'{configs.PREFIX}.training'
   settings.check_arguments(
@@ -209,7 +230,7 @@ def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
   )
   cancels = losses.are_zero_sum(*_losses_of(experiment))
   cancels = cancels and all(
-    getattr(penalties, name) in penalties.OF_DATA_ALONE
+    parts.PENALTIES.find(name) in penalties.OF_DATA_ALONE
     for name, _ in penalties.as_pairs(experiment.penalties.discriminator)
   )
   if kwargs.get('zero_sum') and (training.unrolled_steps or not cancels):
@@ -239,7 +260,13 @@ def _check_number_of_draws(
 ) -> None:
   """Draws of data are numbered in int32, and so are optimisers' updates."""
   idle = (optax.identity(), optax.identity())
-  draws = gan_training.build_rule(experiment, idle).num_draws
+  try:
+    draws = gan_training.build_rule(experiment, idle).num_draws
+  except Exception as error:  # Of a rule from outside: ours take these.
+    raise errors.UserError(
+      f'{configs.PREFIX}.training.update_rule='
+      f'{experiment.training.update_rule}: {outside.describe(error)}'
+    ) from error
   if training_steps * draws > settings.MAX_INT32:
     raise errors.UserError(
       f'config.training_steps={training_steps} of {draws} draws each are more '
@@ -327,7 +354,9 @@ def check_data(
     )
   is_images = dataset.examples.ndim == 4
   processor = 'ImageProcessor' if is_images else 'PointProcessor'
-  if config.data_processor != processor:
+  if outside.is_outside(config.data_processor):
+    _check_processor(config.data_processor, dataset)
+  elif config.data_processor != processor:
     raise errors.UserError(
       f'{configs.PREFIX}.data_processor={config.data_processor} does not suit '
       f'{dataset.name}; set {processor}'
@@ -360,6 +389,22 @@ def _check_share(config: config_dict.ConfigDict) -> None:
     raise errors.UserError(
       f'{leaves} losses.discriminator={config.losses.discriminator} takes '
       f'{least} at least{halves}'
+    )
+
+
+def _check_processor(name: str, dataset: datasets.Dataset) -> None:
+  """Tries a data processor from outside on two examples."""
+  examples = dataset.examples[:2]
+  path = f'{configs.PREFIX}.data_processor={name}'
+  try:
+    made = jax.eval_shape(parts.PROCESSORS.find(name).preprocess, examples)
+    shape, dtype = made.shape, made.dtype
+  except Exception as error:  # Whatever other people's code does.
+    raise errors.UserError(f'{path}: {outside.describe(error)}') from error
+  if shape != examples.shape or not jnp.issubdtype(dtype, jnp.floating):
+    raise errors.UserError(
+      f'{path}: preprocess makes {dtype} {shape} of {examples.dtype} '
+      f'{examples.shape}; it must make floating-point numbers of that shape'
     )
 
 

@@ -42,6 +42,7 @@ from dd_two_player_games import labelled
 from dd_two_player_games import model_utils
 from dd_two_player_games import network_checks
 from dd_two_player_games import observatory
+from dd_two_player_games import parts
 from dd_two_player_games import pictures
 from dd_two_player_games import settings
 from dd_two_player_games import tfgan_inception_utils
@@ -88,7 +89,7 @@ class Experiment(train_loop.ChunkedExperiment):
     self._dataset = data_utils.load_dataset(
       config.dataset, 'train', config.data_dir or None
     )
-    self._processor = getattr(data_utils, config.data_processor)
+    self._processor = parts.PROCESSORS.find(config.data_processor)
     self._is_images = self._dataset.examples.ndim == 4
     config_checks.check_data(config, self._dataset)
     # Of the initial parameters, of the data's order, of latents, of evaluation.
@@ -110,6 +111,9 @@ class Experiment(train_loop.ChunkedExperiment):
     network_checks.check_shapes(
       *(config, self._gan, self._dataset.name, self._first_examples()),
       self.initial_train_state,
+    )
+    network_checks.check_step(
+      config, self.device_data(), self.initial_train_state, self.update
     )
     network_checks.check_memory(
       config, self._gan, self._data, self._facts, self.abstract_train_state()

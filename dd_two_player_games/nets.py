@@ -30,6 +30,7 @@ import jmp
 from convolutions_as_products import convolution
 from convolutions_as_products import layers
 from dd_two_player_games import conditioning
+from dd_two_player_games import foreign_networks
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -43,11 +44,14 @@ def transform(
   """A module as two pure functions, `init` and `apply`, without keys for apply.
 
   Args:
-    make_module: a module's class, or a function that makes one.
+    make_module: a module's class, a function that makes one, or a
+      ForeignNetwork, which computes as it will.
     kwargs: its arguments.
     compute_dtype: of its arithmetic; its callers see float32.
     convolutions: one of `convolution.IMPLEMENTATIONS`.
   """
+  if isinstance(make_module, foreign_networks.ForeignNetwork):
+    return make_module.transform(kwargs)
 
   def apply(*args, **apply_kwargs):
     with (

@@ -26,6 +26,7 @@ from dd_two_player_games import gan
 from dd_two_player_games import labelled
 from jaxline_harness import errors
 from jaxline_harness import memory
+from jaxline_harness import outside
 
 _PATH = 'config.experiment_kwargs.config'
 
@@ -72,7 +73,45 @@ def check_shapes(
     logging.info('The networks do not work:', exc_info=True)
     raise errors.UserError(
       f'{_PATH}.nets do not suit {data_name}, of shape {wanted}: '
-      f'{type(error).__name__}: {errors.one_line(error)}'
+      f'{outside.describe(error)}'
+    ) from error
+
+
+def check_step(
+  config: config_dict.ConfigDict,
+  data: Any,
+  initial_state: Callable[[], Any],
+  update: Callable[[Any, Any], tuple[Any, Any]],
+) -> None:
+  """Checks a step, if the config names what lies outside.
+
+  Args:
+    config: the experiment's config.
+    data: of the devices.
+    initial_state: makes the TrainState.
+    update: maps that and the data to the next one and logs.
+
+  Raises:
+    errors.UserError: if the step fails, with the user's file and line.
+  """
+  names = sorted(set(outside.names_in(config.to_dict())))
+  if not names:
+    return
+
+  def step(data):
+    train_state = initial_state()
+    return train_state, update(train_state, data)[0]
+
+  try:
+    before, after = jax.eval_shape(
+      jax.vmap(step, axis_name='i', axis_size=1, in_axes=None), data
+    )
+    if before != after:
+      raise TypeError(f'the state is {before} before, and {after} after it')
+  except Exception as error:  # Whatever other people's code does.
+    logging.info('A step fails:', exc_info=True)
+    raise errors.UserError(
+      f'a step with {", ".join(names)} fails: {outside.describe(error)}'
     ) from error
 
 

@@ -29,6 +29,7 @@ import optax
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from dd_two_player_games import labelled
+from dd_two_player_games import parts
 from dd_two_player_games import training
 from differentiable_games import adjustments
 from differentiable_games import dynamics
@@ -133,7 +134,7 @@ class Observatory:
   def _plain_step(self, rates) -> dynamics.Step:
     """A step on one draw, which leaves the networks' memory as it is."""
     config = self._config
-    adjustment = training.ADJUSTMENTS[config.training.adjustment]
+    adjustment = parts.ADJUSTMENTS.find(config.training.adjustment)
     kwargs = config.training.adjustment_kwargs.to_dict()
     rows, columns = drift_utils.matrices_of(self._coefficients(rates))
 

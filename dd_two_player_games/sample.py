@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
   logging.set_verbosity(logging.WARNING)  # Orbax tells of every file.
   given = _make_parser().parse_args(arguments)
   out = _prepare_out(given.out)
-  run = trained_run.load(given.run, given.step)
+  run = trained_run.load(given.run, given.step, given.trust_code)
   is_archive = out.endswith('.npz')
   if not is_archive and not run.is_image:
     raise errors.UserError('points are not drawn: give --out=FILE.npz')
@@ -119,6 +119,11 @@ def _make_parser() -> programs.Parser:
     '--interpolate',
     action='store_true',
     help='eight samples on each way between two latents',
+  )
+  parser.add_argument(
+    '--trust_code',
+    action='store_true',
+    help='run what the run names outside this project: docs/extending.md',
   )
   return parser
 

@@ -13,23 +13,17 @@
 # limitations under the License.
 """Every setting of a GAN experiment, declared once: see `SETTINGS`."""
 
-from collections.abc import Callable
-import inspect
 import itertools
 import math
-from types import ModuleType
 from typing import Any
 
-import haiku as hk
 from ml_collections import config_dict
 
 from convolutions_as_products import convolution
 from dd_two_player_games import activation_metrics
 from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
-from dd_two_player_games import losses
-from dd_two_player_games import nets
-from dd_two_player_games import penalties
+from dd_two_player_games import parts
 from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import training as gan_training
 from differentiable_games import fields
@@ -42,13 +36,6 @@ from jaxline_harness.settings import Setting
 
 PLAYERS = ('discriminator', 'generator')
 TERMS = ('self_norm', 'other_norm', 'other_dot_prod')
-RULES = (
-  'simultaneous',
-  'alternating',
-  'runge_kutta',
-  'extragradient',
-  'extrapolation_from_the_past',
-)
 NET_ARGUMENTS = {
   'depth': settings.whole(0, 100),
   'output_shape': settings.list_with(
@@ -115,7 +102,7 @@ _RUNGE_KUTTA = (
 _ESTIMATED = (
   lambda c: (
     not (
-      gan_training.ADJUSTMENTS[c.training.adjustment].takes_rates
+      parts.ADJUSTMENTS.find(c.training.adjustment).on_one_draw
       or c.training.unrolled_steps
     )
   ),
@@ -133,20 +120,6 @@ _NEVER = (lambda c: False, 'rk_after_explicit_coeffs are what has one')
 
 
 # What settings may hold.
-
-
-def _names(module: ModuleType, are: Callable[[str, Any], bool]) -> list[str]:
-  return [name for name, value in vars(module).items() if are(name, value)]
-
-
-def _losses(part: str) -> settings.Field:
-  return one_of(
-    _names(losses, lambda name, v: inspect.isfunction(v) and part in name)
-  )
-
-
-def _is_penalty(name: str, value: Any) -> bool:
-  return inspect.isfunction(value) and 'penalty' in name
 
 
 def _are_periods(value: Any) -> bool:
@@ -170,27 +143,14 @@ def _is_tableau(value: Any) -> bool:
   )
 
 
-_NETWORK = one_of(
-  _names(
-    nets,
-    lambda name, value: (
-      inspect.isclass(value)
-      and issubclass(value, hk.Module)
-      and name != 'NoOpTree'
-    ),
-  )
-)
-_PROCESSOR = one_of(
-  _names(data_utils, lambda _, v: isinstance(v, data_utils.DataProcessor))
-)
 _ESTIMATOR = one_of(
-  _names(regularizer_estimates, lambda _, v: isinstance(v, fields.Estimator))
+  name
+  for name, value in vars(regularizer_estimates).items()
+  if isinstance(value, fields.Estimator)
 )
 _PENALTY = settings.one_or_more(
   settings.list_with(
-    '[name, coefficient]',
-    one_of(_names(penalties, _is_penalty)),
-    settings.POSITIVE,
+    '[name, coefficient]', parts.PENALTIES.field(), settings.POSITIVE
   )
 )
 _TRANSFORMER = one_of(('spectral_norm', 'no_op'))
@@ -246,7 +206,9 @@ _WEIGHT_CLIP = Setting(
 _TRAINING: settings.Tree = {
   'simultaneous_updates': Setting(False, 'Both players move at once.'),
   'runge_kutta_updates': Setting(False, 'Both move by a Runge-Kutta step.'),
-  'update_rule': Setting(None, 'In place of these two.', one_of(RULES)),
+  'update_rule': Setting(
+    None, 'In place of these two.', parts.UPDATE_RULES.field()
+  ),
   'runge_kutta_order': Setting(
     4, 'Of the Runge-Kutta rule.', _ORDER, _RUNGE_KUTTA
   ),
@@ -302,7 +264,7 @@ _TRAINING: settings.Tree = {
   'adjustment': Setting(
     'none',
     "Of both players' gradients together, on one draw.",
-    one_of(gan_training.ADJUSTMENTS),
+    parts.ADJUSTMENTS.field(),
   ),
   'adjustment_kwargs': Setting({}, 'Its arguments in differentiable_games.'),
   'unrolled_steps': Setting(
@@ -423,7 +385,9 @@ SETTINGS: settings.Tree = {
     _READ,
   ),
   'data_processor': Setting(
-    'ImageProcessor', 'PointProcessor is for points.', _PROCESSOR
+    'ImageProcessor',
+    'PointProcessor is for points.',
+    parts.PROCESSORS.field(),
   ),
   'optimizers': {
     player: optimizers.declare(lr=1e-2)
@@ -432,9 +396,13 @@ SETTINGS: settings.Tree = {
     for player in PLAYERS
   },
   'nets': {
-    'discriminator': Setting('DCGANDiscriminator', 'See nets.py.', _NETWORK),
+    'discriminator': Setting(
+      'DCGANDiscriminator', 'See nets.py.', parts.NETWORKS.field()
+    ),
     'disc_kwargs': Setting({}, 'Its arguments.'),
-    'generator': Setting('DCGANGenerator', 'See nets.py.', _NETWORK),
+    'generator': Setting(
+      'DCGANGenerator', 'See nets.py.', parts.NETWORKS.field()
+    ),
     'gen_kwargs': Setting({}, 'Its arguments.'),
     'convolutions': Setting(
       'fast',
@@ -446,10 +414,12 @@ SETTINGS: settings.Tree = {
   },
   'losses': {
     'discriminator': Setting(
-      'discriminator_goodfellow_loss', 'See losses.py.', _losses(PLAYERS[0])
+      'discriminator_goodfellow_loss',
+      'See losses.py.',
+      parts.DISC_LOSSES.field(),
     ),
     'generator': Setting(
-      'generator_saturating_loss', 'See losses.py.', _losses(PLAYERS[1])
+      'generator_saturating_loss', 'See losses.py.', parts.GEN_LOSSES.field()
     ),
   },
   'penalties': _of_discriminator(

@@ -31,16 +31,17 @@ import numpy.typing as npt
 
 from dd_two_player_games import base_config
 from dd_two_player_games import data_facts
-from dd_two_player_games import data_utils
 from dd_two_player_games import gan
 from dd_two_player_games import image_metrics
 from dd_two_player_games import labelled
+from dd_two_player_games import parts
 from dd_two_player_games import training
 from jaxline_harness import checkpoint_files
 from jaxline_harness import checkpointing
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import memory
+from jaxline_harness import outside
 from jaxline_harness import run_directory
 from jaxline_harness import settings
 
@@ -252,8 +253,8 @@ class TrainedRun:
       raise errors.UserError(
         f'labels are missing: this run has {self.num_classes} classes'
       )
-    preprocess = getattr(data_utils, self.config.data_processor).preprocess
-    batch = self._label(preprocess(examples), labels)
+    processor = parts.PROCESSORS.find(self.config.data_processor)
+    batch = self._label(processor.preprocess(examples), labels)
     outputs = self._discriminate(batch)
     outputs = np.asarray(outputs).reshape(len(outputs), -1)
     return outputs[:, 0] if outputs.shape[1] == 1 else outputs
@@ -291,12 +292,16 @@ def interpolate_latents(
   return weights[0] * starts[:, None] + weights[1] * stops[:, None]
 
 
-def load(run: str, step: int | str = 'latest') -> TrainedRun:
+def load(
+  run: str, step: int | str = 'latest', trust_code: bool = False
+) -> TrainedRun:
   """Loads a trained GAN; its data set is not needed.
 
   Args:
     run: the run's folder.
     step: 'latest', 'best', or the number of a step that is kept.
+    trust_code: whether to run what the run names outside this project even if
+      none of the user's runs has trained with it: it may do anything.
 
   Returns:
     The run.
@@ -317,7 +322,9 @@ def load(run: str, step: int | str = 'latest') -> TrainedRun:
       f'the checkpoint {path} is damaged: {error}; kept are '
       f'{_name_steps(_kept_checkpoints(folder))}'
     ) from error
-  return TrainedRun(_read_config(folder, path), path)
+  config = _read_config(folder, path, trust_code)
+  with outside.explain_errors(f'{path} cannot be used'):
+    return TrainedRun(config, path)
 
 
 def _kept_checkpoints(folder: str) -> dict[str, str]:
@@ -347,7 +354,9 @@ def _find_checkpoint(folder: str, step: int | str) -> str:
   )
 
 
-def _read_config(folder: str, path: str) -> config_dict.ConfigDict:
+def _read_config(
+  folder: str, path: str, trust_code: bool
+) -> config_dict.ConfigDict:
   """Reads the config that a checkpoint was saved with, or its run's."""
   given: Any = checkpoint_files.read_config(path)
   if given is None:  # Checkpoints did not always say so.
@@ -360,6 +369,8 @@ def _read_config(folder: str, path: str) -> config_dict.ConfigDict:
         f'{name} cannot be read ({errors.one_line(error)}): it says what the '
         'run trained'
       ) from error
+  if not trust_code:
+    outside.check_trust(given, folder)
   try:
     config = base_config.resolve(config_dict.ConfigDict(given))
   except (TypeError, ValueError, AttributeError) as error:

@@ -32,18 +32,16 @@ import optax
 from dd_two_player_games import data_facts
 from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
-from dd_two_player_games import losses
 from dd_two_player_games import nets
+from dd_two_player_games import parts
 from dd_two_player_games import penalties
 from dd_two_player_games import regularizer_estimates
-from differentiable_games import adjustments
 from differentiable_games import averages
 from differentiable_games import examine
 from differentiable_games import fields
 from differentiable_games import game
 from differentiable_games import jacobian
 from differentiable_games import rules
-from differentiable_games import solved_adjustments
 from differentiable_games import tableaus
 from differentiable_games import unrolling
 from jaxline_harness import optimizers
@@ -72,40 +70,6 @@ class TrainState(NamedTuple):
   state: gan.GANState
   global_step: jax.Array
   back_offs: Any = np.zeros((), np.int32)
-
-
-class Adjustment(NamedTuple):
-  """An adjustment of the simultaneous gradient.
-
-  Attributes:
-    function: maps two losses and a GANTuple of parameters to a direction.
-    takes_rates: whether the players' learning rates are its third argument.
-    solves: whether it gives the direction with the residual of a solver.
-  """
-
-  function: Callable[..., Any]
-  takes_rates: bool
-  solves: bool = False
-
-
-# What a config may name. The first three are first-order methods, estimated as
-# `training.estimator_fn` says; the others act on one draw of both players.
-ADJUSTMENTS = {
-  'none': Adjustment(game.simultaneous_gradient, takes_rates=False),
-  'sga': Adjustment(adjustments.symplectic_gradient, takes_rates=False),
-  'consensus': Adjustment(adjustments.consensus, takes_rates=False),
-  'lola': Adjustment(adjustments.lola, takes_rates=True),
-  'competitive': Adjustment(
-    solved_adjustments.solve_competitive, takes_rates=True, solves=True
-  ),
-  'follow_the_ridge': Adjustment(
-    solved_adjustments.solve_ridge, takes_rates=True, solves=True
-  ),
-}
-_MATRICES: dict[str, Callable[..., Any]] = {
-  'sga': adjustments.symplectic_matrices,
-  'consensus': adjustments.consensus_matrices,
-}
 
 
 class Trainer:
@@ -290,12 +254,13 @@ def build_field(
       axis_name=axis_name,
     )
     estimator = regularizer_estimates.biased_estimate_fn_shared_draws
-  adjustment = ADJUSTMENTS[training.adjustment]
+  adjustment = parts.ADJUSTMENTS.find(training.adjustment)
   kwargs = training.adjustment_kwargs.to_dict()
-  if adjustment.takes_rates:
+  if adjustment.on_one_draw:
 
     def directions_and_logs(both, params):
-      found = adjustment.function(both, params, rates, **kwargs)
+      arguments = (rates,) if adjustment.takes_rates else ()
+      found = adjustment.function(both, params, *arguments, **kwargs)
       if not adjustment.solves:
         return found, {}
       directions, residual = found
@@ -304,15 +269,15 @@ def build_field(
     return fields.AdjustedField(model, directions_and_logs, axis_name)
   align = kwargs.pop('align', False)
   rows, columns = drift_utils.matrices_of(coefficients)
-  if training.adjustment in _MATRICES:
-    rows, columns = _MATRICES[training.adjustment](len(_PLAYERS), **kwargs)
+  if adjustment.matrices:
+    rows, columns = adjustment.matrices(len(_PLAYERS), **kwargs)
   products = fields.Products(model, rows, columns, estimator, axis_name)
   return fields.FirstOrderField(products, align)
 
 
 def solver_tolerance(training: config_dict.ConfigDict) -> float:
   """The residual at which the solver of a config's adjustment ends."""
-  function = ADJUSTMENTS[training.adjustment].function
+  function = parts.ADJUSTMENTS.find(training.adjustment).function
   default = inspect.signature(function).parameters['tolerance'].default
   return training.adjustment_kwargs.get('tolerance', default)
 
@@ -370,7 +335,7 @@ def build_rule(
       players_optimizers, tableau, step_size, share_draws, after
     )
   else:
-    rule = getattr(rules, name)(players_optimizers, share_draws)
+    rule = parts.UPDATE_RULES.find(name)(players_optimizers, share_draws)
   if training.lookahead_periods:
     return rules.lookahead(
       rule, training.lookahead_periods, training.lookahead_step_size
@@ -392,7 +357,7 @@ def build_gan(
   """
   penalty = penalties.combine(
     [
-      (getattr(penalties, name), coefficient)
+      (parts.PENALTIES.find(name), coefficient)
       for name, coefficient in penalties.as_pairs(
         config.penalties.discriminator
       )
@@ -401,15 +366,15 @@ def build_gan(
   transformer = config.param_transformers.discriminator
   latent_optimisation = config.training.latent_optimisation
   players = gan.GANTuple(
-    disc=getattr(nets, config.nets.discriminator),
-    gen=getattr(nets, config.nets.generator),
+    disc=parts.NETWORKS.find(config.nets.discriminator),
+    gen=parts.NETWORKS.find(config.nets.generator),
   )
   of_data = [facts.network_arguments(own) if facts else {} for own in players]
   return gan.GAN(
     players_hk=players,
     losses=gan.GANTuple(
-      disc=getattr(losses, config.losses.discriminator),
-      gen=getattr(losses, config.losses.generator),
+      disc=parts.DISC_LOSSES.find(config.losses.discriminator),
+      gen=parts.GEN_LOSSES.find(config.losses.generator),
     ),
     penalties=gan.GANTuple(disc=penalty and gan.GANPenalty(*penalty), gen=None),
     player_param_transformers=gan.GANTuple(

@@ -36,9 +36,9 @@ import numpy as np
 
 from benchmarks import report
 from dd_two_player_games import base_config
-from dd_two_player_games import data_utils
 from dd_two_player_games import experiment
 from dd_two_player_games import model_utils
+from dd_two_player_games import parts
 from dd_two_player_games import training
 from jaxline_harness import errors
 from jaxline_harness import files
@@ -113,7 +113,7 @@ def train(
   made = experiment.Experiment('train', None, settings)
   model = training.build_gan(settings)
   trainer = training.Trainer(settings, model)
-  processor = getattr(data_utils, settings.data_processor)
+  processor = parts.PROCESSORS.find(settings.data_processor)
   examples = processor.preprocess(made.device_data()['examples'][:NUM_EXAMPLES])
   key = jax.random.key(0)
   state = types.SimpleNamespace(global_step=0)

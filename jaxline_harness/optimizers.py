@@ -28,6 +28,7 @@ from ml_collections import config_dict
 import optax
 
 from jaxline_harness import errors
+from jaxline_harness import outside
 from jaxline_harness import settings
 from jaxline_harness.settings import Setting
 
@@ -67,8 +68,8 @@ def make_optimizer(
   """An optimiser, and its learning rate as a function of its player's turns.
 
   Args:
-    name: `momentum` (a trace of gradients, then the learning rate) or any
-      optax alias.
+    name: `momentum` (a trace of gradients, then the learning rate), any optax
+      alias, or the name of a function from outside.
     lr: learning rate, or the schedule's first value.
     clip: bound on the size of each element of an update, None for no bound.
     kwargs: further arguments of the optimiser.
@@ -89,11 +90,13 @@ def make_optimizer(
   kwargs = dict(kwargs or {})
   if name == 'sgd' and kwargs.get('momentum') == 0:
     del kwargs['momentum']  # Else optax would keep a trace of no effect.
-  function = _function(name)
+  function = _KIND.find(name)
   if 'key' in inspect.signature(function).parameters:
-    optimizer = _with_raw_keys(function(rate, **{'key': 0} | kwargs))
+    optimizer = _with_raw_keys(
+      function(learning_rate=rate, **{'key': 0} | kwargs)
+    )
   else:
-    optimizer = function(rate, **kwargs)
+    optimizer = function(learning_rate=rate, **kwargs)
   if clip:
     optimizer = optax.chain(optimizer, optax.clip(clip))
   if weight_clip:
@@ -167,8 +170,25 @@ def _with_raw_keys(
   )
 
 
-def _function(name: str) -> Callable[..., optax.GradientTransformation]:
-  return momentum if name == 'momentum' else getattr(optax, name)
+def _check_factory(found: Any) -> Callable[..., Any]:
+  """Checks what a name from outside leads to."""
+  if not callable(found) or (
+    'learning_rate' not in inspect.signature(found).parameters
+  ):
+    raise TypeError(
+      'an optimiser is made by a function with an argument learning_rate, and '
+      f'this is {settings.show(found)}'
+    )
+  return found
+
+
+_KIND = outside.Kind(
+  {
+    name: momentum if name == 'momentum' else getattr(optax, name)
+    for name in OPTIMIZERS
+  },
+  _check_factory,
+)
 
 
 def make_schedule(
@@ -233,7 +253,7 @@ _ARGUMENTS = {
 
 def arguments_of(name: str) -> set[str]:
   """The names of an optimiser's arguments."""
-  return set(inspect.signature(_function(name)).parameters)
+  return set(inspect.signature(_KIND.find(name)).parameters)
 
 
 def declare_schedule(lr: float) -> dict[str, settings.Setting]:
@@ -260,9 +280,7 @@ def declare(
 ) -> dict[str, settings.Setting]:
   """Declares the settings of an optimiser, by default gradient descent."""
   return {
-    'name': Setting(
-      'sgd', 'momentum, or an optax alias.', settings.one_of(OPTIMIZERS)
-    ),
+    'name': Setting('sgd', 'momentum, or an optax alias.', _KIND.field()),
     'kwargs': Setting(
       dict(kwargs or {}), 'Its arguments.', settings.mapping().or_none()
     ),
@@ -281,7 +299,7 @@ def check(path: str, config: config_dict.ConfigDict) -> None:
     UserError: for the first thing that is wrong.
   """
   kwargs = config.kwargs.to_dict() if config.kwargs else {}
-  function = _function(config.name)
+  function = _KIND.find(config.name)
   settings.check_arguments(
     f'{path}.kwargs', function, kwargs, ['learning_rate'], _ARGUMENTS
   )
@@ -295,6 +313,11 @@ def check(path: str, config: config_dict.ConfigDict) -> None:
 
   def use(params):
     optimizer, _ = make_optimizer(**config)
+    if not isinstance(optimizer, optax.GradientTransformation):
+      raise TypeError(
+        f'{config.name} makes no optax.GradientTransformation, but '
+        f'{settings.show(optimizer)}'
+      )
     return optimizer.update(params, optimizer.init(params), params)
 
   shape = (2, 2)
@@ -340,6 +363,5 @@ def _try_out(path: str, function: Callable[..., Any], argument: Any) -> Any:
     return jax.eval_shape(function, argument)
   except Exception as error:  # Whatever optax makes of wrong arguments.
     raise errors.UserError(
-      f'{path}: optax does not take these settings: '
-      f'{type(error).__name__}: {errors.one_line(error)}'
+      f'{path}: optax does not take these settings: {outside.describe(error)}'
     ) from error

@@ -41,6 +41,7 @@ from jaxline_harness import errors
 from jaxline_harness import event_file
 from jaxline_harness import files
 from jaxline_harness import metrics_table
+from jaxline_harness import outside
 from jaxline_harness import settings
 
 CONFIG_FILE = 'config.json'
@@ -80,6 +81,7 @@ def prepare(
   if has_checkpoint:
     _check_unchanged(path, config, schema)
   files.make_folder(folder)
+  outside.trust(to_plain(config))
   try:
     files.write_atomically(path, _to_json(describe_run(config, schema)))
   except OSError as error:
@@ -93,12 +95,15 @@ def describe_run(
   import jax  # pylint: disable=g-import-not-at-top
 
   devices = [f'{d.platform} {d.device_kind}' for d in jax.devices()]
+  plain = to_plain(config)
+  digests = outside.digests_in(plain)
   return {
-    'config': to_plain(config),
+    'config': plain,
     'changed_defaults': _list_changed_defaults(config, schema),
     **describe_code(),
     'devices': devices,
     'platform': platform.platform(),
+    **({'files_named': digests} if digests else {}),
   }
 
 
@@ -186,7 +191,9 @@ def _check_unchanged(
   """Raises UserError unless config.json describes the same training."""
   try:
     with files.open_regular(path) as f:
-      changes = describe_changes(json.load(f)['config'], config, schema)
+      old = json.load(f)
+    changes = describe_changes(old['config'], config, schema)
+    _warn_of_changed_files(old.get('files_named', {}), config)
   except FileNotFoundError:
     logging.warning('%s is missing: the config is not checked against it', path)
     return
@@ -199,6 +206,15 @@ def _check_unchanged(
       f'{os.path.dirname(path)} holds a run with another config: {changes}. '
       'Set it back, or start a new run with --config.checkpoint_dir=DIR'
     )
+
+
+def _warn_of_changed_files(
+  old: Mapping[str, str], config: config_dict.ConfigDict
+) -> None:
+  """Warns of files that the config names and that are not what they were."""
+  for name, digest in outside.digests_in(to_plain(config)).items():
+    if old.get(name, digest) != digest:
+      logging.warning('%s is not as it was when this run began', name)
 
 
 def flatten(tree: Any, prefix: str = '') -> dict[str, Any]:

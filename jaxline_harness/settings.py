@@ -63,7 +63,10 @@ class Field:
     names: where only these will do, so that the nearest can be offered.
     items: where it is a list of so many different items, what each may be.
     each: where it may be a list of such lists, what each of them may be.
-    is_path: whether it is made absolute once all is checked.
+    make_absolute: makes a path, or what holds one, absolute; it is applied once
+      all is checked.
+    look_up: looks at what an accepted value leads to; called with the setting's
+      path and the value, it raises UserError if that will not do.
   """
 
   wanted: str
@@ -71,11 +74,14 @@ class Field:
   names: tuple[str, ...] = ()
   items: tuple['Field', ...] = ()
   each: 'Field | None' = None
-  is_path: bool = False
+  make_absolute: Callable[[Any], Any] | None = None
+  look_up: Callable[[str, Any], None] | None = None
 
   def check(self, path: str, value: Any) -> None:
     """Raises UserError, with one line that begins with `path`, if it won't."""
     if self.accepts(value):
+      if self.look_up and value is not None:
+        self.look_up(path, value)
       return
     if self.each and _is_list(value) and all(map(_is_list, value)):
       for k, one in enumerate(value):
@@ -150,7 +156,13 @@ def text(empty: bool = True) -> Field:
 
 def path() -> Field:
   """A path, `~` in it too, or nothing."""
-  return dataclasses.replace(text(), wanted='a path, or empty', is_path=True)
+  return dataclasses.replace(
+    text(),
+    wanted='a path, or empty',
+    make_absolute=lambda value: (
+      value and os.path.abspath(os.path.expanduser(value))
+    ),
+  )
 
 
 def one_of(names: Iterable[str]) -> Field:
@@ -175,6 +187,17 @@ def list_of(item: Field) -> Field:
 
 def list_with(wanted: str, *items: Field) -> Field:
   """A list of just these items."""
+
+  def look_up(path, value):
+    for k, item in enumerate(items):
+      item.check(f'{path}[{k}]', value[k])
+
+  def make_absolute(value):
+    return value and type(value)(
+      item.make_absolute(part) if item.make_absolute else part
+      for item, part in zip(items, value, strict=True)
+    )
+
   return Field(
     wanted,
     lambda value: (
@@ -183,11 +206,28 @@ def list_with(wanted: str, *items: Field) -> Field:
       and all(item.accepts(value[k]) for k, item in enumerate(items))
     ),
     items=items,
+    make_absolute=make_absolute,
+    look_up=look_up,
   )
 
 
 def one_or_more(pattern: Field) -> Field:
   """A list such as `list_with` describes, or a list of such."""
+
+  def are_many(value):
+    return value and _is_list(value[0])
+
+  def look_up(path, value):
+    if not are_many(value):
+      pattern.check(path, value)
+      return
+    for k, one in enumerate(value):
+      pattern.check(f'{path}[{k}]', one)
+
+  def make_absolute(value):
+    make = pattern.make_absolute or (lambda one: one)
+    return type(value)(map(make, value)) if are_many(value) else make(value)
+
   return dataclasses.replace(
     pattern,
     wanted=f'{pattern.wanted} or a list of such',
@@ -198,6 +238,8 @@ def one_or_more(pattern: Field) -> Field:
       )
     ),
     each=pattern,
+    look_up=look_up,
+    make_absolute=make_absolute,
   )
 
 
@@ -360,8 +402,8 @@ def make_paths_absolute(tree: Tree, config: Any) -> None:
   for name, setting in leaves(tree):
     *parents, last = name.split('.')
     holder = value(config, '.'.join(parents)) if parents else config
-    if setting.field.is_path and holder[last]:
-      holder[last] = os.path.abspath(os.path.expanduser(holder[last]))
+    if setting.field.make_absolute:
+      holder[last] = setting.field.make_absolute(holder[last])
 
 
 def check_names(tree: Any, given: Any, path: str) -> None:
@@ -423,12 +465,17 @@ def check_arguments(
     UserError: for an argument that does not exist, is missing, or cannot be
       right.
   """
+  all_parameters = inspect.signature(function).parameters.values()
   parameters = {
-    name: parameter.default
-    for name, parameter in inspect.signature(function).parameters.items()
-    if name not in given
+    parameter.name: parameter.default
+    for parameter in all_parameters
+    if parameter.name not in given
+    and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
   }
+  takes_any = any(p.kind == p.VAR_KEYWORD for p in all_parameters)
   for name, argument in arguments.items():
+    if name not in parameters and takes_any and name not in given:
+      continue
     if name not in parameters:
       hint = errors.did_you_mean(str(name), parameters)
       hint = hint or f'; there is {", ".join(parameters)}'
@@ -438,6 +485,5 @@ def check_arguments(
     field.check(f'{path}.{name}', argument)
   for name, default in parameters.items():
     if default is inspect.Parameter.empty and name not in arguments:
-      raise errors.UserError(
-        f'{path}.{name} is missing: {function.__name__} needs it'
-      )
+      who = getattr(function, '__name__', type(function).__name__)
+      raise errors.UserError(f'{path}.{name} is missing: {who} needs it')

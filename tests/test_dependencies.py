@@ -133,7 +133,7 @@ def test_packages_import_what_their_extra_declares(package):
 
 def test_tests_import_what_their_extra_declares():
   declared = set(partial_installation.declared('test'))
-  for folder in ('configs', 'benchmarks', 'figures', 'tests'):
+  for folder in ('configs', 'benchmarks', 'examples', 'figures', 'tests'):
     assert imported_distributions(folder, anywhere=True) <= declared
 
 
@@ -151,7 +151,7 @@ def test_tests_import_what_their_extra_declares():
       )
     ),
     (OPTIONAL, tuple(EXTRAS)),
-    (('test',), (*EXTRAS, 'benchmarks', 'figures', 'tests')),
+    (('test',), (*EXTRAS, 'benchmarks', 'examples', 'figures', 'tests')),
   ],
 )
 def test_what_is_declared_is_imported(extras, users):

@@ -35,7 +35,7 @@ EXPERIMENTS = (
   'eigengame_unloaded',
   'principal_flow_instability_single_objective',
 )
-ABOVE = ('configs', 'benchmarks', 'figures', 'tests')
+ABOVE = ('configs', 'benchmarks', 'examples', 'figures', 'tests')
 FORBIDDEN_IMPORTS = {
   'convolutions_as_products': {*ABOVE, *EXPERIMENTS, *LIBRARIES}
   - {'convolutions_as_products'},
@@ -53,7 +53,8 @@ FORBIDDEN_IMPORTS = {
   },
   'jaxline_harness': {*ABOVE, *EXPERIMENTS, *LIBRARIES} - {'jaxline_harness'},
   **{name: {*ABOVE, *EXPERIMENTS} - {name} for name in EXPERIMENTS},
-  'configs': {'benchmarks', 'figures', 'tests'},
+  'configs': {'benchmarks', 'examples', 'figures', 'tests'},
+  'examples': {'benchmarks', 'configs', 'figures', 'tests'},
 }
 
 # Plays Python, pip and the experiment. It records each call in $STUB_LOG.
