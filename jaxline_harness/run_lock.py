@@ -35,11 +35,17 @@ LOCK_FILE = '.lock'
 
 
 @contextlib.contextmanager
-def locked(folder: str) -> Iterator[None]:
+def locked(
+  folder: str,
+  doing: str = 'trains',
+  named_by: str = '--config.checkpoint_dir',
+) -> Iterator[None]:
   """Keeps a second training out of a run's folder.
 
   Args:
     folder: the run's folder; made if need be.
+    doing: what the process does that holds the lock, for messages.
+    named_by: the flag that names the folder.
 
   Yields:
     Nothing.
@@ -56,7 +62,7 @@ def locked(folder: str) -> Iterator[None]:
   except OSError as error:
     raise errors.UserError(f'cannot use {path} ({error.strerror})') from error
   try:
-    _acquire(file, folder)
+    _acquire(file, f'another process {doing} in {folder}', named_by)
     try:
       yield
     finally:
@@ -67,12 +73,12 @@ def locked(folder: str) -> Iterator[None]:
       file.close()
 
 
-def _acquire(file: IO[bytes], folder: str) -> None:
+def _acquire(file: IO[bytes], refusal: str, named_by: str) -> None:
   """Takes the lock and leaves the record, or raises UserError."""
   holder = _read(file)
   who = _describe(holder) if holder else 'a process without a record'
-  advice = 'wait for it, or use another --config.checkpoint_dir'
-  refusal = f'another process trains in {folder}: {who}'
+  advice = f'wait for it, or use another {named_by}'
+  refusal = f'{refusal}: {who}'
   try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     has_locks = True
@@ -87,7 +93,7 @@ def _acquire(file: IO[bytes], folder: str) -> None:
     if holder and _is_running(holder):
       raise errors.UserError(f'{refusal}; {advice}') from None
   if holder:
-    logging.info('%s has ended without unlocking %s', who, folder)
+    logging.info('%s has ended without unlocking %s', who, file.name)
   try:
     file.truncate(0)
     file.write(json.dumps(_record(os.getpid())).encode())

@@ -1,0 +1,289 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Runs that differ in their seed alone, trained as one program.
+
+The steps of all seeds are one `jax.vmap`. It is an experiment as those that it
+maps, so that checkpoints, restarts and signals are the harness's:
+
+  python -P -m run_sweeps.mapped_seeds dd_two_player_games.experiment \
+    --config=FILE --config.experiment_kwargs.config.mapped_seeds=[0,1,2]
+
+A seed that gives a NaN or an infinity stays at its last finite state, and the
+others go on. Evaluation leaves a run of its own beside this one for each seed,
+`seed_<k>`, with a checkpoint, samples and figures.
+"""
+
+if __name__ == '__main__':  # Before the imports, which take seconds.
+  from jaxline_harness import startup
+
+  startup.begin()
+
+from collections.abc import Mapping
+import dataclasses
+import importlib
+import os
+import sys
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import config_dict
+import numpy as np
+
+from jaxline_harness import checkpointing
+from jaxline_harness import configs
+from jaxline_harness import device_mesh
+from jaxline_harness import errors
+from jaxline_harness import launch
+from jaxline_harness import run_directory
+from jaxline_harness import settings
+from jaxline_harness import train_loop
+from run_sweeps import mapped_names
+
+_NOT_DIVERGED = np.int32(-1)
+
+
+class MappedState(NamedTuple):
+  """The training states of several seeds.
+
+  Attributes:
+    states: the experiment's, stacked.
+    global_step: number of steps done, an int32 scalar.
+    diverged_at: of each seed, the step that was not finite, or -1.
+  """
+
+  states: Any
+  global_step: Any
+  diverged_at: Any
+
+  @property
+  def params(self) -> Any:
+    """The parameters of all seeds, which are always finite."""
+    return self.states.params
+
+
+class MappedSeeds(train_loop.ChunkedExperiment):
+  """An experiment's steps for several seeds at once.
+
+  Attributes:
+    experiment_class: a `train_loop.ChunkedExperiment` whose keys all come from
+      its setting `random_seed`, as data.
+    schema: of its configs.
+  """
+
+  experiment_class: Any
+  schema: configs.Schema
+
+  def __init__(
+    self, mode: str, init_rng: jax.Array, config: config_dict.ConfigDict
+  ):
+    """Makes an experiment a seed.
+
+    Args:
+      mode: 'train' or 'eval'.
+      init_rng: handed on.
+      config: that of one run, and `mapped_seeds`.
+
+    Raises:
+      UserError: if the config asks for what is not done for several seeds.
+    """
+    super().__init__(mode, init_rng)
+    self._seeds = list(config[mapped_names.NAME])
+    self._experiments = [
+      self.experiment_class(mode, init_rng=init_rng, config=own_config)
+      for own_config in (_config_of(config, seed) for seed in self._seeds)
+    ]
+    self._whole_config: Any = None
+    first = self._experiments[0]
+    if any(o.every for o in first.observations()) or first.max_back_offs:
+      raise errors.UserError(
+        'seeds mapped in one program are not measured while they train, nor do '
+        'they back off: set eval.every, training.dynamics and '
+        'training.on_nonfinite to their defaults, or leave map_seeds out'
+      )
+
+  def check_config(self, config: config_dict.ConfigDict) -> None:
+    self._whole_config = config
+    for experiment in self._experiments:
+      experiment.check_config(config)
+
+  def describe_data(self) -> Any:
+    return self._experiments[0].describe_data()
+
+  # Training.
+
+  def initial_train_state(self) -> MappedState:
+    states = [e.initial_train_state() for e in self._experiments]
+    return MappedState(
+      states=jax.tree.map(lambda *leaves: jnp.stack(leaves), *states),
+      global_step=jnp.zeros((), jnp.int32),
+      diverged_at=jnp.full(len(states), _NOT_DIVERGED),
+    )
+
+  def device_data(self) -> dict[str, Any]:
+    """What is the same for all seeds once, and what is not, stacked."""
+    data = [experiment.device_data() for experiment in self._experiments]
+    shared, own = {}, {}
+    for name, first in data[0].items():
+      values = [of_seed[name] for of_seed in data]
+      if all(np.array_equal(value, first) for value in values):
+        shared[name] = first
+      else:
+        own[name] = np.stack(values)
+    return {'shared': shared, 'own': own}
+
+  def update(
+    self, train_state: MappedState, data: dict[str, Any]
+  ) -> tuple[MappedState, dict[str, jax.Array]]:
+    def update_seed(state, own):
+      after, logs = self._experiments[0].update(state, data['shared'] | own)
+      return after, logs, _is_finite(after, logs)
+
+    before = train_state.states
+    after, logs, is_finite = jax.vmap(update_seed)(before, data['own'])
+    step = train_state.global_step + 1
+    goes_on = train_state.diverged_at == _NOT_DIVERGED
+    diverged_at = jnp.where(goes_on & ~is_finite, step, train_state.diverged_at)
+    states = jax.tree.map(
+      lambda old, new: _choose(goes_on & is_finite, new, old), before, after
+    )
+    # No name may end in `loss`: the harness would want it to be finite.
+    logs = {
+      f'{name}{mapped_names.suffix(seed)}': values[k]
+      for name, values in logs.items()
+      for k, seed in enumerate(self._seeds)
+    }
+    return MappedState(states, step, diverged_at), logs
+
+  def should_run_step(
+    self, global_step: int, config: config_dict.ConfigDict
+  ) -> bool:
+    """Whether there are steps left, and a seed to train."""
+    diverged_at = device_mesh.unreplicate(self.train_state.diverged_at)
+    return global_step < config.training_steps and bool(
+      (diverged_at == _NOT_DIVERGED).any()
+    )
+
+  # Evaluation.
+
+  def evaluate(
+    self, *, global_step: Any, rng: Any, writer: Any
+  ) -> dict[str, float]:
+    """Leaves a run of each seed; figures are named `<figure>/seed_<k>`."""
+    del global_step
+    state = device_mesh.unreplicate(self.train_state)
+    scalars: dict[str, float] = {}
+    for k, seed in enumerate(self._seeds):
+      of_seed = jax.tree.map(lambda leaf, k=k: leaf[k], state.states)
+      experiment = self._experiments[k]
+      experiment.train_state = device_mesh.replicate(of_seed)
+      own_writer = None
+      if writer is not None:
+        own_writer = self._leave_run(experiment, seed, of_seed.global_step)
+      if state.diverged_at[k] != _NOT_DIVERGED:
+        metrics: Mapping[str, Any] = {
+          mapped_names.DIVERGED_AT: state.diverged_at[k]
+        }
+      else:
+        metrics = experiment.evaluate(
+          global_step=np.asarray([of_seed.global_step]),
+          rng=rng,
+          writer=own_writer,
+        )
+      if own_writer is not None:
+        own_writer.write_scalars(of_seed.global_step, metrics)
+      suffix = mapped_names.suffix(seed)
+      scalars |= {f'{name}{suffix}': v for name, v in metrics.items()}
+    return scalars
+
+  def _leave_run(
+    self, experiment: Any, seed: int, step: Any
+  ) -> run_directory.Writer:
+    """Saves a seed's state as a run; returns the writer of its evaluation."""
+    config = self._whole_config.copy_and_resolve_references()
+    with config.unlocked():
+      config.experiment_kwargs.config = _config_of(
+        config.experiment_kwargs.config, seed
+      )
+      config.checkpoint_dir = os.path.join(
+        os.path.dirname(config.checkpoint_dir), f'seed_{seed}'
+      )
+    run_directory.prepare(config, False, self.schema)
+    writer = run_directory.Writer(config.checkpoint_dir, 'train')
+    checkpointer = checkpointing.Checkpointer(config, 'train', writer)
+    state = checkpointer.get_experiment_state('latest')
+    state.experiment_module, state.global_step = experiment, int(step)
+    checkpointer.save('latest')
+    return run_directory.Writer(config.checkpoint_dir, 'eval')
+
+
+def _config_of(
+  config: config_dict.ConfigDict, seed: int
+) -> config_dict.ConfigDict:
+  """The experiment's config of one seed."""
+  config = config.copy_and_resolve_references()
+  with config.unlocked():
+    del config[mapped_names.NAME]
+    config.random_seed = seed
+  return config.lock()
+
+
+def _is_finite(state: Any, logs: Mapping[str, jax.Array]) -> jax.Array:
+  """Whether a step's losses and parameters are."""
+  losses = [value for name, value in logs.items() if name.endswith('loss')]
+  watched = [*jax.tree.leaves(state.params), *losses]
+  return jnp.stack([jnp.isfinite(leaf).all() for leaf in watched]).all()
+
+
+def _choose(is_new: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+  """The new values of some seeds, and the old ones of the others."""
+  shape = is_new.shape + (1,) * (new.ndim - 1)
+  return jnp.where(is_new.reshape(shape), new, old)
+
+
+def make_schema(schema: configs.Schema) -> configs.Schema:
+  """The settings of an experiment's configs, and `mapped_seeds`."""
+  seeds = settings.Setting(
+    [], 'The seeds to train.', settings.list_of(settings.SEED)
+  )
+  return dataclasses.replace(
+    schema, experiment={**schema.experiment, mapped_names.NAME: seeds}
+  )
+
+
+def make_class(experiment_class: Any, schema: configs.Schema) -> Any:
+  """The class of an experiment for several seeds.
+
+  Args:
+    experiment_class: that of one seed.
+    schema: of its configs.
+  """
+  members = {'experiment_class': experiment_class, 'schema': schema}
+  return type('MappedExperiment', (MappedSeeds,), members)
+
+
+def main() -> None:
+  """Runs the experiment that the first argument names; see `launch`."""
+  program, name, *arguments = sys.argv
+  package = name.rpartition('.')[0]
+  schema = importlib.import_module(f'{package}.base_config').SCHEMA
+  launch.main(
+    lambda: make_class(importlib.import_module(name).Experiment, schema),
+    make_schema(schema),
+    [program, *arguments],
+  )
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,198 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Pictures of a sweep: a heat map of two axes or more, curves of one."""
+
+from collections.abc import Mapping, Sequence
+import io
+import os
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends import backend_agg
+from matplotlib.figure import Figure
+import numpy as np
+
+from jaxline_harness import files
+from run_sweeps import declaration
+from run_sweeps import results as sweep_results
+from run_sweeps import summary
+
+_COLORMAP = 'viridis'
+_DARK = 0.55  # Of the range of colours: text is white below it.
+_NOT_THERE = '#e6e6e6'
+
+
+def write(
+  plan: declaration.Plan, combinations: Sequence[summary.Combination]
+) -> None:
+  """Writes `<metric>.png` into the sweep's folder, for each metric."""
+  if not plan.sweep.axes:
+    return
+  for metric in plan.more_is_better:
+    figure = draw(plan, combinations, metric)
+    png = io.BytesIO()
+    backend_agg.FigureCanvasAgg(figure).print_png(png)
+    name = f'{metric.replace("/", "_")}.png'
+    files.write_atomically(os.path.join(plan.folder, name), png.getvalue())
+
+
+def draw(
+  plan: declaration.Plan,
+  combinations: Sequence[summary.Combination],
+  metric: str,
+) -> Figure:
+  """Draws a metric over a sweep.
+
+  Args:
+    plan: the sweep, of one axis or more.
+    combinations: its statistics.
+    metric: one of its metrics.
+
+  Returns:
+    The figure.
+  """
+  is_map = len(plan.sweep.axes) > 1
+  columns = list(plan.sweep.axes.values())[-1]
+  rows = len(combinations) // len(columns)
+  size = (2.6 + 1.25 * len(columns), 1.3 + 0.62 * rows) if is_map else (5, 3.2)
+  figure = Figure(figsize=size, dpi=120, layout='constrained')
+  axes = figure.subplots()
+  better = 'more' if plan.more_is_better[metric] else 'less'
+  axes.set_title(
+    f'{metric.replace("_", " ")} ({better} is better), mean of '
+    f'{len(list(plan.sweep.seeds))} seeds',
+    fontsize=9,
+  )
+  if is_map:
+    _draw_map(axes, plan, combinations, metric)
+  else:
+    _draw_curve(axes, plan, combinations, metric)
+  return figure
+
+
+def _draw_map(
+  axes: Axes,
+  plan: declaration.Plan,
+  combinations: Sequence[summary.Combination],
+  metric: str,
+) -> None:
+  """Rows are the levels of all axes but the last, columns those of the last."""
+  *row_axes, column_axis = plan.sweep.axes
+  columns = list(plan.sweep.axes[column_axis])
+  cells = np.reshape(np.array(combinations, object), (-1, len(columns)))
+  means = np.array([[c.means[metric].value for c in row] for row in cells])
+  finite = means[np.isfinite(means)]
+  low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
+  name = _COLORMAP if plan.more_is_better[metric] else f'{_COLORMAP}_r'
+  colors = mpl.colormaps[name].with_extremes(bad=_NOT_THERE)
+  axes.imshow(
+    np.ma.masked_invalid(means),
+    cmap=colors,
+    vmin=low,
+    vmax=high if high > low else low + 1,
+    aspect='auto',
+  )
+  for (i, j), value in np.ndenumerate(means):
+    luminance = np.dot(
+      colors((value - low) / (high - low or 1))[:3], (0.3, 0.6, 0.1)
+    )
+    is_dark = np.isfinite(value) and luminance < _DARK
+    axes.text(
+      j,
+      i,
+      _describe(cells[i, j], metric),
+      ha='center',
+      va='center',
+      fontsize=7,
+      color='white' if is_dark else 'black',
+    )
+  axes.set_xticks(range(len(columns)), map(str, columns), fontsize=8)
+  axes.set_yticks(
+    range(len(cells)),
+    ['\n'.join(str(row[0].levels[axis]) for axis in row_axes) for row in cells],
+    fontsize=8,
+  )
+  axes.set_xlabel(column_axis, fontsize=8)
+  axes.set_ylabel(', '.join(row_axes), fontsize=8)
+
+
+def _describe(combination: summary.Combination, metric: str) -> str:
+  """The mean with its interval, and what of it diverged or is not there."""
+  lines = []
+  mean = combination.means[metric]
+  num_diverged = combination.count(sweep_results.DIVERGED)
+  num = sum(combination.counts.values())
+  if np.isfinite(mean.value) and num_diverged < num:
+    lines.append(f'{mean.value:.3g}')
+    if np.isfinite(mean.low) and mean.low < mean.high:
+      lines.append(f'{mean.low:.3g} to {mean.high:.3g}')
+  if num_diverged:
+    lines.append(
+      'diverged' if num_diverged == num else f'{num_diverged} of {num} diverged'
+    )
+  num_ended = combination.count(sweep_results.DONE) + num_diverged
+  if num_ended < num:
+    lines.append(f'{num - num_ended} of {num} missing')
+  return '\n'.join(lines)
+
+
+def _draw_curve(
+  axes: Axes,
+  plan: declaration.Plan,
+  combinations: Sequence[summary.Combination],
+  metric: str,
+) -> None:
+  """Means with their intervals over the levels of the only axis."""
+  (axis,) = plan.sweep.axes
+  levels = [combination.levels[axis] for combination in combinations]
+  is_numeric = all(map(sweep_results.is_number, levels))
+  x = np.array(levels if is_numeric else range(len(levels)), float)
+  means = [combination.means[metric] for combination in combinations]
+  y = np.array([mean.value for mean in means])
+  reach = np.array([[m.value - m.low, m.high - m.value] for m in means]).T
+  axes.errorbar(
+    x,
+    y,
+    np.maximum(np.nan_to_num(reach), 0),
+    fmt='o-' if is_numeric else 'o',
+    ms=4,
+    capsize=3,
+  )
+  if not is_numeric:
+    axes.set_xticks(x, map(str, levels), fontsize=8)
+  elif (x > 0).all() and x.max() > 5 * x.min():
+    axes.set_xscale('log')
+    axes.set_xticks(x, map(str, levels), fontsize=8)
+    axes.set_xticks([], minor=True)
+  axes.set_xlabel(axis, fontsize=8)
+  _mark_diverged(axes, dict(zip(x, combinations, strict=True)))
+
+
+def _mark_diverged(
+  axes: Axes, combinations: Mapping[float, summary.Combination]
+) -> None:
+  """Writes where runs have diverged, along the lower edge."""
+  for x, combination in combinations.items():
+    num_diverged = combination.count(sweep_results.DIVERGED)
+    if num_diverged:
+      num = sum(combination.counts.values())
+      axes.text(
+        x,
+        0.02,
+        f'× {num_diverged} of {num}\ndiverged',
+        transform=axes.get_xaxis_transform(),
+        ha='center',
+        fontsize=7,
+        color='tab:red',
+      )
