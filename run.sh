@@ -34,6 +34,7 @@ Usage:
   ./run.sh report RUN ... [--out=FILE.html]         a page about runs
   ./run.sh test [--all] [pytest arguments]          the quick tests, or all
   ./run.sh figures [NAME ... [--size=quick ...]]    pictures under figures/
+  ./run.sh sweep FILE [--jobs=N --out=DIR ...]      runs over settings and seeds
 
 CONFIG is a path, or a name in configs/ with or without _config.py; by default
 sgd_fashion_mnist. Paths, also that of runs/, count from the current directory.
@@ -203,9 +204,9 @@ that is named experiment, such as dd_two_player_games.experiment." ;;
     --config="$config" --jaxline_mode="$mode" "$@"
 }
 
-# run_program NAME RUN ... [flags]: a program that takes runs of GANs.
+# run_program MODULE [arguments]
 run_program() {
-  local module="dd_two_player_games.$1"
+  local module="$1"
   shift
   prepare
   exec "$venv/bin/python" -P -m "$module" "$@"
@@ -254,7 +255,8 @@ command="${1:-}"
 [ $# -eq 0 ] || shift
 case "$command" in
   train | eval) run_experiment "$command" "$@" ;;
-  sample | report) run_program "$command" "$@" ;;
+  sample | report) run_program "dd_two_player_games.$command" "$@" ;;
+  sweep) run_program run_sweeps.program "$@" ;;
   test) run_tests "$@" ;;
   figures) run_figures "$@" ;;
   -h | --help) usage ;;
@@ -263,6 +265,6 @@ case "$command" in
     exit 2
     ;;
   *)
-    fail 2 "no command \"$command\"; give train, eval, sample, report, test or \
-figures." ;;
+    fail 2 "no command \"$command\"; give train, eval, sample, report, test, \
+figures or sweep." ;;
 esac

@@ -97,6 +97,7 @@ PACKAGES = [
   'eigengame_unloaded*',
   'jaxline_harness*',
   'principal_flow_instability_single_objective*',
+  'run_sweeps*',
 ]
 
 

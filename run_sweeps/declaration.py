@@ -154,6 +154,7 @@ class Plan:
 
 
 def name_levels(levels: Mapping[str, Level]) -> str:
+  """A combination of levels, for people."""
   return ', '.join(f'{axis} {level}' for axis, level in levels.items())
 
 

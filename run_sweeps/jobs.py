@@ -162,7 +162,7 @@ def go_on(
   if ended.status != 0:
     diverged = _DIVERGED.fullmatch(ended.last_line)
     if diverged and job.next_command == 0:
-      message, step = diverged[1], int(diverged[2])
+      message, step = diverged[1].partition('; ')[0], int(diverged[2])
       return give_all(job, sweep_results.DIVERGED, message, step - 1)
     return give_all(job, sweep_results.FAILED, ended.last_line)
   job.next_command += 1

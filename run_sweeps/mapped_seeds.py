@@ -105,6 +105,7 @@ class MappedSeeds(train_loop.ChunkedExperiment):
       for own_config in (_config_of(config, seed) for seed in self._seeds)
     ]
     self._whole_config: Any = None
+    self._data_tree: Any = None  # Of what one experiment gives its devices.
     first = self._experiments[0]
     if any(o.every for o in first.observations()) or first.max_back_offs:
       raise errors.UserError(
@@ -131,23 +132,34 @@ class MappedSeeds(train_loop.ChunkedExperiment):
       diverged_at=jnp.full(len(states), _NOT_DIVERGED),
     )
 
-  def device_data(self) -> dict[str, Any]:
+  def device_data(self) -> dict[str, dict[str, np.ndarray]]:
     """What is the same for all seeds once, and what is not, stacked."""
-    data = [experiment.device_data() for experiment in self._experiments]
+    leaves, trees = zip(
+      *(jax.tree.flatten(e.device_data()) for e in self._experiments),
+      strict=True,
+    )
+    self._data_tree = trees[0]
     shared, own = {}, {}
-    for name, first in data[0].items():
-      values = [of_seed[name] for of_seed in data]
-      if all(np.array_equal(value, first) for value in values):
-        shared[name] = first
+    for k, (first, *others) in enumerate(zip(*leaves, strict=True)):
+      if all(np.array_equal(first, other) for other in others):
+        shared[str(k)] = first
       else:
-        own[name] = np.stack(values)
+        own[str(k)] = np.stack([first, *others])
+    if not own:
+      raise errors.UserError(
+        'seeds cannot be mapped: of what this experiment gives its devices '
+        'nothing depends on random_seed; leave map_seeds out'
+      )
     return {'shared': shared, 'own': own}
 
   def update(
     self, train_state: MappedState, data: dict[str, Any]
   ) -> tuple[MappedState, dict[str, jax.Array]]:
     def update_seed(state, own):
-      after, logs = self._experiments[0].update(state, data['shared'] | own)
+      by_number = data['shared'] | own
+      leaves = [by_number[str(k)] for k in range(len(by_number))]
+      data_of_seed = jax.tree.unflatten(self._data_tree, leaves)
+      after, logs = self._experiments[0].update(state, data_of_seed)
       return after, logs, _is_finite(after, logs)
 
     before = train_state.states

@@ -16,6 +16,7 @@
 from collections.abc import Mapping, Sequence
 import io
 import os
+import textwrap
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -65,7 +66,9 @@ def draw(
   is_map = len(plan.sweep.axes) > 1
   columns = list(plan.sweep.axes.values())[-1]
   rows = len(combinations) // len(columns)
-  size = (2.6 + 1.25 * len(columns), 1.3 + 0.62 * rows) if is_map else (5, 3.2)
+  size = (2.6 + 1.25 * len(columns), 1.3 + 0.62 * rows)
+  if not is_map:
+    size = (max(4.5, 1.5 + len(columns)), 3.2)
   figure = Figure(figsize=size, dpi=120, layout='constrained')
   axes = figure.subplots()
   better = 'more' if plan.more_is_better[metric] else 'less'
@@ -103,7 +106,9 @@ def _draw_map(
     vmax=high if high > low else low + 1,
     aspect='auto',
   )
-  for (i, j), value in np.ndenumerate(means):
+  for k, combination in enumerate(combinations):
+    i, j = divmod(k, len(columns))
+    value = means[i, j]
     luminance = np.dot(
       colors((value - low) / (high - low or 1))[:3], (0.3, 0.6, 0.1)
     )
@@ -111,7 +116,7 @@ def _draw_map(
     axes.text(
       j,
       i,
-      _describe(cells[i, j], metric),
+      _describe(combination, metric),
       ha='center',
       va='center',
       fontsize=7,
@@ -120,7 +125,7 @@ def _draw_map(
   axes.set_xticks(range(len(columns)), map(str, columns), fontsize=8)
   axes.set_yticks(
     range(len(cells)),
-    ['\n'.join(str(row[0].levels[axis]) for axis in row_axes) for row in cells],
+    [', '.join(str(row[0].levels[axis]) for axis in row_axes) for row in cells],
     fontsize=8,
   )
   axes.set_xlabel(column_axis, fontsize=8)
@@ -169,12 +174,19 @@ def _draw_curve(
     ms=4,
     capsize=3,
   )
-  if not is_numeric:
-    axes.set_xticks(x, map(str, levels), fontsize=8)
-  elif (x > 0).all() and x.max() > 5 * x.min():
+  if is_numeric and (x > 0).all() and x.max() > 5 * x.min():
     axes.set_xscale('log')
-    axes.set_xticks(x, map(str, levels), fontsize=8)
     axes.set_xticks([], minor=True)
+    room = (x.max() / x.min()) ** 0.1
+    axes.set_xlim(x.min() / room, x.max() * room)
+  else:
+    room = 0.1 * (x.max() - x.min()) or 1.0
+    axes.set_xlim(x.min() - room, x.max() + room)
+  labels = [textwrap.fill(str(level), 14) for level in levels]
+  axes.set_xticks(x, labels, fontsize=7)
+  axes.tick_params(axis='y', labelsize=8)
+  if not np.isfinite(y).any():
+    axes.set_yticks([])
   axes.set_xlabel(axis, fontsize=8)
   _mark_diverged(axes, dict(zip(x, combinations, strict=True)))
 

@@ -191,6 +191,7 @@ class Process:
 
 
 def describe_signal(number: int) -> str:
+  """A signal's name, where it has one."""
   try:
     return signal.Signals(number).name
   except ValueError:

@@ -39,7 +39,7 @@ from jaxline_harness import run_lock
 from jaxline_harness import settings
 from jaxline_harness import signals
 from run_sweeps import declaration
-from run_sweeps import pictures
+from run_sweeps import jobs
 from run_sweeps import processes
 from run_sweeps import progress
 from run_sweeps import results as sweep_results
@@ -106,6 +106,8 @@ def _run(
   watcher: signals.Watcher,
 ) -> Mapping[str, sweep_results.Result]:
   """Runs what has not ended; returns all results."""
+  with errors.require_extra('plots', 'the picture of a sweep'):
+    from run_sweeps import pictures  # pylint: disable=g-import-not-at-top
   results = sweep_results.read_results(plan)
   ended = {sweep_results.DONE, sweep_results.DIVERGED, sweep_results.FAILED}
   if retry_failed:
@@ -120,10 +122,9 @@ def _run(
       summary.write(plan, sweep.results)
 
     sweep = runner.Runner(plan, results, slots, display, write_tables)
-    sweep.run(cells, watcher)
+    sweep.run(jobs.make_jobs(plan, cells), watcher)
     write_tables()
-  with errors.require_extra('plots', 'the picture of a sweep'):
-    pictures.write(plan, summary.summarise(plan, sweep.results))
+  pictures.write(plan, summary.summarise(plan, sweep.results))
   return sweep.results
 
 
@@ -139,16 +140,16 @@ def _print_end(
   print(f'{len(statuses)} cells: {told}.')
   if stop_signal is not None:
     print('Stopped, saved. The same command goes on from there.')
-  for status in (sweep_results.FAILED,):
-    failed = [
-      cell for cell in plan.cells if results[cell.folder].status == status
-    ]
-    if failed:
-      first = failed[0]
-      print(
-        f'{first.name} {status}: {results[first.folder].message}\n  see '
-        f'{first.folder}; --retry-failed runs such cells again'
-      )
+  failed = [
+    cell
+    for cell in plan.cells
+    if results[cell.folder].status == sweep_results.FAILED
+  ]
+  if failed:
+    print(
+      f'{failed[0].name} failed: {results[failed[0].folder].message}\n  see '
+      f'{failed[0].group_folder}; --retry-failed runs such cells again'
+    )
   print(f'Files of the sweep: {plan.folder}')
   for name in sorted(os.listdir(plan.folder)):
     if name.endswith(('.csv', '.md', '.png')):

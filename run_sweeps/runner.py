@@ -63,18 +63,16 @@ class Runner:
     self._running: list[tuple[jobs.Job, processes.Process, processes.Slot]] = []
     self._held_until: dict[str, float] = {}  # By the folders of jobs.
 
-  def run(
-    self, cells: Sequence[declaration.Cell], watcher: signals.Watcher
-  ) -> None:
-    """Runs cells, until all have ended or a signal asks to stop.
+  def run(self, to_run: Sequence[jobs.Job], watcher: signals.Watcher) -> None:
+    """Runs jobs, until all have ended or a signal asks to stop.
 
     A signal is passed on to the processes, which save.
 
     Args:
-      cells: those that are to run.
+      to_run: in the order in which they begin.
       watcher: of signals.
     """
-    self._waiting = jobs.make_jobs(self._plan, cells)
+    self._waiting = list(to_run)
     watcher.can_save = True
     is_told = False
     while self._waiting or self._running:
@@ -140,15 +138,12 @@ class Runner:
       return
     self._running.remove((job, process, slot))
     metrics = list(self._plan.more_is_better)
-    if is_stopping and ended.stopped_by is not None:
-      job.processor_seconds += ended.processor_seconds
+    found = jobs.go_on(job, ended, metrics)
+    if is_stopping and (found is None or ended.stopped_by is not None):
       found = jobs.give_all(job, sweep_results.UNFINISHED)
-    else:
-      found = jobs.go_on(job, ended, metrics)
-      if found is None and not is_stopping:
-        self._run_command(job, slot)
-        return
-      found = found or jobs.give_all(job, sweep_results.UNFINISHED)
+    if found is None:
+      self._run_command(job, slot)
+      return
     self._free.append(slot)
     for cell in job.cells:
       self._record(cell, self._add_seconds(cell, found[cell.folder]))

@@ -337,7 +337,7 @@ def _make_page(
   if len(axes) > 1:
     lines += [
       '',
-      f'Over {", ".join(axes[1:])}: the best mean, and the median of the means.',
+      f'The best mean over {", ".join(axes[1:])}, and the median of the means:',
       '',
       *_make_markdown(
         [axes[0], 'metric', 'best', 'there', 'median', 'combinations'],

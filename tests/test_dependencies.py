@@ -40,6 +40,7 @@ EXTRAS = {
   'dd_two_player_games': ('gan',),
   'eigengame_unloaded': ('eigengame',),
   'principal_flow_instability_single_objective': ('principal_flow',),
+  'run_sweeps': ('harness', 'plots'),
 }
 # What functions may import that say so where it is missing.
 OPTIONAL = ('plots', 'tfds', 'inception')
@@ -113,7 +114,7 @@ def imported_distributions(folder: str, anywhere: bool) -> set[str]:
 
 def is_package(path: pathlib.Path) -> bool:
   return (path / '__init__.py').is_file() and path.name not in (
-    *('configs', 'benchmarks', 'figures', 'tests'),
+    *('configs', 'sweeps', 'benchmarks', 'figures', 'tests'),
   )
 
 
@@ -133,7 +134,9 @@ def test_packages_import_what_their_extra_declares(package):
 
 def test_tests_import_what_their_extra_declares():
   declared = set(partial_installation.declared('test'))
-  for folder in ('configs', 'benchmarks', 'examples', 'figures', 'tests'):
+  for folder in (
+    *('configs', 'sweeps', 'benchmarks', 'examples', 'figures', 'tests'),
+  ):
     assert imported_distributions(folder, anywhere=True) <= declared
 
 

@@ -35,13 +35,16 @@ EXPERIMENTS = (
   'eigengame_unloaded',
   'principal_flow_instability_single_objective',
 )
-ABOVE = ('configs', 'benchmarks', 'examples', 'figures', 'tests')
+# Runs any experiment, by its command line.
+RUNNERS = ('run_sweeps',)
+ABOVE = ('configs', 'sweeps', 'benchmarks', 'examples', 'figures', 'tests')
 FORBIDDEN_IMPORTS = {
-  'convolutions_as_products': {*ABOVE, *EXPERIMENTS, *LIBRARIES}
+  'convolutions_as_products': {*ABOVE, *RUNNERS, *EXPERIMENTS, *LIBRARIES}
   - {'convolutions_as_products'},
   # The mathematics knows nothing of networks, files, flags or TensorFlow.
   'differentiable_games': {
     *ABOVE,
+    *RUNNERS,
     *EXPERIMENTS,
     'absl',
     'convolutions_as_products',
@@ -51,10 +54,13 @@ FORBIDDEN_IMPORTS = {
     'ml_collections',
     'tensorflow',
   },
-  'jaxline_harness': {*ABOVE, *EXPERIMENTS, *LIBRARIES} - {'jaxline_harness'},
-  **{name: {*ABOVE, *EXPERIMENTS} - {name} for name in EXPERIMENTS},
-  'configs': {'benchmarks', 'examples', 'figures', 'tests'},
-  'examples': {'benchmarks', 'configs', 'figures', 'tests'},
+  'jaxline_harness': {*ABOVE, *RUNNERS, *EXPERIMENTS, *LIBRARIES}
+  - {'jaxline_harness'},
+  **{name: {*ABOVE, *RUNNERS, *EXPERIMENTS} - {name} for name in EXPERIMENTS},
+  'run_sweeps': {*ABOVE, *EXPERIMENTS, *LIBRARIES} - {'jaxline_harness'},
+  'configs': {'benchmarks', 'examples', 'figures', 'sweeps', 'tests', *RUNNERS},
+  'examples': {'benchmarks', 'configs', 'figures', 'sweeps', 'tests', *RUNNERS},
+  'sweeps': {'benchmarks', 'examples', 'figures', 'tests'},
 }
 
 # Plays Python, pip and the experiment. It records each call in $STUB_LOG.
@@ -159,7 +165,7 @@ def test_help_prints_usage(checkout, flag):
   assert status == 0
   assert out[0] == 'Usage:'
   assert err == []
-  for command in ('train', 'eval', 'test', 'figures'):
+  for command in ('train', 'eval', 'test', 'figures', 'sweep'):
     assert any(f'./run.sh {command}' in line for line in out)
 
 
@@ -168,8 +174,8 @@ def test_help_prints_usage(checkout, flag):
   [
     (
       ['fly'],
-      'run.sh: no command "fly"; give train, eval, sample, report, test or '
-      'figures.',
+      'run.sh: no command "fly"; give train, eval, sample, report, test, '
+      'figures or sweep.',
     ),
     (
       ['train', 'nope'],
@@ -290,6 +296,13 @@ def test_programs_are_given_runs_and_flags(checkout, verb):
   _, out, _ = checkout.run(verb, 'my run', '--out=x')
   assert out[3:] == [
     *('-P', '-m', f'dd_two_player_games.{verb}', 'my run', '--out=x'),
+  ]
+
+
+def test_a_sweep_is_given_all_arguments(checkout):
+  _, out, _ = checkout.run('sweep', 'my sweep', '--jobs=2')
+  assert out[3:] == [
+    *('-P', '-m', 'run_sweeps.program', 'my sweep', '--jobs=2'),
   ]
 
 
@@ -427,7 +440,7 @@ def test_cuda_environment_serves_the_cpu_too(checkout):
 def source_files() -> list[pathlib.Path]:
   """The project's Python and shell files."""
   files = [ROOT / 'setup.py', ROOT / 'run.sh', ROOT / '.ci' / 'run']
-  for name in (*LIBRARIES, *EXPERIMENTS, *ABOVE):
+  for name in (*LIBRARIES, *EXPERIMENTS, *RUNNERS, *ABOVE):
     files += (ROOT / name).rglob('*.py')
   return files
 
@@ -500,7 +513,7 @@ def test_installation_carries_the_packages_and_their_data(tmp_path):
   subprocess.run(
     command, cwd=ROOT, check=True, capture_output=True, env=dict(os.environ)
   )
-  for package in (*LIBRARIES, *EXPERIMENTS):
+  for package in (*LIBRARIES, *EXPERIMENTS, *RUNNERS):
     files = {
       path.relative_to(ROOT)
       for path in (ROOT / package).rglob('*')

@@ -1,0 +1,174 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Tests of several seeds trained as one program."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import config_dict
+import numpy as np
+import pytest
+
+from dd_two_player_games import base_config
+from dd_two_player_games import experiment
+from jaxline_harness import device_mesh
+from jaxline_harness import errors
+from jaxline_harness import train_loop
+from run_sweeps import mapped_names
+from run_sweeps import mapped_seeds
+from tests.dd_two_player_games import small_experiments
+
+SEEDS = (3, 0)
+TOLERANCE = {'rtol': 1e-4, 'atol': 1e-6}  # Rounding: sums in another order.
+
+
+class ToyState(NamedTuple):
+  params: Any
+  global_step: Any
+
+
+class ToyExperiment(train_loop.ChunkedExperiment):
+  """Noisy descent; a parameter above 100 gives infinity."""
+
+  def __init__(self, mode, init_rng=None, config=None):
+    super().__init__(mode, init_rng)
+    self.key = jax.random.PRNGKey(config.random_seed)
+
+  def initial_train_state(self):
+    return ToyState(jax.random.normal(self.key, (3,)), jnp.zeros((), jnp.int32))
+
+  def device_data(self):
+    return {
+      'all': np.arange(8.0, dtype=np.float32),
+      'key': [np.array(self.key)],
+    }
+
+  def update(self, train_state, data):
+    w, step = train_state
+    key = jax.random.fold_in(data['key'][0], step)
+    target = jax.random.choice(key, data['all'])
+    w = w - 0.1 * (w - target)
+    w = jnp.where(w > 100, jnp.inf, w)
+    return ToyState(w, step + 1), {'toy_loss': jnp.mean((w - target) ** 2)}
+
+  def evaluate(self, *, global_step, rng, writer):
+    return {}
+
+
+class UnmappableExperiment(ToyExperiment):
+  def device_data(self):
+    return {'all': np.arange(8.0, dtype=np.float32)}
+
+
+def toy_config():
+  config = config_dict.ConfigDict()
+  config.random_seed = 0
+  return config.lock()
+
+
+def gan_config():
+  return small_experiments.points_config(
+    small_experiments.SIMULTANEOUS | small_experiments.CANCEL
+  )
+
+
+def with_setting(config, name, value):
+  config = config.copy_and_resolve_references()
+  with config.unlocked():
+    config[name] = value
+  return config.lock()
+
+
+def make_mapped(experiment_class, config):
+  config = with_setting(config, mapped_names.NAME, SEEDS)
+  made = mapped_seeds.make_class(experiment_class, base_config.SCHEMA)
+  return made('train', None, config)
+
+
+def state_of(an_experiment):
+  return device_mesh.unreplicate(an_experiment.train_state)
+
+
+def assert_alike(mapped, k, alone):
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a[k], b, **TOLERANCE),
+    state_of(mapped).states,
+    state_of(alone),
+  )
+
+
+@pytest.mark.parametrize(
+  ('experiment_class', 'config'),
+  [
+    (ToyExperiment, toy_config),
+    pytest.param(experiment.Experiment, gan_config, marks=pytest.mark.slow),
+  ],
+)
+def test_seeds_train_as_they_do_alone(experiment_class, config):
+  mapped = make_mapped(experiment_class, config())
+  logs = small_experiments.train(mapped, 3)
+  found = []
+  for k, seed in enumerate(SEEDS):
+    own_config = with_setting(config(), 'random_seed', seed)
+    alone = experiment_class('train', init_rng=None, config=own_config)
+    own_logs = small_experiments.train(alone, 3)
+    assert_alike(mapped, k, alone)
+    for name, value in own_logs.items():
+      of_seed = logs[f'{name}/seed_{seed}']
+      np.testing.assert_allclose(of_seed, value, **TOLERANCE)
+    found.append(jax.tree.leaves(state_of(alone).params)[0])
+  assert np.abs(found[0] - found[1]).max() > 0.01
+
+
+def test_a_seed_that_diverges_stays_and_the_others_go_on():
+  mapped = make_mapped(ToyExperiment, toy_config())
+  small_experiments.train(mapped, 3)
+  before = state_of(mapped)
+  params = np.array(before.states.params)
+  params[0] = 120.0
+  before = before._replace(states=before.states._replace(params=params))
+  mapped.train_state = device_mesh.replicate(before)
+  mapped.run_chunk(6)
+  after = state_of(mapped)
+  assert after.diverged_at.tolist() == [4, -1]
+  assert after.states.global_step.tolist() == [3, 6]
+  np.testing.assert_array_equal(after.params[0], params[0])
+  config = with_setting(toy_config(), 'random_seed', SEEDS[1])
+  alone = ToyExperiment('train', config=config)
+  small_experiments.train(alone, 6)
+  assert_alike(mapped, 1, alone)
+
+  whole = config_dict.ConfigDict({'training_steps': 10})
+  assert mapped.should_run_step(6, whole)
+  assert not mapped.should_run_step(10, whole)
+  lost = after._replace(diverged_at=np.array([4, 5], np.int32))
+  mapped.train_state = device_mesh.replicate(lost)
+  assert not mapped.should_run_step(6, whole)
+
+
+def test_an_experiment_whose_keys_are_no_data_is_refused():
+  mapped = make_mapped(UnmappableExperiment, toy_config())
+  with pytest.raises(errors.UserError, match='nothing depends on random_seed'):
+    mapped.device_data()
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [{'dynamics': {'every': 3}}, {'on_nonfinite': 'back_off'}],
+)
+def test_what_is_not_done_for_several_seeds_is_refused(changes):
+  config = small_experiments.points_config(changes)
+  with pytest.raises(errors.UserError, match='seeds mapped in one program'):
+    make_mapped(experiment.Experiment, config)
