@@ -15,6 +15,7 @@
 
 import itertools
 
+import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,6 +25,7 @@ import scipy.special
 import scipy.stats
 
 from dd_two_player_games import distances
+from dd_two_player_games import gan
 from dd_two_player_games import losses
 from dd_two_player_games import settings
 from differentiable_games import divergences
@@ -309,6 +311,36 @@ def test_zero_sum_losses_cancel_in_the_samples(names):
   np.testing.assert_allclose(gradient, 0, atol=1e-15)
   if names[0].startswith(('f_gan', 'wasserstein', 'mmd', 'sliced')):
     np.testing.assert_allclose(total(real, samples), 0, atol=1e-15)
+
+
+class Features(hk.Module):
+  def __call__(self, x, is_training=True):
+    return hk.Linear(3)(x)
+
+
+def test_both_players_of_a_gan_see_the_same_directions():
+  """Sliced Wasserstein of one draw cancels; with other keys it would not."""
+  model = gan.GAN(
+    players_hk=gan.GANTuple(Features, Features),
+    losses=gan.GANTuple(
+      losses.sliced_wasserstein_discriminator_loss,
+      losses.sliced_wasserstein_generator_loss,
+    ),
+    penalties=gan.GANTuple(None, None),
+    player_param_transformers=gan.GANTuple(None, None),
+    players_kwargs=gan.GANTuple({}, {}),
+    num_latents=2,
+  )
+  batch = jnp.linspace(-1, 1, 24, dtype=jnp.float32).reshape(8, 3)
+  params, state = model.initial_params(jax.random.PRNGKey(0), batch)
+
+  def both(seed):
+    args = params, state, batch, jax.random.PRNGKey(seed), True
+    return model.both_losses(*args)[0]
+
+  assert both(1).disc == -both(1).gen
+  assert both(1).gen > 0
+  assert both(2).gen != both(1).gen
 
 
 def test_which_losses_are_zero_sum():

@@ -244,6 +244,15 @@ def test_the_discriminator_gives_a_number_an_example(loaded):
   assert np.isfinite(outputs).all()
 
 
+def test_the_discriminator_gives_features_where_losses_take_several(
+  loaded, monkeypatch
+):
+  features = np.arange(6.0).reshape(3, 2)
+  monkeypatch.setattr(loaded, '_discriminate', lambda batch: features)
+  found = loaded.discriminate(loaded.sample(3))
+  np.testing.assert_array_equal(found, features)
+
+
 def test_what_is_not_there_is_one_line(run, tmp_path):
   with pytest.raises(errors.UserError, match='no folder'):
     trained_run.load(str(tmp_path / 'nothing'))
