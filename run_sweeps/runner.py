@@ -82,7 +82,8 @@ class Runner:
       if watcher.stop_signal is not None and not is_told:
         is_told = True
         self._waiting.clear()
-        self._send(watcher.stop_signal)
+        # One that has just begun would make a traceback of SIGINT.
+        self._send(signal.SIGTERM)
       for entry in list(self._running):
         self._look_at(*entry, is_stopping=is_told)
       while self._free and self._start_next():
@@ -139,7 +140,7 @@ class Runner:
     self._running.remove((job, process, slot))
     metrics = list(self._plan.more_is_better)
     found = jobs.go_on(job, ended, metrics)
-    if is_stopping and (found is None or ended.stopped_by is not None):
+    if is_stopping and (found is None or _has_failed(found)):
       found = jobs.give_all(job, sweep_results.UNFINISHED)
     if found is None:
       self._run_command(job, slot)
@@ -162,6 +163,11 @@ class Runner:
   ) -> None:
     self.results[cell.folder] = result
     sweep_results.write_result(cell, result)
+
+
+def _has_failed(found: sweep_results.Results) -> bool:
+  statuses = [result.status for result in found.values()]
+  return sweep_results.FAILED in statuses
 
 
 def _is_held(folder: str) -> bool:
