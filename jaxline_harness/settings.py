@@ -83,7 +83,7 @@ class Field:
       if self.look_up and value is not None:
         self.look_up(path, value)
       return
-    if self.each and _is_list(value) and all(map(_is_list, value)):
+    if self.each and _is_list(value) and any(map(_is_list, value)):
       for k, one in enumerate(value):
         self.each.check(f'{path}[{k}]', one)
     if _is_list(value) and len(value) == len(self.items):

@@ -730,6 +730,7 @@ def test_what_the_generator_cannot_have(field, value):
     (['r1_penalty', 0.0], '[1] must be a finite number above 0'),
     ([['r1_penalty', 1.0], ['r3_penalty', 1.0]], '[1][0]: there is no'),
     ([['r1_penalty', 1.0], ['r2_penalty', -1.0]], '[1][1] must be a finite'),
+    ([['r1_penalty', 1.0], 'r2_penalty'], '[1] must be [name, coefficient], '),
     (
       [['r1_penalty', 1.0], ['r2_penalty']],
       '[1] must be [name, coefficient], not',

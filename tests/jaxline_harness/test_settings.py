@@ -50,6 +50,13 @@ from jaxline_harness import settings
       [[], 1, [0], '12', None],
     ),
     (
+      settings.one_or_more(
+        settings.list_with('[s, n]', settings.text(), settings.whole(1))
+      ),
+      [['a', 1], ('a', 2), [['a', 1]], (['a', 1], ('b', 2))],
+      [[], 'a', ['a'], ['a', 1, 2], {}, None],
+    ),
+    (
       settings.mapping(),
       [{}, {'a': 1}, config_dict.ConfigDict({'a': 1})],
       [None, [], 'a', {1: 2}],
