@@ -31,6 +31,8 @@ from convolutions_as_products import convolution
 from convolutions_as_products import layers
 from dd_two_player_games import conditioning
 from dd_two_player_games import foreign_networks
+from dd_two_player_games import image_sizes
+from dd_two_player_games import resnets
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -82,10 +84,12 @@ def _computing_in(dtype: str, module_class) -> Iterator[None]:
 def spectral_norm() -> hk.SNParamsTree:
   """Divides each weight by its largest singular value, one power step a pass.
 
+  Vectors b and the gamma of self-attention, a number, are no weights.
+
   References:
     Miyato et al., "Spectral Normalization for GANs", 2018.
   """
-  return hk.SNParamsTree(ignore_regex='.*b$', eps=1e-12, n_steps=1)
+  return hk.SNParamsTree(ignore_regex='.*(b|/gamma)$', eps=1e-12, n_steps=1)
 
 
 def no_op() -> hk.Module:
@@ -193,6 +197,8 @@ class ConvNet2DTranspose(hk.Module):
 
 
 BATCH_NORM = conditioning.BATCH_NORM
+ResNetDiscriminator = resnets.ResNetDiscriminator
+ResNetGenerator = resnets.ResNetGenerator
 
 
 class CifarGenerator(hk.Module):
@@ -315,14 +321,14 @@ class DCGANGenerator(hk.Module):
       ValueError: if `output_shape` is not an image's.
     """
     super().__init__(name=name)
-    height, width, depth = check_image_shape(output_shape)
+    height, width, depth = image_sizes.check_shape(output_shape)
     self._size = (output_size or height, output_size or width)
     self._channels = tuple(channels)
     self._output_channels = output_channels or depth
     self._num_classes = num_classes
 
   def __call__(self, x, is_training=True, test_local_stats=False, labels=None):
-    first = first_size(self._size, len(self._channels))
+    first = image_sizes.first_size(self._size, len(self._channels))
     shape = (*first, self._channels[0])
     x = hk.Linear(math.prod(shape))(x).reshape(-1, *shape)
     x = conditioning.normalise(
@@ -337,7 +343,7 @@ class DCGANGenerator(hk.Module):
       num_classes=self._num_classes,
     )
     x = net(jax.nn.relu(x), is_training, test_local_stats, labels)
-    return jnp.tanh(crop(x, self._size))
+    return jnp.tanh(image_sizes.crop(x, self._size))
 
 
 class DCGANDiscriminator(hk.Module):
@@ -409,29 +415,6 @@ def _layers(output_channels, strides, kernel_shapes):
       f'{len(kernel_shapes)} kernel_shapes: there must be one a layer.'
     )
   return list(zip(output_channels, kernel_shapes, strides, strict=True))
-
-
-def check_image_shape(shape: Sequence[int]) -> Sequence[int]:
-  """Raises ValueError unless it is (height, width, channels); returns it."""
-  if len(shape) != 3:
-    raise ValueError(f'{tuple(shape)} is not the shape of an image')
-  return shape
-
-
-def first_size(size: Sequence[int], num_doublings: int) -> tuple[int, ...]:
-  """From where doubling leads to a size, or to one that is little larger."""
-  return tuple(-(-side // 2**num_doublings) for side in size)
-
-
-def crop(images: jax.Array, size: Sequence[int]) -> jax.Array:
-  """The middle of images (N, height, width, channels) that may be too large."""
-  top, left = (
-    (has - wanted) // 2
-    for has, wanted in zip(images.shape[1:3], size, strict=True)
-  )
-  if images.shape[1:3] == tuple(size):
-    return images
-  return images[:, top : top + size[0], left : left + size[1]]
 
 
 def _linear_output(x: jax.Array, num_outputs: int) -> jax.Array:

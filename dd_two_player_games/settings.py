@@ -37,7 +37,9 @@ from jaxline_harness.settings import Setting
 PLAYERS = ('discriminator', 'generator')
 TERMS = ('self_norm', 'other_norm', 'other_dot_prod')
 NET_ARGUMENTS = {
+  'attention_after': settings.whole(0, 100),
   'depth': settings.whole(0, 100),
+  'num_halvings': settings.whole(0, 100),
   'output_shape': settings.list_with(
     '[height, width, channels]', *[settings.SIZE] * 3
   ),

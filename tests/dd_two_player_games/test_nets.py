@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from convolutions_as_products import layers
+from dd_two_player_games import image_sizes
 from dd_two_player_games import nets
 
 pytestmark = pytest.mark.hardly_optimised
@@ -194,9 +195,9 @@ def test_layers_must_agree(make_module, message):
 def test_images_that_are_too_large_are_cropped_in_the_middle():
   images = np.arange(2 * 5 * 8 * 3.0).reshape(2, 5, 8, 3)
   np.testing.assert_array_equal(
-    nets.crop(images, (4, 6)), images[:, :4, 1:7, :]
+    image_sizes.crop(images, (4, 6)), images[:, :4, 1:7, :]
   )
-  assert nets.crop(images, (5, 8)) is images
+  assert image_sizes.crop(images, (5, 8)) is images
 
 
 def test_batch_norm_across_devices():
