@@ -90,6 +90,23 @@ class Sweep:
   diverged_as: Mapping[str, float] = dataclasses.field(default_factory=dict)
   map_seeds: bool = False
 
+  def __post_init__(self):
+    # What can be looked at once only; levels as numpy has them.
+    object.__setattr__(self, 'seeds', tuple(self.seeds))
+    if not isinstance(self.metrics, str | Mapping):
+      object.__setattr__(self, 'metrics', tuple(self.metrics))
+    if isinstance(self.axes, Mapping):
+      axes = {
+        axis: _plain_levels(of_axis) for axis, of_axis in self.axes.items()
+      }
+      object.__setattr__(self, 'axes', axes)
+
+
+def _plain_levels(levels: Any) -> Any:
+  if not isinstance(levels, Mapping):
+    return levels  # Which is told later.
+  return {run_directory.to_plain(level): levels[level] for level in levels}
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -288,9 +305,9 @@ def _check_form(sweep: Sweep) -> None:
     for level, overrides in levels.items():
       settings.mapping().check(f'SWEEP.axes: {axis} {level}', overrides)
     _check_slugs(axis, levels)
-  seeds = list(sweep.seeds)
+  seeds = sweep.seeds
   settings.list_of(settings.SEED).check('SWEEP.seeds', seeds)
-  if len(set(seeds)) < len(seeds):
+  if len(set(seeds)) < len(list(seeds)):
     raise errors.UserError(f'SWEEP.seeds has one twice: {settings.show(seeds)}')
 
 

@@ -32,6 +32,7 @@ from run_sweeps import summary
 _COLORMAP = 'viridis'
 _DARK = 0.55  # Of the range of colours: text is white below it.
 _NOT_THERE = '#e6e6e6'
+_MOST_INCHES = 100.0
 
 
 def write(
@@ -66,9 +67,10 @@ def draw(
   is_map = len(plan.sweep.axes) > 1
   columns = list(plan.sweep.axes.values())[-1]
   rows = len(combinations) // len(columns)
-  size = (2.6 + 1.25 * len(columns), 1.3 + 0.62 * rows)
+  width, height = 2.6 + 1.25 * len(columns), 1.3 + 0.62 * rows
   if not is_map:
-    size = (max(4.5, 1.5 + len(columns)), 3.2)
+    width, height = max(4.5, 1.5 + len(columns)), 3.2
+  size = min(width, _MOST_INCHES), min(height, _MOST_INCHES)
   figure = Figure(figsize=size, dpi=120, layout='constrained')
   axes = figure.subplots()
   better = 'more' if plan.more_is_better[metric] else 'less'

@@ -92,7 +92,7 @@ def find_slots(num_jobs: int | None) -> list[Slot]:
 
 def _find_gpus() -> list[str]:
   """The GPUs that JAX would use; none where it would use the CPU."""
-  platforms = os.environ.get('JAX_PLATFORMS', 'cuda').split(',')
+  platforms = (os.environ.get('JAX_PLATFORMS') or 'cuda').split(',')
   has_plugin = any(
     importlib.util.find_spec(f'jax_cuda{version}_plugin')
     for version in (12, 13)
@@ -100,7 +100,8 @@ def _find_gpus() -> list[str]:
   if not has_plugin or not {'cuda', 'gpu'} & set(platforms):
     return []
   if _VISIBLE in os.environ:
-    return [name for name in os.environ[_VISIBLE].split(',') if name]
+    names = os.environ[_VISIBLE].split(',')
+    return [name for name in names if name not in ('', '-1')]
   query = ['nvidia-smi', '--query-gpu=index', '--format=csv,noheader']
   try:
     found = subprocess.run(query, capture_output=True, text=True, timeout=60)

@@ -15,6 +15,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from jaxline_harness import errors
@@ -39,6 +40,20 @@ def test_cells_are_all_combinations_with_seeds_innermost(tmp_path):
   assert (own.rates.one.lr, own.rates.other.lr) == (0.2, 0.2)
   assert cell.folder == str(tmp_path / 'cells' / 'fancy_0.2' / 'seed_1')
   assert cell.name == 'name fancy, rate 0.2, seed 1'
+
+
+def test_seeds_and_metrics_may_be_generators_and_levels_numpys(tmp_path):
+  plan = sweep_files.plan(
+    tmp_path,
+    axes={'rate': {r: {'rates.*.lr': r} for r in np.linspace(0.1, 0.3, 2)}},
+    seeds=(seed for seed in (4, 5)),
+    metrics=(name for name in ('score', 'distance')),
+  )
+  assert [cell.name for cell in plan.cells] == [
+    f'rate {rate}, seed {seed}' for rate in (0.1, 0.3) for seed in (4, 5)
+  ]
+  assert plan.more_is_better == {'score': True, 'distance': False}
+  assert type(plan.cells[0].levels['rate']) is float
 
 
 def test_settings_go_by_short_names_full_names_patterns_and_dicts(tmp_path):
@@ -101,11 +116,11 @@ def test_settings_go_by_short_names_full_names_patterns_and_dicts(tmp_path):
       {'axes': {'a': {1: 0.5}}},
       'SWEEP.axes: a 1 must be a mapping of names to values, not 0.5',
     ),
-    ({'seeds': [0, 1, 0]}, 'SWEEP.seeds has one twice: [0, 1, 0]'),
+    ({'seeds': [0, 1, 0]}, 'SWEEP.seeds has one twice: (0, 1, 0)'),
     (
       {'seeds': [0.5]},
       'SWEEP.seeds must be a list, each item a whole number from 0 to '
-      '4294967295, not [0.5]',
+      '4294967295, not (0.5,)',
     ),
     (
       {'metrics': ['scores']},
