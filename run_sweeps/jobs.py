@@ -166,12 +166,22 @@ def go_on(
       return give_all(job, sweep_results.DIVERGED, message, step - 1)
     return give_all(job, sweep_results.FAILED, ended.last_line)
   job.next_command += 1
-  if job.next_command < len(job.commands):
+  if job.next_command < len(job.commands) and not _is_measured(job, metrics):
     return None
   try:
     return {cell.folder: _read_result(job, cell, metrics) for cell in job.cells}
   except (errors.UserError, ValueError) as error:
     return give_all(job, sweep_results.FAILED, errors.one_line(error))
+
+
+def _is_measured(job: Job, metrics: Sequence[str]) -> bool:
+  """Whether training itself has evaluated its last step."""
+  try:
+    step, found = sweep_results.read_metrics(job.folder, metrics)
+  except (errors.UserError, ValueError):
+    return False
+  last = job.cells[0].config.training_steps
+  return step == last and len(found) == len(metrics)
 
 
 def share_seconds(job: Job) -> float:

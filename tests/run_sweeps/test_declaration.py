@@ -14,14 +14,17 @@
 """Tests of what a sweep's file may say, and of the cells it comes to."""
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
 
 from jaxline_harness import errors
+from jaxline_harness import metrics_table
 from jaxline_harness import run_directory
 from run_sweeps import declaration
 from run_sweeps import jobs
+from run_sweeps import processes
 from tests.run_sweeps import sweep_files
 
 
@@ -186,6 +189,27 @@ def test_commands_are_those_that_a_user_would_type(tmp_path):
     f'{own}.random_seed=0',
     f'--config.checkpoint_dir={folder}',
   ]
+
+
+def test_what_training_has_measured_is_not_measured_again(tmp_path):
+  plan = sweep_files.plan(tmp_path)
+  metrics = list(plan.more_is_better)
+  ended = processes.Ended(status=0, processor_seconds=1.0, last_line='')
+  for step, is_done in ((5, False), (6, True)):  # Of six.
+    (job, *_) = jobs.make_jobs(plan, plan.cells)
+    writer = metrics_table.MetricsTable(f'{_folder(job, "eval")}/metrics.csv')
+    writer.write(step, {'score': '2.0', 'distance': '1.0'})
+    found = jobs.go_on(job, ended, metrics)
+    assert (found is not None) == is_done
+  (result,) = found.values()
+  assert (result.status, result.step) == ('done', 6)
+  assert result.metrics == {'score': 2.0, 'distance': 1.0}
+
+
+def _folder(job, name):
+  folder = os.path.join(job.folder, name)
+  os.makedirs(folder, exist_ok=True)
+  return folder
 
 
 def test_seeds_of_one_program(tmp_path):
