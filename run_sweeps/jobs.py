@@ -92,13 +92,13 @@ def _find_begun(
   plan: declaration.Plan, cells: Sequence[declaration.Cell]
 ) -> list[declaration.Cell]:
   """The cells that a program trains which has begun with these, if any has."""
+  wanted = {cell.folder for cell in cells}
   same = [c for c in plan.cells if c.group_folder == cells[0].group_folder]
   for first in range(len(same)):
     for last in range(len(same), first, -1):
       tried = same[first:last]
-      if all(cell in tried for cell in cells) and os.path.isdir(
-        _mapped_folder(tried)
-      ):
+      has_all = wanted <= {cell.folder for cell in tried}
+      if has_all and os.path.isdir(_mapped_folder(tried)):
         return tried
   return []
 

@@ -107,11 +107,13 @@ class MappedSeeds(train_loop.ChunkedExperiment):
     self._whole_config: Any = None
     self._data_tree: Any = None  # Of what one experiment gives its devices.
     first = self._experiments[0]
-    if any(o.every for o in first.observations()) or first.max_back_offs:
+    stops = config.get('training', {}).get('on_divergence') == 'stop'
+    measures = any(o.every for o in first.observations())
+    if stops or measures or first.max_back_offs:
       raise errors.UserError(
         'seeds mapped in one program are not measured while they train, nor do '
-        'they back off: set eval.every, training.dynamics and '
-        'training.on_nonfinite to their defaults, or leave map_seeds out'
+        'they back off: set eval.every, training.dynamics, on_nonfinite and '
+        'on_divergence to their defaults, or leave map_seeds out'
       )
 
   def check_config(self, config: config_dict.ConfigDict) -> None:

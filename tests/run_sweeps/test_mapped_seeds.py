@@ -166,7 +166,11 @@ def test_an_experiment_whose_keys_are_no_data_is_refused():
 
 @pytest.mark.parametrize(
   'changes',
-  [{'dynamics': {'every': 3}}, {'on_nonfinite': 'back_off'}],
+  [
+    {'dynamics': {'every': 3}},
+    {'on_nonfinite': 'back_off'},
+    {'on_divergence': 'stop'},
+  ],
 )
 def test_what_is_not_done_for_several_seeds_is_refused(changes):
   config = small_experiments.points_config(changes)
