@@ -123,6 +123,7 @@ def _make_job(plan: declaration.Plan, cells: Sequence[declaration.Cell]) -> Job:
     program = [mapped_names.MODULE, plan.experiment]
     folder = _mapped_folder(cells)
     overrides[mapped_names.SETTING] = seeds
+    overrides['best_model_eval_metric'] = ''  # There is one a seed.
   overrides['checkpoint_dir'] = folder
   arguments = [
     f'--config={plan.config_path}',

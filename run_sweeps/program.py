@@ -114,9 +114,7 @@ def _run(
     ended.remove(sweep_results.FAILED)
   cells = [c for c in plan.cells if results[c.folder].status not in ended]
   slots = processes.find_slots(num_jobs)
-  with progress.Display(
-    len(plan.cells), len(cells), len(slots), list(plan.more_is_better)
-  ) as display:
+  with progress.Display(len(plan.cells), len(cells), len(slots)) as display:
 
     def write_tables():
       summary.write(plan, sweep.results)

@@ -37,7 +37,6 @@ class Display:
     num_cells: int,
     num_to_run: int,
     num_slots: int,
-    metrics: list[str],
     stream: TextIO | None = None,
   ):
     """Opens the display.
@@ -46,13 +45,11 @@ class Display:
       num_cells: of the sweep.
       num_to_run: those that have not ended.
       num_slots: how many jobs run side by side.
-      metrics: that are shown.
       stream: where to write; by default standard error.
     """
     self._stream = sys.stderr if stream is None else stream
     self._num_cells, self._num_left = num_cells, num_to_run
     self._num_slots = num_slots
-    self._metrics = metrics
     self._begun: dict[str, float] = {}  # When, by the jobs' folders.
     self._job_seconds = 0.0
     self._num_timed = 0
@@ -80,33 +77,22 @@ class Display:
   def end(self, job: jobs.Job, results: sweep_results.Results) -> None:
     """Shows what a job that has ended gave."""
     seconds = time.monotonic() - self._begun.pop(job.folder)
-    lines = []
     for cell in job.cells:
       result = results[cell.folder]
       if result.status == sweep_results.UNFINISHED:
-        lines.append(f'{cell.name}: stopped')
+        self.say(f'{cell.name}: stopped')
         continue
       self._num_left -= 1
       self._num_timed += 1
-      lines.append(f'{cell.name}: {self._describe(result)}')
-    if self._num_timed:
-      self._job_seconds += seconds
-    for k, line in enumerate(lines):
-      done = self._num_cells - self._num_left - (len(lines) - 1 - k)
-      self.say(f'[{done}/{self._num_cells}] {line}')
+      self._job_seconds += seconds / len(job.cells)
+      done = self._num_cells - self._num_left
+      self.say(f'[{done}/{self._num_cells}] {cell.name}: {_describe(result)}')
     left = self._describe_time_left()
     if self._bar is not None:
       self._bar.n = self._num_cells - self._num_left
       self.refresh()
     elif left:
       self.say(left)
-
-  def _describe(self, result: sweep_results.Result) -> str:
-    if result.status != sweep_results.DONE:
-      return f'{result.status}: {result.message}'
-    return ', '.join(
-      f'{name} {result.metrics[name]:.4g}' for name in self._metrics
-    )
 
   def _describe_time_left(self) -> str:
     if not self._num_timed or not self._num_left:
@@ -131,3 +117,11 @@ class Display:
 
   def __exit__(self, *unused_error) -> None:
     self.close()
+
+
+def _describe(result: sweep_results.Result) -> str:
+  if result.status != sweep_results.DONE:
+    return f'{result.status}: {result.message}'
+  return ', '.join(
+    f'{name} {value:.4g}' for name, value in result.metrics.items()
+  )

@@ -195,6 +195,7 @@ def test_a_sweep_goes_on_after_a_signal(tmp_path, number):
   _, told = process.communicate(timeout=120)
   if number == signal.SIGTERM:
     assert process.returncode == 143, told
+    assert 'rate 0.1, seed 1: stopped' in told.splitlines()
     statuses = [row['status'] for row in table(out)]
     assert statuses == ['unfinished', 'unfinished', 'waiting']
   records = [json.load(open(path)) for path in out.glob('cells/*/*/cell.json')]
