@@ -24,7 +24,6 @@ Debian's package dataset-fashion-mnist installs them where `--data_dir` looks by
 default.
 """
 
-from collections.abc import Callable, Iterator
 import sys
 import time
 
@@ -32,12 +31,10 @@ from absl import app
 from absl import flags
 import jax
 import jax.numpy as jnp
-import numpy as np
-import optax
 
+from dd_two_player_games import classification_accuracy
 from dd_two_player_games import evaluation_network
 from jaxline_harness import datasets
-from jaxline_harness import draws
 from jaxline_harness import errors
 
 _DATA_DIR = flags.DEFINE_string(
@@ -51,141 +48,36 @@ _OUTPUT = flags.DEFINE_string(
 _EPOCHS = flags.DEFINE_integer('epochs', 12, 'Passes over the data.', 1)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of weights, order and dropout.')
 
-_BATCH_SIZE = 128
-_PEAK_LEARNING_RATE = 3e-3
-_WEIGHT_DECAY = 5e-3
-_FEATURE_DROPOUT = 0.2
-_ACTIVATION_DROPOUT = 0.1
 # The weights kept are a running average over about this many steps.
 _AVERAGED_STEPS = 1000
+_BATCH_SIZE = 128
 
 Params = evaluation_network.Params
 
 
-def initial_params(seed: int) -> Params:
-  """He-normal weights, zero biases."""
-  generator = np.random.default_rng(seed)
-  params = {}
-  for name, shape in evaluation_network.WEIGHT_SHAPES.items():
-    scale = np.sqrt(2.0 / np.prod(shape[:-1]))
-    params[f'{name}/w'] = jnp.asarray(
-      scale * generator.standard_normal(shape), jnp.float32
-    )
-    params[f'{name}/b'] = jnp.zeros(shape[-1:])
-  return params
-
-
-def _dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
-  return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x, 0) / (
-    1 - rate
-  )
-
-
-def loss_fn(
-  params: Params, images: jax.Array, labels: jax.Array, key: jax.Array
-) -> jax.Array:
-  """Mean cross entropy, with random mirroring and dropout.
-
-  Args:
-    params: the network's weights.
-    images: uint8 (N, 28, 28, 1).
-    labels: int32 (N,).
-    key: of what is random.
-
-  Returns:
-    The loss, a scalar.
-  """
-  mirror_key, *dropout_keys = jax.random.split(key, 3)
-  mirrored = jax.random.bernoulli(mirror_key, 0.5, (len(images), 1, 1, 1))
-  images = jnp.where(mirrored, images[:, :, ::-1], images)
-  images = draws.scale_images(images)
-  features = evaluation_network.features(params, images)
-  features = _dropout(features, _FEATURE_DROPOUT, dropout_keys[0])
-  _, activations = evaluation_network.classify(params, features)
-  activations = _dropout(activations, _ACTIVATION_DROPOUT, dropout_keys[1])
-  logits = activations @ params['linear_1/w'] + params['linear_1/b']
-  return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-
-
-def make_update(
-  optimizer: optax.GradientTransformation,
-) -> Callable[..., tuple]:
-  """One compiled step.
-
-  The steps are dispatched from the host one by one: inside a device loop XLA's
-  CPU backend computes the convolutions' weight gradients many times slower.
-
-  Args:
-    optimizer: of the weights.
-
-  Returns:
-    (params, their average, optimiser state, images, labels, key) -> (params,
-    average, optimiser state).
-  """
-
-  @jax.jit
-  def update(params, average, opt_state, images, labels, key):
-    grads = jax.grad(loss_fn)(params, images, labels, key)
-    updates, opt_state = optimizer.update(grads, opt_state, params)
-    params = optax.apply_updates(params, updates)
-    average = optax.incremental_update(params, average, 1 / _AVERAGED_STEPS)
-    return params, average, opt_state
-
-  return update
-
-
-def epoch_batches(
-  dataset: datasets.Dataset, seed: int, epoch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-  """Images and labels in a random order, without the odd last ones."""
-  images, labels = dataset.examples, dataset.labels
-  order = np.random.default_rng((seed, epoch)).permutation(len(labels))
-  for start in range(0, len(order) - _BATCH_SIZE + 1, _BATCH_SIZE):
-    index = order[start : start + _BATCH_SIZE]
-    yield images[index], labels[index]
-
-
-@jax.jit
-def _predict(params: Params, images: jax.Array) -> jax.Array:
-  scaled = draws.scale_images(images)
-  features = evaluation_network.features(params, scaled)
-  return evaluation_network.classify(params, features)[0].argmax(axis=-1)
-
-
-def accuracy(params: Params, dataset: datasets.Dataset) -> float:
-  """Share of the images that the network classifies correctly."""
-  size = 1000
-  correct = 0
-  for start in range(0, len(dataset.labels), size):
-    predicted = _predict(params, dataset.examples[start : start + size])
-    correct += int((predicted == dataset.labels[start : start + size]).sum())
-  return correct / len(dataset.labels)
-
-
-def train(train_data: datasets.Dataset, test_data: datasets.Dataset) -> Params:
+def train(
+  train_data: classification_accuracy.Examples,
+  test_data: classification_accuracy.Examples,
+) -> Params:
   """Trains a network; the test images serve the printed accuracies only."""
-  num_steps = _EPOCHS.value * (len(train_data.labels) // _BATCH_SIZE)
-  schedule = optax.warmup_cosine_decay_schedule(
-    0.0, _PEAK_LEARNING_RATE, min(100, num_steps // 2), num_steps
-  )
-  optimizer = optax.adamw(schedule, weight_decay=_WEIGHT_DECAY)
-  params = average = initial_params(_SEED.value)
-  opt_state = optimizer.init(params)
-  update = make_update(optimizer)
-  key = jax.random.key(_SEED.value)
+  steps_of_epoch = len(train_data.labels) // _BATCH_SIZE
   start = time.monotonic()
-  for epoch in range(_EPOCHS.value):
-    for batch in epoch_batches(train_data, _SEED.value, epoch):
-      key, step_key = jax.random.split(key)
-      params, average, opt_state = update(
-        params, average, opt_state, *batch, step_key
+  trained = classification_accuracy.train(
+    train_data,
+    evaluation_network.NUM_CLASSES,
+    _EPOCHS.value * steps_of_epoch,
+    _AVERAGED_STEPS,
+    seed=_SEED.value,
+    mirror=True,
+  )
+  for step, average in enumerate(trained, 1):
+    if step % steps_of_epoch == 0:
+      test_accuracy = classification_accuracy.accuracy(average, test_data)
+      print(
+        f'epoch {step // steps_of_epoch:2d}: test accuracy '
+        f'{test_accuracy:.4f}, {time.monotonic() - start:.0f} s',
+        flush=True,
       )
-    test_accuracy = accuracy(average, test_data)
-    print(
-      f'epoch {epoch + 1:2d}: test accuracy {test_accuracy:.4f}, '
-      f'{time.monotonic() - start:.0f} s',
-      flush=True,
-    )
   return average
 
 
@@ -194,8 +86,13 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {" ".join(argv[1:])}')
   try:
-    train_data = datasets.load('fashion_mnist', 'train', _DATA_DIR.value)
-    test_data = datasets.load('fashion_mnist', 'test', _DATA_DIR.value)
+    train_data, test_data = (
+      classification_accuracy.Examples(loaded.examples, loaded.labels)
+      for loaded in (
+        datasets.load('fashion_mnist', split, _DATA_DIR.value)
+        for split in ('train', 'test')
+      )
+    )
   except errors.UserError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
@@ -204,7 +101,7 @@ def main(argv: list[str]) -> None:
   params = jax.tree.map(
     lambda x: x.astype(jnp.float16).astype(jnp.float32), params
   )
-  test_accuracy = accuracy(params, test_data)
+  test_accuracy = classification_accuracy.accuracy(params, test_data)
   evaluation_network.save_weights(_OUTPUT.value, params, test_accuracy)
   print(f'{_OUTPUT.value}: test accuracy {test_accuracy:.4f}')
 

@@ -275,15 +275,18 @@ def _check_number_of_draws(
 
 
 def _check_best_metric(metric: str, experiment: config_dict.ConfigDict) -> None:
-  measured = _METRICS_OF_POINTS.get(
-    experiment.dataset, ['IS_mean', 'FID', *experiment.eval.other_metrics]
-  )
+  of_images = ['IS_mean', 'FID', *experiment.eval.other_metrics]
+  if experiment.eval.classification_accuracy:
+    of_images.append('classification_accuracy')
+  measured = _METRICS_OF_POINTS.get(experiment.dataset, of_images)
   if metric not in measured:
     is_made = experiment.dataset in data_utils.MADE
     others = [] if is_made else list(data_utils.MADE)
     hint = errors.did_you_mean(experiment.dataset, others)
     if metric in activation_metrics.METRICS and not is_made:
       hint = '; add it to eval.other_metrics'
+    if metric == 'classification_accuracy' and not is_made:
+      hint = '; set eval.classification_accuracy'
     *first, last = measured
     there_is = f'{", ".join(first)} and {last}' if first else last
     raise errors.UserError(

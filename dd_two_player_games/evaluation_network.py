@@ -45,14 +45,23 @@ WEIGHTS_PATH = pathlib.Path(__file__).with_name(
   'evaluation_network_weights.npz'
 )
 
-# The layers' weights, in forward order. Convolutions are HWIO.
-WEIGHT_SHAPES: Mapping[str, tuple[int, ...]] = {
-  'conv_0': (3, 3, 1, 24),
-  'conv_1': (3, 3, 24, 48),
-  'conv_2': (3, 3, 48, 64),
-  'linear_0': (4 * 4 * 64, NUM_ACTIVATIONS),
-  'linear_1': (NUM_ACTIVATIONS, NUM_CLASSES),
-}
+
+def weight_shapes(
+  image_shape: tuple[int, ...], num_classes: int
+) -> Mapping[str, tuple[int, ...]]:
+  """Shapes of the layers' weights, in forward order; convolutions are HWIO."""
+  # Three poolings halve the sides, rounded up.
+  height, width = (-(-size // 8) for size in image_shape[:2])
+  return {
+    'conv_0': (3, 3, image_shape[2], 24),
+    'conv_1': (3, 3, 24, 48),
+    'conv_2': (3, 3, 48, 64),
+    'linear_0': (height * width * 64, NUM_ACTIVATIONS),
+    'linear_1': (NUM_ACTIVATIONS, num_classes),
+  }
+
+
+WEIGHT_SHAPES = weight_shapes(IMAGE_SHAPE, NUM_CLASSES)
 
 # Every call runs one compiled program, for this many images.
 _BATCH_SIZE = 500
@@ -69,7 +78,8 @@ def features(params: Params, images: jax.Array) -> jax.Array:
 
   Args:
     params: for each name of `WEIGHT_SHAPES` the arrays `<name>/w`, `<name>/b`.
-    images: float (N, 28, 28, 1), in [-1, 1].
+    images: float (N, 28, 28, 1), in [-1, 1]; of another shape where the weights
+      are for that.
 
   Returns:
     (N, 1024).

@@ -31,6 +31,7 @@ import numpy as np
 import optax
 
 from dd_two_player_games import base_config
+from dd_two_player_games import classification_accuracy
 from dd_two_player_games import config_checks
 from dd_two_player_games import data_facts
 from dd_two_player_games import data_utils
@@ -122,6 +123,11 @@ class Experiment(train_loop.ChunkedExperiment):
     self._most_modes = 0.0
     self._initial_params: gan.GANTuple | None = None
     self._image_metrics: image_metrics.ImageMetrics | None = None
+    self._accuracy: classification_accuracy.ClassificationAccuracy | None = None
+    if config.eval.classification_accuracy and config.eval.run_image_metrics:
+      self._accuracy = classification_accuracy.of_dataset(
+        self._dataset, config, _cache_folder()
+      )
 
   # Training.
 
@@ -354,15 +360,19 @@ class Experiment(train_loop.ChunkedExperiment):
       self._gan, *model_utils.put_on_local_devices(params_and_state)
     )
 
-    def sample(k):
+    def sample(k, labelled_too=False):
       key = jax.random.fold_in(self._eval_key, k)
       keys = jax.random.split(key, jax.local_device_count())
       shape = len(keys), self._config.eval.batch_size
       labels = self._label_samples(math.prod(shape), key)
       labels = jax.tree.map(lambda x: x.reshape(shape), labels)
-      return np.asarray(sampler.sample_batch(shape[1], keys, **labels))
+      samples = np.asarray(sampler.sample_batch(shape[1], keys, **labels))
+      return (samples, np.ravel(labels['labels'])) if labelled_too else samples
 
-    return self._image_metrics.metrics(sample)
+    metrics = self._image_metrics.metrics(sample)
+    if self._accuracy is not None:
+      metrics |= self._accuracy.metrics(lambda k: sample(k, labelled_too=True))
+    return metrics
 
   def _label_samples(
     self, num_samples: int, key: jax.Array | None = None
@@ -382,7 +392,7 @@ class Experiment(train_loop.ChunkedExperiment):
       other_metrics=evaluation.other_metrics,
       num_activations=evaluation.num_activations,
       data_name=self._dataset.name,
-      cache_dir=os.path.join(files.cache_folder(), 'image_statistics'),
+      cache_dir=_cache_folder(),
     )
 
   def _point_metrics(self, evaluated: Any) -> dict[str, float]:
@@ -434,6 +444,10 @@ class Experiment(train_loop.ChunkedExperiment):
       f'Step {step}',
       beside_data,
     )
+
+
+def _cache_folder() -> str:
+  return os.path.join(files.cache_folder(), 'image_statistics')
 
 
 def make_classifier(

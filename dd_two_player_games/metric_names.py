@@ -22,6 +22,7 @@ MORE_IS_BETTER = {
   'recall': True,
   'density': True,
   'coverage': True,
+  'classification_accuracy': True,
   'modes_covered': True,
   'high_quality_share': True,
   'covariance_error': False,

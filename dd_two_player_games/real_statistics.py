@@ -96,7 +96,22 @@ class DataActivations(NamedTuple):
     return {name: found[name] for name in names}
 
 
-_Statistics = TypeVar('_Statistics', DataStatistics, DataActivations)
+class Accuracy(NamedTuple):
+  """How well a classifier does that was trained on real images.
+
+  Attributes:
+    value: a share of test images, ().
+  """
+
+  value: np.ndarray
+
+  def check_shapes(self) -> None:
+    """Raises ValueError if it is not one number."""
+    if self.value.shape:
+      raise ValueError('its shapes do not agree')
+
+
+_Statistics = TypeVar('_Statistics', DataStatistics, DataActivations, Accuracy)
 
 
 def read(path: pathlib.Path, kind: type[_Statistics]) -> _Statistics | None:
@@ -125,7 +140,7 @@ def read(path: pathlib.Path, kind: type[_Statistics]) -> _Statistics | None:
 
 
 def write(
-  path: pathlib.Path, statistics: DataStatistics | DataActivations
+  path: pathlib.Path, statistics: DataStatistics | DataActivations | Accuracy
 ) -> None:
   """Writes the cache file; without it the next run computes them again."""
   npz = io.BytesIO()

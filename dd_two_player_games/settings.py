@@ -96,6 +96,10 @@ _INCEPTION = (
   lambda c: _READ[0](c) and classifier_name(c) == 'inception',
   'Inception is not used',
 )
+_CONDITIONAL = (
+  lambda c: _READ[0](c) and c.training.conditional,
+  'only samples of a conditional GAN (training.conditional) have labels',
+)
 _TURNS = (_takes_turns, 'the players do not take turns')
 _RUNGE_KUTTA = (
   lambda c: gan_training.update_rule(c.training) == 'runge_kutta',
@@ -368,6 +372,13 @@ _EVAL: settings.Tree = {
     'Samples, and real images, at most, of each split that these compare.',
     _TWO_OR_MORE,
     only_with('eval.other_metrics'),
+  ),
+  'classification_accuracy': Setting(
+    0,
+    'Labelled samples, and as many real images, that a classifier is trained '
+    "on, to be told by the test images' classes; 0: it is not measured.",
+    settings.whole(0, settings.MAX_SIZE),
+    _CONDITIONAL,
   ),
 }
 SETTINGS: settings.Tree = {
