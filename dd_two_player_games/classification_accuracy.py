@@ -52,8 +52,8 @@ _WEIGHT_DECAY = 5e-3
 _FEATURE_DROPOUT = 0.2
 _ACTIVATION_DROPOUT = 0.1
 # Of a classifier whose accuracy is the metric.
-_NUM_STEPS = 1000
-_AVERAGED_STEPS = 100
+_NUM_STEPS = 500
+_AVERAGED_STEPS = 50
 
 Params = evaluation_network.Params
 
