@@ -15,6 +15,7 @@
 
 import dataclasses
 import os
+import re
 
 import numpy as np
 import pytest
@@ -243,6 +244,16 @@ def test_the_shipped_sweeps_can_run(tmp_path, name):
   # No combination is another one by another name.
   found = {str(run_directory.to_plain(_settings(cell))) for cell in plan.cells}
   assert len(found) == len(plan.cells) > 1
+
+
+def test_the_documented_sweep_can_run(tmp_path):
+  text = (declaration.ROOT / 'docs' / 'sweeps.md').read_text()
+  (example,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+  path = tmp_path / 'example.py'
+  path.write_text(example)
+  sweep = declaration.load_sweep(path)
+  plan = declaration.make_plan(sweep, 'example', str(tmp_path))
+  assert len(plan.cells) == 2 * 3 * 5
 
 
 def _settings(cell):
