@@ -279,6 +279,15 @@ class ClassificationAccuracy:
     self._cache_dir = pathlib.Path(cache_dir) if cache_dir else None
     self._real_score: real_statistics.Accuracy | None = None
 
+  @property
+  def measured_with(self) -> dict[str, int]:
+    """What accuracies depend on; fit for a JSON file."""
+    return {
+      'classifiers_train_images': self._num_images,
+      'classifiers_train_steps': _NUM_STEPS,
+      'classifiers_test_images': len(self._test.labels),
+    }
+
   def metrics(
     self, sample_fn: Callable[[int], tuple[np.ndarray, np.ndarray]]
   ) -> dict[str, float]:

@@ -405,9 +405,11 @@ class Experiment(train_loop.ChunkedExperiment):
     return metrics
 
   def _write_evaluation(self, writer, step, metrics) -> None:
-    measured_with = {'data': self._dataset.name}
+    measured_with: dict[str, Any] = {'data': self._dataset.name}
     if self._image_metrics is not None:
       measured_with = self._image_metrics.measured_with
+    if self._accuracy is not None:
+      measured_with |= self._accuracy.measured_with
     writer.write_json(
       f'eval/metrics_{step:08d}.json',
       {'step': step, **metrics, 'measured_with': measured_with},

@@ -14,6 +14,7 @@
 """Classifiers of labelled samples against those of real images."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from dd_two_player_games import evaluation_network
 from dd_two_player_games import experiment
 from dd_two_player_games import real_statistics
 from jaxline_harness import errors
+from jaxline_harness import run_directory
 from tests.dd_two_player_games import small_experiments
 
 NUM_CLASSES = 4
@@ -216,7 +218,14 @@ def test_evaluation_of_a_conditional_gan(tmp_path, monkeypatch):
   config = make_config(write_bars(tmp_path / 'bars.npz'))
   made = small_experiments.make(config, 'eval')
   made.ensure_train_state()
-  metrics = made.evaluate(global_step=0, rng=None, writer=None)
+  writer = run_directory.Writer(str(tmp_path), 'eval')
+  metrics = made.evaluate(global_step=0, rng=None, writer=writer)
+  written = json.loads((tmp_path / 'eval/metrics_00000000.json').read_text())
+  told = written['measured_with']
+  assert told['classifiers_train_images'] == 40
+  assert told['classifiers_test_images'] == 50
+  assert told['classifiers_train_steps'] == 500
+  assert told['classifier'] == 'first pixels'
   assert metrics['classification_accuracy'] == 0.25
   assert metrics['classification_accuracy_floor'] == 0.25
   # Of the samples first: each label has its own image.
