@@ -13,6 +13,7 @@
 # limitations under the License.
 """What a model has to know of its data: how it is used and kept."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -74,5 +75,16 @@ def test_records_that_are_none_are_refused(shape):
     data_facts.read_record('x', {'shape': shape})
 
 
-def test_checkpoints_without_a_record():
-  assert data_facts.read_record('x', None) is None
+def test_checkpoints_without_a_record(tmp_path):
+  """Then the config says what networks make."""
+  data = write_images(tmp_path / 'mine.npz', (8, 8, 1))
+  nets = {'gen_kwargs': {'output_size': 8}}
+  config = small_experiments.images_config(dataset=data, nets=nets)
+  made = small_experiments.make(config)
+  state = jax.tree.map(
+    lambda x: np.zeros(x.shape, x.dtype), made.abstract_train_state()
+  )
+  path = str(tmp_path / '0')
+  checkpoint_files.write(path, state, run_directory.to_plain(config))
+  run = trained_run.TrainedRun(config, path)
+  assert run.sample(2).shape == (2, 8, 8, 1)

@@ -223,10 +223,14 @@ def test_halving_is_average_pooling(size):
 
 # Both players.
 
-SMALL = {'channels': 4, 'attention_after': 1, 'num_classes': 3}
+SMALL = {
+  **{'channels': 4, 'num_blocks': 2, 'num_halvings': 1},
+  **{'attention_after': 1, 'num_classes': 3},
+}
 LABELS = np.array([0, 2, 1, 1, 0, 2, 2, 0], np.int32)
 
 
+@pytest.mark.slow
 def test_gradients_are_the_same_by_products_and_by_xla():
   """Also the second ones, of a penalty, through 3 × 3 and 1 × 1 kernels."""
   x = made_up(8, 6, 9, 1)
