@@ -222,6 +222,7 @@ def ours():
   return train(points_config(optimizer={'lr': 0.02}, penalties=penalties))
 
 
+@pytest.mark.slow
 def test_own_parts_train_as_ours_do(parts):
   networks = {
     'discriminator': f'{parts}:Mlp',
@@ -246,6 +247,7 @@ def test_own_parts_train_as_ours_do(parts):
     np.testing.assert_allclose(mine, other, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_own_adjustments_act_on_one_draw(parts):
   def begin_and_train(name, lr=0.05, **kwargs):
     adjustment = {'adjustment': f'{parts}:{name}', 'adjustment_kwargs': kwargs}
@@ -553,37 +555,62 @@ def launch_mode(mode, config, folder, *arguments):
   return end.value.code
 
 
-def test_a_run_of_ones_own(tmp_path, monkeypatch, capsys, caplog):
-  """Trains, goes on, evaluates and samples; then the file is changed, gone."""
-  file = tmp_path / 'own_gan.py'
-  shutil.copy(EXAMPLES / 'own_gan.py', file)
-  monkeypatch.chdir(tmp_path)
-  small = [f'{PREFIX}nets.gen_kwargs.width=8', '--config.training_steps=2']
-  assert launch_mode('train', 'own_gan.py', 'run', *small) == 0
-  assert f'{file}:Generator' in (tmp_path / 'run' / 'config.json').read_text()
-  (tmp_path / 'elsewhere').mkdir()
-  monkeypatch.chdir(tmp_path / 'elsewhere')
-  folder = tmp_path / 'run'
-  assert launch_mode('eval', file, folder, small[0]) == 0
-  assert 'modes_covered' in capsys.readouterr().out
-  assert dd_two_player_games.load(folder).sample(5).shape == (5, 2)
-  with monkeypatch.context() as another_user:
-    another_user.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
-    with pytest.raises(errors.UserError, match='would run code, .*own_gan.py'):
-      dd_two_player_games.load(folder)
-    samples = dd_two_player_games.load(folder, trust_code=True).sample(5)
-    assert samples.shape == (5, 2)
-  small[1] = '--config.training_steps=3'
-  file.write_text(file.read_text() + '\n# Changed.\n')
-  caplog.clear()
-  assert launch_mode('train', file, folder, *small) == 0
-  assert f'{file} is not as it was when this run began' in caplog.text
-  assert checkpoint_files.read_config(str(folder / 'checkpoints/latest/3'))
-  file.rename(tmp_path / 'renamed.py')
-  with pytest.raises(errors.UserError) as gone:
-    dd_two_player_games.load(folder)
+SMALL = f'{PREFIX}nets.gen_kwargs.width=8'
+
+
+@pytest.fixture(scope='module')
+def own_run(tmp_path_factory):
+  """A run of the shipped file, named by a path that is not absolute."""
+  folder = tmp_path_factory.mktemp('own')
+  shutil.copy(EXAMPLES / 'own_gan.py', folder / 'own_gan.py')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(folder)
+    arguments = (SMALL, '--config.training_steps=2')
+    assert launch_mode('train', 'own_gan.py', 'run', *arguments) == 0
+  return folder / 'run'
+
+
+def test_a_run_of_ones_own_is_found_from_anywhere(own_run):
+  file = own_run.parent / 'own_gan.py'
+  assert f'{file}:Generator' in (own_run / 'config.json').read_text()
+  assert dd_two_player_games.load(own_run).sample(5).shape == (5, 2)
+
+
+def test_what_another_users_run_names_is_not_run(
+  own_run, tmp_path, monkeypatch
+):
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+  with pytest.raises(errors.UserError, match='would run code, .*own_gan.py:'):
+    dd_two_player_games.load(own_run)
+  run = dd_two_player_games.load(own_run, trust_code=True)
+  assert run.sample(5).shape == (5, 2)
+  # To have looked once is not to trust what comes after.
+  with pytest.raises(errors.UserError, match='would run code'):
+    dd_two_player_games.load(own_run)
+
+
+def test_a_run_whose_file_is_gone(own_run):
+  file = own_run.parent / 'own_gan.py'
+  file.rename(own_run.parent / 'renamed.py')
+  try:
+    with pytest.raises(errors.UserError) as gone:
+      dd_two_player_games.load(own_run)
+  finally:
+    (own_run.parent / 'renamed.py').rename(file)
   assert f'there is no file {file}' in str(gone.value)
   assert '\n' not in str(gone.value)
+
+
+@pytest.mark.slow
+def test_a_run_of_ones_own_goes_on(own_run, capsys, caplog):
+  file = own_run.parent / 'own_gan.py'
+  assert launch_mode('eval', file, own_run, SMALL) == 0
+  assert 'modes_covered' in capsys.readouterr().out
+  file.write_text(file.read_text() + '\n# Changed.\n')
+  arguments = (SMALL, '--config.training_steps=3')
+  assert launch_mode('train', file, own_run, *arguments) == 0
+  assert f'{file} is not as it was when this run began' in caplog.text
+  assert checkpoint_files.read_config(str(own_run / 'checkpoints/latest/3'))
 
 
 @pytest.mark.parametrize('name', ['flax_gan', 'equinox_gan'])
