@@ -13,9 +13,10 @@
 # limitations under the License.
 """Processes of cells, each on a core or a GPU of its own.
 
-A process ends with the sweep, however that ends: the system sends it SIGTERM,
-on which a training saves (Linux). It is in a session of its own, so that Ctrl+C
-on a terminal reaches the sweep alone, which passes it on.
+A process ends with the sweep, however that ends: the system sends it SIGHUP,
+on which a training saves, however often it comes: once for each of the sweep's
+threads (Linux). It is in a session of its own, so that Ctrl+C on a terminal
+reaches the sweep alone, which passes it on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ import sys
 from typing import NamedTuple
 
 _VISIBLE = 'CUDA_VISIBLE_DEVICES'
-# Takes a core and the number of a signal; then becomes the rest of its command.
+# Takes a core and its parent's number; then becomes the rest of its command.
 # Another program than this one does it: what runs between fork and exec of a
 # process with threads may hang.
 _LAUNCHER = """
@@ -37,9 +38,10 @@ core, parent, *command = sys.argv[1:]
 if core and hasattr(os, 'sched_setaffinity'):
   os.sched_setaffinity(0, {int(core)})
 if sys.platform == 'linux':
-  ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)  # Of nohup it is ignored.
+  ctypes.CDLL(None).prctl(1, signal.SIGHUP)  # PR_SET_PDEATHSIG
   if os.getppid() != int(parent):
-    sys.exit(128 + signal.SIGTERM)
+    sys.exit(128 + signal.SIGHUP)
 os.execv(command[0], command)
 """
 

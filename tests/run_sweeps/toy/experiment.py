@@ -34,7 +34,7 @@ def train(config) -> int:
   path = os.path.join(config.checkpoint_dir, 'checkpoint')
   step = int(open(path).read()) if os.path.exists(path) else 0
   told: list[int] = []
-  for number in (signal.SIGINT, signal.SIGTERM):
+  for number in (signal.SIGHUP, signal.SIGTERM):
     signal.signal(number, lambda number, _: told.append(number))
   settings = config.experiment_kwargs.config
   while step < config.training_steps and not told:
