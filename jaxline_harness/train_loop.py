@@ -298,12 +298,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     )
 
   def look_ahead(self) -> tuple[TrainState, TrainState]:
-    """Makes the next step and takes it back.
-
-    Returns:
-      One replica of the state before it, and of the state after it, as numpy
-      arrays.
-    """
+    """Makes the next step and takes it back: replicas of before and after."""
     before = _copy_state(self.train_state)
     self._advance(int(before.global_step) + 1)
     after = _copy_state(self.train_state)

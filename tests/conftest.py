@@ -27,6 +27,7 @@ those of files with the mark `hardly_optimised`, of mathematics in float32 and
 float64 that holds however it is compiled.
 """
 
+import collections
 import os
 import pathlib
 import sys
@@ -78,6 +79,20 @@ def pytest_configure(config: pytest.Config) -> None:
   if config.option.markexpr == 'not slow':
     for flag in _HARDLY_OPTIMISE:
       _set_xla_flag(flag)
+
+
+@pytest.hookimpl(tryfirst=True)  # Before slow tests are left out.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+  """Makes all cases of a test slow but as many as it marks as quick."""
+  seen: collections.Counter[tuple[str, str]] = collections.Counter()
+  for item in items:
+    marker = item.get_closest_marker('quick_cases')
+    if marker is None:
+      continue
+    test = (str(item.path), item.name.partition('[')[0])
+    seen[test] += 1
+    if seen[test] > marker.args[0]:
+      item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

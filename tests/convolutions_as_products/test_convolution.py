@@ -114,6 +114,7 @@ def _derivatives(conv, x, w):
 # In float64 minimal filtering, too, is exact but for rounding.
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize('stride', [1, 2, 3])
 @pytest.mark.parametrize('name', CONVOLUTIONS)
 def test_values(name, stride):
@@ -130,6 +131,7 @@ def test_values(name, stride):
     _compare(name, compute, inputs, 1e-10, QUICK)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize('stride', [1, 2, SLOW_STRIDE])
 @pytest.mark.parametrize('name', CONVOLUTIONS)
 def test_derivatives(name, stride):
@@ -147,6 +149,7 @@ def test_derivatives(name, stride):
     _compare(name, compute, inputs, 1e-10, QUICK)
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
   # Minimal filtering adds numbers some ten times as large as the result, and
   # so loses one of float32's seven digits; with five taps a little more.
@@ -252,6 +255,7 @@ def test_a_program_for_several_platforms_runs_on_this_one():
   )
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('stride', [1, 2, SLOW_STRIDE])
 def test_xlas_transposes(stride):
   """What other platforms compute is what CPUs do."""

@@ -124,6 +124,7 @@ def test_the_losses_are_those_of_labelled_examples_and_samples():
   np.testing.assert_allclose(found.gen, expected[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', marks.slow_but((), RULES))
 def test_every_rule_trains(name):
   made = small_experiments.make(
@@ -213,6 +214,7 @@ def test_the_average_is_loaded(trained):
   )
 
 
+@pytest.mark.quick_cases(1)
 def test_samples_have_the_labels_that_are_asked_for(images):
   run = trained_run.load(str(images))
   assert run.num_classes == 3

@@ -121,6 +121,7 @@ def test_regulariser_terms(gen_loss, estimator):
     )
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('estimator', ESTIMATORS)
 @pytest.mark.parametrize('gen_loss', GEN_LOSSES)
 def test_regularised_gradients(gen_loss, estimator):
@@ -374,6 +375,7 @@ def _image_outputs(case, convolutions, *inputs):
   return _on_one_device(everything, *inputs)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
   'convolutions', marks.slow_but(['xla'], ['xla', 'fast'])
 )

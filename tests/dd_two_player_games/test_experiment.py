@@ -213,6 +213,7 @@ def test_back_off_makes_all_learning_rates_smaller():
     assert differs(end.params, trained_points(3, settings)[0].params)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('name', marks.slow_but(QUICK_RULES, RULES))
 def test_update_rule(name):
   made = small_experiments.make(small_experiments.points_config(RULES[name]))
@@ -486,7 +487,7 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize('name', marks.slow_but(['dcgan_cancelled'], CONFIGS))
+@pytest.mark.parametrize('name', marks.slow_but(['mlp_in_turns_adam'], CONFIGS))
 def test_chunks_and_restarts_change_no_bit(name):
   config = CONFIGS[name]()
   made = small_experiments.make(config)
@@ -507,6 +508,7 @@ def test_chunks_and_restarts_change_no_bit(name):
   assert_equal(restarted.snapshot_state(), expected)
 
 
+@pytest.mark.slow
 def test_seed_decides_everything():
   one, _ = trained_points(2, SIMULTANEOUS)
   again, _ = trained_points(2, SIMULTANEOUS)
@@ -544,6 +546,7 @@ def test_devices_keep_equal_params_when_their_regularisers_differ():
   small_experiments.assert_devices_agree(made.train_state)
 
 
+@pytest.mark.slow
 def test_pmap_gives_the_same_step():
   """The loop's `shard_map` means what `pmap` does, gradients of sums too."""
   made = small_experiments.make(

@@ -432,6 +432,7 @@ DYNAMICS = {
 QUICK = ('follow_the_ridge',)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', marks.slow_but(QUICK, DYNAMICS))
 def test_chunks_and_restarts_change_no_bit(name):
   config = small_experiments.points_config(DYNAMICS[name])

@@ -69,6 +69,7 @@ def config_of(pair, **training_settings):
   return config
 
 
+@pytest.mark.quick_cases(2)
 # Each is a program of its own, of which the quick ones are of every kind.
 @pytest.mark.parametrize(
   'name',

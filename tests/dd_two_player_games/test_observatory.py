@@ -96,6 +96,7 @@ def test_it_is_the_game_of_one_draw_of_all_devices(plain):
   assert 0 < observed['sample_spread'] < 10
 
 
+@pytest.mark.slow
 def test_updates_are_those_of_the_next_step(plain):
   observed = observe(plain)
   before = plain.snapshot_state()['train_state'].params
@@ -110,6 +111,7 @@ def test_updates_are_those_of_the_next_step(plain):
     assert observed[f'{name}/update_norm'] == pytest.approx(squares**0.5)
 
 
+@pytest.mark.slow
 def test_cancelled_training_shows_no_interaction():
   # Linear players: part of a ReLU network's curvature lies in its kinks, which
   # no product sees.

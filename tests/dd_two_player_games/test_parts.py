@@ -613,6 +613,7 @@ def test_a_run_of_ones_own_goes_on(own_run, capsys, caplog):
   assert checkpoint_files.read_config(str(own_run / 'checkpoints/latest/3'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['flax_gan', 'equinox_gan'])
 def test_networks_of_other_libraries_train(tmp_path, name):
   folder = tmp_path / 'run'

@@ -89,6 +89,7 @@ def dirac_model(weighted):
   )
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
   'names', [['r1_penalty'], ['wgan_gradient_penalty_loss', 'r2_penalty'], NAMES]
 )

@@ -187,6 +187,7 @@ def test_signatures(function, names):
   assert all(defaults[n].default is not inspect.Parameter.empty for n in ours)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
   'name',
   [
@@ -237,6 +238,7 @@ def test_losses_with_positional_arguments(setup):
       np.testing.assert_allclose(value, aux.loss_components[name], rtol=1e-6)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize('loss_of', ['disc', 'gen'])
 @pytest.mark.parametrize('wrt', ['disc', 'gen'])
 def test_gradients_are_those_of_the_losses(setup, loss_of, wrt):

@@ -152,6 +152,7 @@ def _assert_trees_close(actual, expected, rtol=1e-4, atol=1e-6):
   )
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
   'estimator',
   # The others differ in whose second factors are averaged, which the biases

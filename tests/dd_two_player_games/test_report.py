@@ -339,6 +339,7 @@ def test_pictures_are_thinned_out_evenly(tmp_path):
   assert Image.open(io.BytesIO(picture)).size == (256, 256)
 
 
+@pytest.mark.slow
 def test_long_runs_are_thinned_out(tmp_path):
   num = 200_000
   write_table(

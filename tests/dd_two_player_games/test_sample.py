@@ -75,11 +75,11 @@ def test_other_runs_are_refused_in_one_line(tmp_path):
     with pytest.raises(
       errors.UserError, match='is no run of a GAN|cannot be read'
     ):
-      trained_run._read_config(str(tmp_path), str(tmp_path / '4'))
+      trained_run._read_config(str(tmp_path), str(tmp_path / '4'), False)
   path.unlink()
   os.mkfifo(path)
   with pytest.raises(errors.UserError, match='Not a regular file'):
-    trained_run._read_config(str(tmp_path), str(tmp_path / '4'))
+    trained_run._read_config(str(tmp_path), str(tmp_path / '4'), False)
 
 
 def test_ways_between_latents_of_one_line_stay_finite():

@@ -137,6 +137,7 @@ RULES = {
 }
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize('name', RULES)
 def test_rates_on_the_bilinear_game(name):
   make, period, expected = RULES[name]
@@ -204,6 +205,7 @@ def test_rates_near_the_fixed_point_of_dirac_gans(name):
     np.testing.assert_allclose(rate, expected(h * c), rtol=1e-7)
 
 
+@pytest.mark.quick_cases(11)
 @pytest.mark.parametrize('name', RULES)
 @pytest.mark.parametrize('gan', ['saturating', 'jensen_shannon'])
 def test_dirac_gans_converge_where_the_theory_says(name, gan):
@@ -268,6 +270,7 @@ ADJUSTED = {
 }
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
   # To differentiate its solver takes ten seconds to compile.
   'name',
@@ -296,6 +299,7 @@ def test_rates_of_adjusted_fields(name, gan):
     assert (rate < 1) == (name != 'drift_cancelled')
 
 
+@pytest.mark.quick_cases(5)
 @pytest.mark.parametrize('name', ADJUSTED)
 @pytest.mark.parametrize('gan', [None, 'saturating'])
 def test_rates_of_adjusted_fields_are_those_of_long_runs(name, gan):
@@ -326,6 +330,7 @@ def test_competitive_is_stable_at_any_learning_rate():
     np.testing.assert_allclose(rate, 1 / np.sqrt(1 + h**2), rtol=1e-7)
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize('name', RULES)
 def test_rules_may_be_mapped_over_starts_and_learning_rates(name):
   make, _, _ = RULES[name]

@@ -269,6 +269,7 @@ def test_published_coefficients_hold_at_each_players_own_time(order):
     np.testing.assert_allclose(_slope(SMALL, errors), 3, atol=TOLERANCE)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('order', [None, (2, 0, 1)])
 def test_own_time_drift_of_three_players(order):
   lrs = (1.0, 0.4, 0.7)
@@ -301,6 +302,7 @@ def test_runge_kutta(stages, order):
   np.testing.assert_allclose(slope, order, atol=0.3)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
   'solver', [diffrax.Midpoint, diffrax.Bosh3, diffrax.Tsit5]
 )

@@ -141,6 +141,7 @@ def test_competitive_is_the_package_jax_cgd():
   np.testing.assert_allclose(y - eta * direction[1], new_y, atol=TOLERANCE)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('zero_sum', [True, False])
 def test_derivative_of_competitive(zero_sum):
   """Also at a fixed point, where there is nothing to solve."""

@@ -137,6 +137,7 @@ def test_players_come_in_order(name):
       TAKES_PLAYERS[name](_lone_losses(), params)
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize('name', TAKES_PLAYERS)
 def test_players_without_parameters(name):
   found = TAKES_PLAYERS[name](_lone_losses(), (jnp.full(1, 0.5), ()))
@@ -214,6 +215,7 @@ RATES = {
 }
 
 
+@pytest.mark.quick_cases(12)
 @pytest.mark.parametrize('x64', [False, True])
 @pytest.mark.parametrize('rate', RATES)
 @pytest.mark.parametrize('name', ADJUSTED)
@@ -227,6 +229,7 @@ def test_adjustments_keep_the_types_of_parameters(name, rate, x64):
       np.testing.assert_allclose(own, other, rtol=1e-5)
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize('dtype', [jnp.bfloat16, jnp.float16])
 @pytest.mark.parametrize(
   'name', ['drift', 'sga', 'consensus', 'lola', 'competitive_zero_sum']
@@ -263,6 +266,7 @@ def test_rules_keep_the_types_of_parameters(name, dtype):
 # Rates that reach zero, and solvers that do not reach their tolerance.
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize('rates', [(0.1, 0.0), (0.0, 0.0), (0.0, 0.1)])
 @pytest.mark.parametrize('traced', [False, True])
 def test_follow_the_ridge_at_a_rate_of_zero(rates, traced):

@@ -122,6 +122,7 @@ def test_edges_that_do_not_fit_into_memory(tmp_path, monkeypatch):
 # Exactness.
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('source', ['synthetic', 'streamed', 'graph', 'noise'])
 def test_chunks_and_restarts_change_no_bit(source, npy):
   settings = {
@@ -279,6 +280,7 @@ def test_other_means_stay(npy, tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'centring',
   [

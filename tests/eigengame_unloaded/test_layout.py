@@ -81,6 +81,7 @@ def direction(name, players, eigenvectors, examples):
   )
 
 
+@pytest.mark.quick_cases(9)
 @pytest.mark.parametrize('grid', GRIDS)
 @pytest.mark.parametrize('name', eigengame.METHODS)
 def test_direction_is_that_of_one_device(grid, name):

@@ -42,6 +42,7 @@ def _float64():
     yield
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize('order', figure.ORDERS)
 @pytest.mark.parametrize(
   'name',

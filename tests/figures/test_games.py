@@ -41,6 +41,7 @@ def _closed_form(name, h, order):
   return a - h / 2 * (signs * a) @ a
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize('order', linear_games.ORDERS.values())
 @pytest.mark.parametrize('name', linear_games.CASES)
 def test_predictions(name, order):

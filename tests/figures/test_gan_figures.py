@@ -229,6 +229,7 @@ def test_lookahead_is_looked_at_slowly(tmp_path):
   assert not np.array_equal(run.samples[0], run.samples[3])  # Step 6.
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_keeps_what_it_had(tmp_path):
   runs = learning_rates.make_runs('quick', tmp_path, ['SGD'], [1e6])
   run = runs['SGD'][1e6]

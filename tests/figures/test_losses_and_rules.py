@@ -77,6 +77,7 @@ def test_cells_are_what_they_say():
       assert (optimizer.name, optimizer.lr) == ('sgd', 0.05)
 
 
+@pytest.mark.slow
 def test_a_cell_trains_what_single_runs_train():
   config = _settings('non-saturating', 'simultaneous')
   num_steps = 3

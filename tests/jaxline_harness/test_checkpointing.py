@@ -178,6 +178,7 @@ def test_other_networks_are_named(config):
   ) in str(error.value)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
   'path', ['', 'checkpoints', 'checkpoints/latest', 'checkpoints/latest/4']
 )
@@ -237,6 +238,7 @@ def restored_best(config):
   return state.global_step, metric.best_eval_metric_value
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('higher', [True, False])
 def test_best_is_by_value_and_not_by_step(config, higher):
   config.best_model_eval_metric_higher_is_better = higher
@@ -285,6 +287,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize('name', NAMES)
 def test_any_name_that_a_file_system_takes(config, tmp_path, name):
   config.checkpoint_dir = str(tmp_path / name / name)
@@ -391,6 +394,7 @@ def test_initial_state_can_be_saved(config):
   np.testing.assert_array_equal(params(state), [0.0, 1.0, 2.0])
 
 
+@pytest.mark.slow
 def test_saves_leave_no_memory_behind(tmp_path):
   state = {str(i): np.zeros(1) for i in range(50)}
   blocks = []

@@ -91,6 +91,7 @@ def contents(folder):
   }
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('damage', DAMAGES)
 def test_each_file_of_the_newest(config, tmp_path, warnings, damage):
   params = train(config)
@@ -135,6 +136,7 @@ def test_the_damaged_one_is_kept_and_replaced(config, warnings):
   assert test_checkpointing.make(config)[0].step_to_restore() == 4
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('name', ['state', '.'])
 def test_missing_folder(config, warnings, name):
   params = train(config)
@@ -181,6 +183,7 @@ def test_damage_after_the_choice_is_no_traceback(config):
     checkpointer.restore('latest')
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('mode', ['train', 'eval'])
 def test_none_is_whole(config, warnings, mode):
   train(config)
@@ -226,6 +229,7 @@ def test_all_that_are_kept_are_whole(config, warnings):
     checkpointer.kept()
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('mode', ['train', 'eval'])
 def test_restore_path(config, tmp_path, warnings, mode):
   params = train(config)
@@ -252,6 +256,7 @@ def test_no_permission_is_no_damage(config):
     test_checkpointing.make(config)[0].step_to_restore()
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize('damage', DAMAGES)
 @pytest.mark.parametrize('name', ['metrics.json', 'digests.json', 'state'])
 def test_best(config, warnings, damage, name):
@@ -274,6 +279,7 @@ def test_best(config, warnings, damage, name):
 # Folders that were moved, or are another run's.
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('move', [os.rename, shutil.copytree])
 @pytest.mark.parametrize('step', [5, 2**31 - 1])
 def test_a_folder_by_another_name(config, warnings, move, step):
@@ -328,6 +334,7 @@ def test_the_origin_is_under_the_digests(config):
     checkpoint_files.check(str(path.with_name('5')))
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('field', ['seed', 'lr', 'sizes', 'net_kwargs.depth'])
 def test_another_runs_checkpoint(config, tmp_path, warnings, field):
   config.experiment_kwargs.config.net_kwargs.depth = 1
@@ -398,6 +405,7 @@ def test_names_that_are_no_steps(config, warnings):
   assert warnings == []
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
   'name', ['digests.json', 'origin.json', 'state/_METADATA']
 )

@@ -94,6 +94,7 @@ def test_auto_is_left_to_jax():
   assert cluster == clusters.Cluster(None, None, None)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
   'argument',
   [
@@ -185,6 +186,7 @@ def test_a_process_that_does_not_come(tmp_path):
       assert 'within 10 seconds' in group.stdout(i)
 
 
+@pytest.mark.slow
 def test_strangers_do_not_disturb(tmp_path):
   """Silent ones, and those that speak something else."""
   port = processes.free_port()

@@ -543,6 +543,7 @@ def test_fields_absent_from_the_file_can_be_overridden(toy):
   )
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize(
   ('arguments', 'name', 'value'),
   [
@@ -587,6 +588,7 @@ def test_training_ends_with_the_command_of_a_report(toy, tmp_path, monkeypatch):
   assert out.splitlines()[-1] == f"Report: tell of '{tmp_path}/my run'"
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('folder', ['~/r', './r', 'a/../r', '~/r/', 'r'])
 def test_a_run_is_in_one_place(toy, tmp_path, monkeypatch, folder):
   monkeypatch.setenv('HOME', str(tmp_path))

@@ -37,6 +37,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize('operation', OPERATIONS)
 def test_numbers_are_jaxs(operation):
   draw = OPERATIONS[operation]

@@ -117,9 +117,14 @@ def catches_hangup(pid):
 def end_early(command, *numbers):
   """Starts a program and sends signals at once: (status, what it says)."""
   with subprocess.Popen(
-    command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    command,
+    cwd=ROOT,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    # It would heed a `nohup` around the tests.
+    preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
   ) as process:
-    while not catches_hangup(process.pid):
+    while process.poll() is None and not catches_hangup(process.pid):
       time.sleep(0.001)
     for number in numbers:
       os.kill(process.pid, number)
