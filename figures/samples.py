@@ -96,7 +96,7 @@ def draw(real: np.ndarray, samples: np.ndarray, title: str) -> Figure:
   picture = np.concatenate([above, gap, below])
   height, width, channels = picture.shape
   figure = Figure(
-    figsize=(6, 6 * height / width + 0.3), dpi=110, layout='constrained'
+    figsize=(6, 6 * height / width + 0.3), dpi=180, layout='constrained'
   )
   axes = figure.add_subplot()
   axes.imshow(
@@ -104,6 +104,7 @@ def draw(real: np.ndarray, samples: np.ndarray, title: str) -> Figure:
     cmap='gray',
     vmin=0,
     vmax=255,
+    interpolation='bilinear',  # Others make pixels of different sizes.
   )
   axes.set_title(title, fontsize=9)
   centres = [len(above) / 2, len(above) + _GAP + len(below) / 2]
