@@ -72,6 +72,7 @@ COLOURS = {
   'zero-sum, spectral norm': '#e08e0b',
   'non-saturating': '#00798c',
 }
+_BOUNDED = 'zero-sum, spectral norm'
 START, FARTHEST = 10.0, 12.0
 LEARNING_RATE = 5e-3
 _NUM_MEASURED = 2048
@@ -223,35 +224,8 @@ def draw(
   """
   figure = Figure(figsize=(14, 3.8), layout='constrained')
   left, middle, right = figure.subplots(1, 3)
-  distances, exact = plain['distance'], np.array(plain['exact'])
-  left.plot(distances, exact[:, 0], 'k--', label='exact, the best one')
-  for k, (step, found) in enumerate(plain['learned'].items()):
-    strength = (k + 1) / len(plain['learned'])
-    _band(
-      *(left, distances, found['divergence'], '#6a4c93'),
-      *(f'{step} steps', strength),
-    )
-  step = list(plain['learned'])[-1]
-  last, last_bounded = plain['learned'][step], bounded['learned'][step]
-  bound_name = 'zero-sum, spectral norm'
-  _band(
-    *(left, distances, last_bounded['divergence'], COLOURS[bound_name]),
-    f'{step} steps, spectral norm',
-  )
-  left.set_title('Jensen-Shannon, by discriminators')
-  middle.plot(
-    *(distances[1:], 2 * exact[1:, 1], 'k--'), label='zero-sum, exact'
-  )
-  for name, slopes in (
-    ('zero-sum', last['zero-sum']),
-    (bound_name, last_bounded['zero-sum']),
-    ('non-saturating', last['non-saturating']),
-  ):
-    values = np.maximum(np.abs(slopes), 1e-9)
-    _band(middle, distances, values, COLOURS[name], f'{name}, {step} steps')
-  middle.set_yscale('log')
-  middle.set_ylim(1e-8, 1e2)
-  middle.set_title("|gradient| of the generator's loss")
+  _draw_divergences(left, plain, bounded)
+  _draw_gradients(middle, plain, bounded)
   for name, colour in COLOURS.items():
     _band(right, locations['step'], np.array(locations[name]).T, colour, name)
   right.axhline(0, color='#aaaaaa', linewidth=0.8)
@@ -265,6 +239,42 @@ def draw(
     axes.legend(frameon=False, fontsize=8)
     axes.spines[['top', 'right']].set_visible(False)
   return figure
+
+
+def _draw_divergences(axes, plain, bounded):
+  distances = plain['distance']
+  axes.plot(
+    *(distances, np.array(plain['exact'])[:, 0], 'k--'),
+    label='exact, the best one',
+  )
+  for k, (step, found) in enumerate(plain['learned'].items()):
+    strength = (k + 1) / len(plain['learned'])
+    _band(
+      *(axes, distances, found['divergence'], '#6a4c93'),
+      *(f'{step} steps', strength),
+    )
+  step, found = list(bounded['learned'].items())[-1]
+  _band(
+    *(axes, distances, found['divergence'], COLOURS[_BOUNDED]),
+    f'{step} steps, spectral norm',
+  )
+  axes.set_title('Jensen-Shannon, by discriminators')
+
+
+def _draw_gradients(axes, plain, bounded):
+  distances, exact = plain['distance'], np.array(plain['exact'])
+  axes.plot(*(distances[1:], 2 * exact[1:, 1], 'k--'), label='zero-sum, exact')
+  step, last = list(plain['learned'].items())[-1]
+  for name, slopes in (
+    ('zero-sum', last['zero-sum']),
+    (_BOUNDED, bounded['learned'][step]['zero-sum']),
+    ('non-saturating', last['non-saturating']),
+  ):
+    values = np.maximum(np.abs(slopes), 1e-9)
+    _band(axes, distances, values, COLOURS[name], f'{name}, {step} steps')
+  axes.set_yscale('log')
+  axes.set_ylim(1e-8, 1e2)
+  axes.set_title("|gradient| of the generator's loss")
 
 
 def _band(axes, x, values, colour, label, strength=1.0):
