@@ -79,6 +79,7 @@ def get_config():
   experiment.nets.disc_kwargs = {'hidden_size': 128}
   experiment.losses.discriminator = f'{__file__}:discriminator_loss'
   experiment.losses.generator = f'{__file__}:generator_loss'
+  experiment.penalties.discriminator = ['wgan_gradient_penalty_loss', 0.1]
   experiment.training.update_rule = f'{__file__}:anchored'
   for player in ('discriminator', 'generator'):
     experiment.optimizers[player].name = 'adam'
