@@ -58,6 +58,7 @@ def batches_of(examples, size=70):
   return lambda k: tuple(x[k * size : (k + 1) * size] for x in examples)
 
 
+@pytest.mark.slow
 def test_accuracy_is_of_what_was_learnt(short):
   metric = make_metric()
   # Other images of the same kind teach what real ones do.
@@ -198,6 +199,7 @@ def make_config(dataset, num_images=40, **training):
   )
 
 
+@pytest.mark.slow
 def test_evaluation_of_a_conditional_gan(tmp_path, monkeypatch):
   scored = []
 

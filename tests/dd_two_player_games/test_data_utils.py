@@ -142,6 +142,7 @@ def test_covariance_singular_values():
   assert np.isnan(data_utils.covariance_singular_values(samples)).all()
 
 
+@pytest.mark.slow
 def test_load_dataset_reads_images_and_knows_the_mixture():
   assert data_utils.load_dataset('fashion_mnist_10k').labels is not None
   with pytest.raises(errors.UserError, match='did you mean mixture_of_gaussia'):

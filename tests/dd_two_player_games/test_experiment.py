@@ -487,7 +487,8 @@ CONFIGS = {
 }
 
 
-@pytest.mark.parametrize('name', marks.slow_but(['mlp_in_turns_adam'], CONFIGS))
+@pytest.mark.slow
+@pytest.mark.parametrize('name', CONFIGS)
 def test_chunks_and_restarts_change_no_bit(name):
   config = CONFIGS[name]()
   made = small_experiments.make(config)
@@ -530,6 +531,7 @@ def images_experiment():
   return made
 
 
+@pytest.mark.slow
 def test_devices_keep_equal_states(images_experiment):
   """Also batch norm's statistics, and spectral norm's vectors."""
   state = images_experiment.train_state

@@ -133,6 +133,7 @@ def test_games_of_two_players_are_those_of_the_gan_calculator(
     _assert_close(own.logs, own_aux.log_dict)
 
 
+@pytest.mark.slow
 def test_competitive_solves_its_system():
   model = _model()
   params, state = _start(model)
@@ -158,6 +159,7 @@ def test_competitive_solves_its_system():
     _assert_close(total, getattr(xi, player))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('name', 'kwargs', 'unrolled_steps'),
   [

@@ -416,6 +416,7 @@ def test_lowest_variance():
 # Real devices.
 
 
+@pytest.mark.slow
 def test_one_batch_on_four_devices():
   """Averaged stopped factors do not tell 4 devices from 1; others do."""
   model = _model(SmoothMLP, PointGenerator, gan.GANTuple({'out_dim': 1}, {}))

@@ -362,6 +362,7 @@ def test_directions_a_turn():
     assert counts == [expected] * 2
 
 
+@pytest.mark.slow
 def test_a_rule_over_devices_is_that_of_the_mean_game():
   """Extragradient of competitive descent, solved with products of all."""
   matrices = np.random.default_rng(4).normal(size=(4, 2, 2))

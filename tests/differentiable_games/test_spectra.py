@@ -94,6 +94,7 @@ def test_nan_is_no_eigenvalue():
 # Games.
 
 
+@pytest.mark.slow
 def test_matrices_of_a_game_of_three():
   def joint_losses(params):
     x, y, z = params

@@ -141,6 +141,7 @@ def test_the_best_rate_has_most_modes_then_the_best_samples():
   assert cell.best == 1
 
 
+@pytest.mark.slow
 def test_a_cell_is_kept_and_drawn(tmp_path, monkeypatch):
   path = tmp_path / 'cells.json'
   names = ('hinge', 'simultaneous')

@@ -123,6 +123,7 @@ def test_drift(microbatch_size):
   near(logs['drift_principal_flow'], 0)
 
 
+@pytest.mark.slow
 def test_drift_of_the_principal_flow_along_one_direction():
   """The others follow the IGR flow."""
   z, distance = H * CURVATURES[1:], DISTANCE[1:]
