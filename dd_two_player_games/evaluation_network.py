@@ -26,6 +26,7 @@ The weights were trained by `benchmarks/train_evaluation_network.py` on the
 """
 
 from collections.abc import Mapping
+import functools
 import hashlib
 import os
 import pathlib
@@ -34,6 +35,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dd_two_player_games import image_metrics
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import files
@@ -191,16 +193,9 @@ class EvaluationNetwork:
         f'The evaluation network takes uint8 images of shape {IMAGE_SHAPE}, '
         f'not {images.dtype} of {images.shape[1:]}; other data needs Inception.'
       )
-    logits = np.empty((len(images), NUM_CLASSES), np.float32)
-    activations = np.empty((len(images), NUM_ACTIVATIONS), np.float32)
-    for start in range(0, len(images), _BATCH_SIZE):
-      batch = images[start : start + _BATCH_SIZE]
-      size = len(batch)
-      padding = [(0, _BATCH_SIZE - size)] + [(0, 0)] * 3
-      outputs = self._run(self._params, np.pad(batch, padding))
-      logits[start : start + size] = outputs[0][:size]
-      activations[start : start + size] = outputs[1][:size]
-    return logits, activations
+    return image_metrics.classify_in_batches(
+      functools.partial(self._run, self._params), images, _BATCH_SIZE
+    )
 
 
 def save_weights(

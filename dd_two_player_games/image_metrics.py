@@ -399,6 +399,31 @@ class ImageMetrics:
     )
 
 
+def classify_in_batches(
+  classify: Callable[[np.ndarray], tuple[Any, Any]],
+  images: np.ndarray,
+  batch_size: int,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Classifies any number of images by a function compiled for one number.
+
+  Args:
+    classify: maps (batch_size, H, W, C) to logits and activations.
+    images: (N, H, W, C).
+    batch_size: the last batch is filled up with zeros.
+
+  Returns:
+    Logits (N, classes) and activations (N, features).
+  """
+  parts = []
+  for start in range(0, max(len(images), 1), batch_size):
+    batch = images[start : start + batch_size]
+    padding = [(0, batch_size - len(batch))] + [(0, 0)] * 3
+    outputs = classify(np.pad(batch, padding))
+    parts.append([np.asarray(output)[: len(batch)] for output in outputs])
+  logits, activations = map(np.concatenate, zip(*parts, strict=True))
+  return logits, activations
+
+
 def as_uint8(images: npt.ArrayLike) -> np.ndarray:
   """Images as the data sets store them.
 

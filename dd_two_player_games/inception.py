@@ -41,6 +41,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dd_two_player_games import image_metrics
 from jaxline_harness import errors
 from jaxline_harness import files
 
@@ -444,13 +445,6 @@ class InceptionNetwork:
         'Inception takes images with 1 or 3 channels (N, H, W, C), not '
         f'{images.shape}.'
       )
-    logits = np.empty((len(images), NUM_CLASSES), np.float32)
-    activations = np.empty((len(images), NUM_ACTIVATIONS), np.float32)
-    for start in range(0, len(images), _BATCH_SIZE):
-      batch = images[start : start + _BATCH_SIZE]
-      size = len(batch)
-      padding = [(0, _BATCH_SIZE - size)] + [(0, 0)] * 3
-      outputs = self._run(self._params, np.pad(batch, padding))
-      logits[start : start + size] = outputs[0][:size]
-      activations[start : start + size] = outputs[1][:size]
-    return logits, activations
+    return image_metrics.classify_in_batches(
+      functools.partial(self._run, self._params), images, _BATCH_SIZE
+    )
