@@ -99,7 +99,7 @@ LEGAL = (
     'None turns it off, or stands for no arguments.',
   ),
   (
-    'periodic_action_growth_ratios *.lookahead_periods',
+    'periodic_action_growth_ratios *.lookahead_periods *.channels',
     'list',
     'A list is what it takes.',
   ),
