@@ -13,12 +13,16 @@
 # limitations under the License.
 """GAN experiments that are quick to compile, and how tests train them."""
 
+import haiku as hk
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment
 from jaxline_harness import device_mesh
+from jaxline_harness import launch
 
 MLP = {'depth': 1, 'hidden_size': 8}
 SIMULTANEOUS = {'simultaneous_updates': True}
@@ -107,3 +111,31 @@ def assert_devices_agree(state):
     assert len(copies) == jax.device_count()
     for copy in copies[1:]:
       np.testing.assert_array_equal(copy, copies[0])
+
+
+def launch_mode(mode, config, folder, *arguments):
+  """The exit status of a command."""
+  with pytest.raises(SystemExit) as end:
+    launch.main(
+      experiment.Experiment,
+      base_config.SCHEMA,
+      [
+        'program.py',
+        f'--config={config}',
+        f'--jaxline_mode={mode}',
+        f'--config.checkpoint_dir={folder}',
+        *arguments,
+      ],
+    )
+  return end.value.code
+
+
+class DiracDiscriminator(hk.Module):
+  def __call__(self, x, is_training=True):
+    return hk.Linear(1, with_bias=False)(x)
+
+
+class DiracGenerator(hk.Module):
+  def __call__(self, latents, is_training=True):
+    theta = hk.get_parameter('theta', (), init=jnp.ones)
+    return jnp.full((latents.shape[0], 1), theta)

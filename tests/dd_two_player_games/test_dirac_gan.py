@@ -17,7 +17,6 @@ The data lie at 0, the samples at θ, and the discriminator is D(x) = φ x. With
 s = σ(φθ), p = s (1 - s): L_d = log 2 + softplus(φθ).
 """
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +28,7 @@ from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import losses
 from dd_two_player_games import regularizer_estimates
 from tests import marks
+from tests.dd_two_player_games import small_experiments
 
 pytestmark = pytest.mark.hardly_optimised
 
@@ -49,20 +49,11 @@ ESTIMATORS = (
 )
 
 
-class DiracDiscriminator(hk.Module):
-  def __call__(self, x, is_training=True):
-    return hk.Linear(1, with_bias=False)(x)
-
-
-class DiracGenerator(hk.Module):
-  def __call__(self, latents, is_training=True):
-    theta = hk.get_parameter('theta', (), init=jnp.ones)
-    return jnp.full((latents.shape[0], 1), theta)
-
-
 def _model(gen_loss):
   return gan.GAN(
-    players_hk=gan.GANTuple(DiracDiscriminator, DiracGenerator),
+    players_hk=gan.GANTuple(
+      small_experiments.DiracDiscriminator, small_experiments.DiracGenerator
+    ),
     losses=gan.GANTuple(
       losses.discriminator_goodfellow_loss, getattr(losses, gen_loss)
     ),

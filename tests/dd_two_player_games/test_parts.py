@@ -32,7 +32,6 @@ from dd_two_player_games import nets
 from dd_two_player_games import parts as parts_of_gans
 from jaxline_harness import checkpoint_files
 from jaxline_harness import errors
-from jaxline_harness import launch
 from tests import command_lines
 from tests.dd_two_player_games import small_experiments
 from tests.dd_two_player_games import test_config_checks
@@ -537,25 +536,8 @@ def test_parts_that_do_not_work(parts, settings, expected):
 # As a user meets them.
 
 
-def launch_mode(mode, config, folder, *arguments):
-  """The exit status of a command."""
-  with pytest.raises(SystemExit) as end:
-    launch.main(
-      experiment.Experiment,
-      base_config.SCHEMA,
-      [
-        'program.py',
-        f'--config={config}',
-        f'--jaxline_mode={mode}',
-        f'--config.checkpoint_dir={folder}',
-        f'{PREFIX}training.batch_size=16',
-        *arguments,
-      ],
-    )
-  return end.value.code
-
-
 SMALL = f'{PREFIX}nets.gen_kwargs.width=8'
+BATCH = f'{PREFIX}training.batch_size=16'
 
 
 @pytest.fixture(scope='module')
@@ -566,7 +548,12 @@ def own_run(tmp_path_factory):
   with pytest.MonkeyPatch.context() as patch:
     patch.chdir(folder)
     arguments = (SMALL, '--config.training_steps=2')
-    assert launch_mode('train', 'own_gan.py', 'run', *arguments) == 0
+    assert (
+      small_experiments.launch_mode(
+        'train', 'own_gan.py', 'run', BATCH, *arguments
+      )
+      == 0
+    )
   return folder / 'run'
 
 
@@ -604,11 +591,14 @@ def test_a_run_whose_file_is_gone(own_run):
 @pytest.mark.slow
 def test_a_run_of_ones_own_goes_on(own_run, capsys, caplog):
   file = own_run.parent / 'own_gan.py'
-  assert launch_mode('eval', file, own_run, SMALL) == 0
+  assert small_experiments.launch_mode('eval', file, own_run, BATCH, SMALL) == 0
   assert 'modes_covered' in capsys.readouterr().out
   file.write_text(file.read_text() + '\n# Changed.\n')
   arguments = (SMALL, '--config.training_steps=3')
-  assert launch_mode('train', file, own_run, *arguments) == 0
+  assert (
+    small_experiments.launch_mode('train', file, own_run, BATCH, *arguments)
+    == 0
+  )
   assert f'{file} is not as it was when this run began' in caplog.text
   assert checkpoint_files.read_config(str(own_run / 'checkpoints/latest/3'))
 
@@ -618,7 +608,12 @@ def test_a_run_of_ones_own_goes_on(own_run, capsys, caplog):
 def test_networks_of_other_libraries_train(tmp_path, name):
   folder = tmp_path / 'run'
   config = EXAMPLES / f'{name}.py'
-  assert launch_mode('train', config, folder, '--config.training_steps=2') == 0
+  assert (
+    small_experiments.launch_mode(
+      'train', config, folder, BATCH, '--config.training_steps=2'
+    )
+    == 0
+  )
   run = dd_two_player_games.load(folder)
   samples = run.sample(3)
   assert samples.shape[0] == 3

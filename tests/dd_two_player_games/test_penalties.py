@@ -13,7 +13,6 @@
 # limitations under the License.
 """Penalties of the discriminator, against closed forms."""
 
-import haiku as hk
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +24,7 @@ from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import losses
 from dd_two_player_games import penalties
 from dd_two_player_games import regularizer_estimates
+from tests.dd_two_player_games import small_experiments
 
 pytestmark = pytest.mark.hardly_optimised
 
@@ -64,21 +64,12 @@ def test_value_and_slope_on_the_dirac_gan(name):
     )
 
 
-class DiracDiscriminator(hk.Module):
-  def __call__(self, x, is_training=True):
-    return hk.Linear(1, with_bias=False)(x)
-
-
-class DiracGenerator(hk.Module):
-  def __call__(self, latents, is_training=True):
-    theta = hk.get_parameter('theta', (), init=jnp.ones)
-    return jnp.full((latents.shape[0], 1), theta)
-
-
 def dirac_model(weighted):
   combined = penalties.combine(weighted)
   return gan.GAN(
-    players_hk=gan.GANTuple(DiracDiscriminator, DiracGenerator),
+    players_hk=gan.GANTuple(
+      small_experiments.DiracDiscriminator, small_experiments.DiracGenerator
+    ),
     losses=gan.GANTuple(
       losses.discriminator_goodfellow_loss, losses.generator_saturating_loss
     ),

@@ -36,7 +36,7 @@ from dd_two_player_games import sample
 from dd_two_player_games import trained_run
 from jaxline_harness import checkpoint_files
 from jaxline_harness import errors
-from jaxline_harness import launch
+from tests.dd_two_player_games import small_experiments
 
 pytestmark = pytest.mark.slow
 
@@ -66,23 +66,6 @@ MEASURED = (
 )
 
 
-def launch_mode(mode, config, folder, *arguments):
-  """The exit status of a command."""
-  with pytest.raises(SystemExit) as end:
-    launch.main(
-      experiment.Experiment,
-      base_config.SCHEMA,
-      [
-        'program.py',
-        f'--config={config}',
-        f'--jaxline_mode={mode}',
-        f'--config.checkpoint_dir={folder}',
-        *arguments,
-      ],
-    )
-  return end.value.code
-
-
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):
   path = tmp_path_factory.mktemp('configs') / 'tiny_config.py'
@@ -93,7 +76,7 @@ def config(tmp_path_factory):
 @pytest.fixture(scope='module')
 def run(config, tmp_path_factory):
   folder = tmp_path_factory.mktemp('runs') / 'measured'
-  assert launch_mode('train', config, folder, *MEASURED) == 0
+  assert small_experiments.launch_mode('train', config, folder, *MEASURED) == 0
   return folder
 
 
@@ -114,7 +97,7 @@ def state_at(folder, step, series='latest'):
 
 
 def test_measuring_changes_no_bit(config, run, tmp_path):
-  assert launch_mode('train', config, tmp_path / 'plain') == 0
+  assert small_experiments.launch_mode('train', config, tmp_path / 'plain') == 0
   jax.tree.map(
     np.testing.assert_array_equal,
     state_at(run, 6),
@@ -159,10 +142,10 @@ def test_best_follows_evaluations_in_training(run):
 def test_a_run_goes_on_with_its_measurements(config, run, tmp_path):
   folder = tmp_path / 'restarted'
   short = (*MEASURED, '--config.training_steps=3')
-  assert launch_mode('train', config, folder, *short) == 0
+  assert small_experiments.launch_mode('train', config, folder, *short) == 0
   # As if it had been killed after the row of step 4.
   shutil.copy(run / 'dynamics' / 'metrics.csv', folder / 'dynamics')
-  assert launch_mode('train', config, folder, *MEASURED) == 0
+  assert small_experiments.launch_mode('train', config, folder, *MEASURED) == 0
   # The end of the first part is one more row.
   for series in ('dynamics', 'spectrum', 'eval'):
     again = rows(folder, series)
@@ -176,7 +159,7 @@ def test_all_checkpoints_are_evaluated(config, run, capsys, tmp_path):
   shutil.copytree(run, folder)
   before = rows(folder, 'eval')
   shutil.rmtree(folder / 'eval')
-  assert launch_mode('eval', config, folder, '--all') == 0
+  assert small_experiments.launch_mode('eval', config, folder, '--all') == 0
   kept = {
     int(path.name)
     for series in ('latest', 'best')
@@ -187,7 +170,7 @@ def test_all_checkpoints_are_evaluated(config, run, capsys, tmp_path):
   assert {6, 4} <= kept
   # The same figures as in training.
   assert after == {step: before[step] for step in kept}
-  assert launch_mode('train', config, folder, '--all') == 2
+  assert small_experiments.launch_mode('train', config, folder, '--all') == 2
   assert '--all is of eval' in capsys.readouterr().err
 
 
