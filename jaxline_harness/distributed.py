@@ -210,6 +210,11 @@ class _Session:
 
     self.exchange(None)
     self._has_left.set()
+    # Who has gone counts as dead for those who still watch. If one dies now,
+    # nothing is lost.
+    self._patience_ms = _GRACE_SECONDS * 1000
+    with contextlib.suppress(RuntimeError):
+      self.exchange(None)
     if self.is_first:  # Whose end is an event for the others.
       deadline = time.monotonic() + _GRACE_SECONDS
       while len(self._live()) > 1 and time.monotonic() < deadline:

@@ -117,10 +117,17 @@ def test_a_wrong_flag_is_one_line(argument, tmp_path):
 # The meeting.
 
 
-# Arguments: settings, seconds to wait for others, and those of a cluster.
+# Arguments: settings, seconds to wait for others, and those of a cluster. The
+# slow event is what says that a process watches the others no more.
 MEET = """
-import json, os, sys, time
+import json, os, sys, threading, time
 from jaxline_harness import clusters, distributed, errors
+
+class SlowEvent(threading.Event):
+  def set(self):
+    time.sleep(2)
+    super().set()
+
 settings, seconds, *flags = sys.argv[1:]
 address, number, me = (flag.split('=')[1] for flag in flags)
 clusters.START_SECONDS = int(seconds)
@@ -128,6 +135,8 @@ settings = json.loads(settings)
 if settings.pop('differs_in', None) == me:
   settings['config.b'] = 3
 number = settings.pop('numbers', {}).get(me, number)
+if settings.pop('watches_longest', None) == me:
+  threading.Event = SlowEvent
 cluster = clusters.find_cluster(address, int(number), int(me))
 try:
   with distributed.joined(cluster, settings):
@@ -153,6 +162,13 @@ def test_all_get_the_values_of_all_in_order(tmp_path):
     for i in range(3):
       assert json.loads(group.stdout(i)) == [first, second]
       assert group.stderr(i) == ''
+
+
+@pytest.mark.parametrize('slow', [0, 1])
+def test_who_leaves_first_is_not_taken_for_dead(slow, tmp_path):
+  with meet(tmp_path, {'watches_longest': str(slow)}) as group:
+    assert group.wait() == [0, 0, 0], group.stderr(slow)
+    assert [group.stderr(i) for i in range(3)] == ['', '', '']
 
 
 @pytest.mark.parametrize(
