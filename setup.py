@@ -94,6 +94,7 @@ PACKAGES = [
   'convolutions_as_products*',
   'dd_two_player_games*',
   'differentiable_games*',
+  'diffgames*',
   'eigengame_unloaded*',
   'jaxline_harness*',
   'principal_flow_instability_single_objective*',

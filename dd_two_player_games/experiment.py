@@ -56,6 +56,7 @@ from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import launch
 from jaxline_harness import prng
+from jaxline_harness import shipped
 from jaxline_harness import train_loop
 
 _NUM_POINTS_MEASURED = 10_000
@@ -69,7 +70,7 @@ _NUM_ON_PATH = 11
 class Experiment(train_loop.ChunkedExperiment):
   """Trains the two players of a GAN, and measures the generator."""
 
-  report_command = './run.sh report'
+  report_command = shipped.name_verb('report')
 
   def __init__(
     self, mode: str, init_rng: jax.Array, config: config_dict.ConfigDict

@@ -39,6 +39,7 @@ from dd_two_player_games import run_record
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import programs
+from jaxline_harness import shipped
 
 MAX_BYTES = 8_000_000
 _CURVE_BYTES = 1_500_000
@@ -134,7 +135,7 @@ def _make_policy(scripts: Sequence[str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
   """Writes the page that a command asks for, by default the program's own."""
   parser = programs.Parser(
-    './run.sh report', description='Makes one page about runs.'
+    shipped.name_verb('report'), description='Makes one page about runs.'
   )
   parser.add_argument(
     'runs', nargs='+', metavar='RUN', help="a run's folder; several: compared"

@@ -35,6 +35,7 @@ from jaxline_harness import files
 from jaxline_harness import memory
 from jaxline_harness import programs
 from jaxline_harness import settings
+from jaxline_harness import shipped
 
 _NUM_SAMPLES, _NUM_EACH, _NUM_BETWEEN = 64, 8, 8
 # Who names such a file means no folder.
@@ -85,7 +86,7 @@ def _make_samples(
 
 def _make_parser() -> programs.Parser:
   parser = programs.Parser(
-    './run.sh sample', description='Makes samples of a trained run.'
+    shipped.name_verb('sample'), description='Makes samples of a trained run.'
   )
   parser.add_argument('run', metavar='RUN', help="the run's folder")
   parser.add_argument(

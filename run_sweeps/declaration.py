@@ -51,16 +51,12 @@ from jaxline_harness import errors
 from jaxline_harness import flags
 from jaxline_harness import run_directory
 from jaxline_harness import settings
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from jaxline_harness import shipped
 
 Level = str | int | float
 Overrides = Mapping[str, Any]
 _OWN = ('experiment_kwargs', 'config')  # Where an experiment's settings lie.
 _SEED = 'random_seed'
-_EXPERIMENT = re.compile(r'^EXPERIMENT *= *["\']([\w.]*)["\']', re.MULTILINE)
-_DEFAULT_EXPERIMENT = 'dd_two_player_games.experiment'
-_LIKE_EXPERIMENT = re.compile(r'(\w+\.)+experiment')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,37 +174,6 @@ def name_levels(levels: Mapping[str, Level]) -> str:
 # Files.
 
 
-def find_file(name: str, folder: str, suffix: str, what: str) -> pathlib.Path:
-  """Finds a file of the project by its path, or by its name in a folder.
-
-  Args:
-    name: the path, or the name with or without `suffix`.
-    folder: in the project.
-    suffix: of files there.
-    what: they are, for the message.
-
-  Raises:
-    errors.UserError: there is none.
-  """
-  candidates = [
-    pathlib.Path(name).expanduser().absolute(),
-    ROOT / name,
-    *(ROOT / folder / f'{name}{end}' for end in ('', '.py', suffix)),
-  ]
-  for path in candidates:
-    if path.is_file():
-      return path
-  names = [
-    path.name.removesuffix(suffix)
-    for path in sorted((ROOT / folder).glob(f'*{suffix}'))
-    if not path.name.startswith('_')
-  ]
-  raise errors.UserError(
-    f'there is no {what} {settings.show(name)}; give a path or one of: '
-    f'{", ".join(names)}'
-  )
-
-
 def load_sweep(path: pathlib.Path) -> Sweep:
   """Runs a sweep's file.
 
@@ -246,18 +211,6 @@ def load_sweep(path: pathlib.Path) -> Sweep:
   return sweep
 
 
-def _find_experiment(config_path: pathlib.Path) -> str:
-  """The experiment of a config, which names it in a line as for run.sh."""
-  found = _EXPERIMENT.search(config_path.read_text(errors='replace'))
-  name = found[1] if found else _DEFAULT_EXPERIMENT
-  if not _LIKE_EXPERIMENT.fullmatch(name):
-    raise errors.UserError(
-      f'{config_path}: EXPERIMENT is "{name}"; it must be a module that is '
-      f'named experiment, such as {_DEFAULT_EXPERIMENT}'
-    )
-  return name
-
-
 # Plans.
 
 
@@ -276,8 +229,8 @@ def make_plan(sweep: Sweep, name: str, folder: str) -> Plan:
     errors.UserError: for the first thing that cannot be right.
   """
   _check_form(sweep)
-  config_path = find_file(sweep.config, 'configs', '_config.py', 'config')
-  experiment = _find_experiment(config_path)
+  config_path = shipped.find_file('configs', sweep.config)
+  experiment = shipped.find_experiment(config_path)
   base = importlib.import_module(f'{experiment.rpartition(".")[0]}.base_config')
   plan = Plan(
     sweep=sweep,

@@ -37,6 +37,7 @@ from jaxline_harness import errors
 from jaxline_harness import programs
 from jaxline_harness import run_lock
 from jaxline_harness import settings
+from jaxline_harness import shipped
 from jaxline_harness import signals
 from run_sweeps import declaration
 from run_sweeps import jobs
@@ -52,7 +53,8 @@ _JOBS = settings.whole(1, 10_000)
 def main(arguments: Sequence[str] | None = None) -> None:
   """Runs the sweep of a command, by default the program's own."""
   parser = programs.Parser(
-    './run.sh sweep', description='Runs a config over settings and seeds.'
+    shipped.name_verb('sweep'),
+    description='Runs a config over settings and seeds.',
   )
   parser.add_argument(
     'file', metavar='FILE', help='a path, or a name in sweeps/'
@@ -75,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--dry-run', action='store_true', help='list the cells, run none'
   )
   given = parser.parse_args(arguments)
-  path = declaration.find_file(given.file, 'sweeps', '.py', 'sweep')
+  path = shipped.find_file('sweeps', given.file)
   name = path.name.removesuffix('.py')
   out = given.out or os.path.join('runs', 'sweeps', name)
   plan = declaration.make_plan(declaration.load_sweep(path), name, out)

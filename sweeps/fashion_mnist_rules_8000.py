@@ -15,8 +15,11 @@
 
 import dataclasses
 
-from sweeps import fashion_mnist_rules
+from jaxline_harness import shipped
+from run_sweeps import declaration
 
 SWEEP = dataclasses.replace(
-  fashion_mnist_rules.SWEEP, overrides={'training_steps': 8000}, seeds=[0]
+  declaration.load_sweep(shipped.find_file('sweeps', 'fashion_mnist_rules')),
+  overrides={'training_steps': 8000},
+  seeds=[0],
 )

@@ -41,6 +41,7 @@ EXTRAS = {
   'eigengame_unloaded': ('eigengame',),
   'principal_flow_instability_single_objective': ('principal_flow',),
   'run_sweeps': ('harness', 'plots'),
+  'diffgames': ('harness',),
 }
 # What functions may import that say so where it is missing.
 OPTIONAL = ('plots', 'tfds', 'inception')

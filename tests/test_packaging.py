@@ -35,8 +35,8 @@ EXPERIMENTS = (
   'eigengame_unloaded',
   'principal_flow_instability_single_objective',
 )
-# Runs any experiment, by its command line.
-RUNNERS = ('run_sweeps',)
+# Run any experiment, by its command line.
+RUNNERS = ('diffgames', 'run_sweeps')
 ABOVE = ('configs', 'sweeps', 'benchmarks', 'examples', 'figures', 'tests')
 FORBIDDEN_IMPORTS = {
   'convolutions_as_products': {*ABOVE, *RUNNERS, *EXPERIMENTS, *LIBRARIES}
@@ -57,7 +57,11 @@ FORBIDDEN_IMPORTS = {
   'jaxline_harness': {*ABOVE, *RUNNERS, *EXPERIMENTS, *LIBRARIES}
   - {'jaxline_harness'},
   **{name: {*ABOVE, *RUNNERS, *EXPERIMENTS} - {name} for name in EXPERIMENTS},
-  'run_sweeps': {*ABOVE, *EXPERIMENTS, *LIBRARIES} - {'jaxline_harness'},
+  **{
+    name: {*ABOVE, *RUNNERS, *EXPERIMENTS, *LIBRARIES}
+    - {name, 'jaxline_harness'}
+    for name in RUNNERS
+  },
   'configs': {'benchmarks', 'examples', 'figures', 'sweeps', 'tests', *RUNNERS},
   'examples': {'benchmarks', 'configs', 'figures', 'sweeps', 'tests', *RUNNERS},
   'sweeps': {'benchmarks', 'examples', 'figures', 'tests'},

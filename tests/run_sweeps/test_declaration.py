@@ -23,6 +23,7 @@ import pytest
 from jaxline_harness import errors
 from jaxline_harness import metrics_table
 from jaxline_harness import run_directory
+from jaxline_harness import shipped
 from run_sweeps import declaration
 from run_sweeps import jobs
 from run_sweeps import processes
@@ -169,9 +170,9 @@ def test_files_that_declare_no_sweep(tmp_path, text, line):
 
 def test_a_file_that_is_not_there():
   with pytest.raises(errors.UserError, match='there is no sweep .nope.; give'):
-    declaration.find_file('nope', 'sweeps', '.py', 'sweep')
-  found = declaration.find_file('mixture_rules', 'sweeps', '.py', 'sweep')
-  assert found == declaration.ROOT / 'sweeps' / 'mixture_rules.py'
+    shipped.find_file('sweeps', 'nope')
+  found = shipped.find_file('sweeps', 'mixture_rules')
+  assert found == shipped.ROOT / 'sweeps' / 'mixture_rules.py'
 
 
 def test_commands_are_those_that_a_user_would_type(tmp_path):
@@ -232,13 +233,13 @@ def test_seeds_of_one_program(tmp_path):
 
 
 SHIPPED = sorted(
-  path.stem for path in (declaration.ROOT / 'sweeps').glob('[!_]*.py')
+  path.stem for path in (shipped.ROOT / 'sweeps').glob('[!_]*.py')
 )
 
 
 @pytest.mark.parametrize('name', SHIPPED)
 def test_the_shipped_sweeps_can_run(tmp_path, name):
-  path = declaration.find_file(name, 'sweeps', '.py', 'sweep')
+  path = shipped.find_file('sweeps', name)
   sweep = dataclasses.replace(declaration.load_sweep(path), seeds=[0])
   plan = declaration.make_plan(sweep, name, str(tmp_path))
   # No combination is another one by another name.
@@ -247,7 +248,7 @@ def test_the_shipped_sweeps_can_run(tmp_path, name):
 
 
 def test_the_documented_sweep_can_run(tmp_path):
-  text = (declaration.ROOT / 'docs' / 'sweeps.md').read_text()
+  text = (shipped.ROOT / 'docs' / 'sweeps.md').read_text()
   (example,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
   path = tmp_path / 'example.py'
   path.write_text(example)

@@ -22,9 +22,9 @@ import time
 
 import pytest
 
-from run_sweeps import declaration
+from jaxline_harness import shipped
 
-FILE = declaration.ROOT / 'sweeps' / 'quick_mixture.py'
+FILE = shipped.ROOT / 'sweeps' / 'quick_mixture.py'
 RUN = [sys.executable, '-P', '-m', 'run_sweeps.program']
 
 pytestmark = pytest.mark.slow
