@@ -145,6 +145,7 @@ prepare() {
   if [ "${DD_JAX:-}" = cpu ]; then
     export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"
   fi
+  export DIFFGAMES_COMMAND=./run.sh
   export PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}"
 }
 
