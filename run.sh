@@ -35,6 +35,7 @@ Usage:
   ./run.sh test [--all] [pytest arguments]          the quick tests, or all
   ./run.sh figures [NAME ... [--size=quick ...]]    pictures under figures/
   ./run.sh sweep FILE [--jobs=N --out=DIR ...]      runs over settings and seeds
+  ./run.sh docs [--out=DIR]                         the documentation as a site
 
 CONFIG is a path, or a name in configs/ with or without _config.py; by default
 sgd_fashion_mnist. Paths, also that of runs/, count from the current directory.
@@ -258,6 +259,7 @@ case "$command" in
   train | eval) run_experiment "$command" "$@" ;;
   sample | report) run_program "dd_two_player_games.$command" "$@" ;;
   sweep) run_program run_sweeps.program "$@" ;;
+  docs) run_program docs.build "$@" ;;
   test) run_tests "$@" ;;
   figures) run_figures "$@" ;;
   -h | --help) usage ;;
@@ -267,5 +269,5 @@ case "$command" in
     ;;
   *)
     fail 2 "no command \"$command\"; give train, eval, sample, report, test, \
-figures or sweep." ;;
+figures, sweep or docs." ;;
 esac

@@ -72,6 +72,20 @@ EXTRAS_REQUIRE = {
     'tensorflow-probability>=0.24',
     'tf_keras>=2.20,<2.22',
   ],
+  # The documentation site, in an environment of its own (docs/build.py).
+  'docs': [
+    'griffelib>=2.4',
+    'latex2mathml>=3.80',
+    'markdown>=3.10',
+    'mkdocs>=1.6,<2',
+    'mkdocs-autorefs>=1.4',
+    'mkdocs-material>=9.7,<10',
+    'mkdocstrings>=1.0',
+    'mkdocstrings-python>=2.0',
+    'pygments>=2.20',
+    'pymdown-extensions>=11',
+    'ruff>=0.14',  # Lays out the signatures.
+  ],
   'cuda12': ['jax[cuda12]'],
   'tpu': ['jax[tpu]'],
   # Tests, checks, benchmarks and examples, which need everything but

@@ -179,7 +179,7 @@ def test_help_prints_usage(checkout, flag):
     (
       ['fly'],
       'run.sh: no command "fly"; give train, eval, sample, report, test, '
-      'figures or sweep.',
+      'figures, sweep or docs.',
     ),
     (
       ['train', 'nope'],
