@@ -109,6 +109,12 @@ def _find_tests(arguments: list[str]) -> Program:
   return Program('pytest', ['-m', chosen, *options, *rest], root)
 
 
+def _find_site(arguments: list[str]) -> Program:
+  """The program that makes a site of the documentation."""
+  _find_source_tree('docs')
+  return Program('docs.build', arguments)
+
+
 def _find_source_tree(verb: str) -> pathlib.Path:
   root = shipped.find_source_tree()
   if root is None:
@@ -154,6 +160,11 @@ VERBS: Mapping[str, Verb] = {
     '[--all] [pytest arguments]',
     'the quick tests, or all',
     _find_tests,
+  ),
+  'docs': Verb(
+    '[--out=DIR]',
+    'the documentation as a site',
+    _find_site,
   ),
 }
 

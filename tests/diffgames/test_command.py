@@ -80,7 +80,7 @@ def test_usage(monkeypatch, capsys):
     (
       ['fly'],
       'there is no verb "fly"; give train, eval, sample, report, sweep, '
-      'figures or test',
+      'figures, test or docs',
     ),
     (['trian'], 'there is no verb "trian"; did you mean train?'),
     (
