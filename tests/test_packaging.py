@@ -67,10 +67,17 @@ FORBIDDEN_IMPORTS = {
   'sweeps': {'benchmarks', 'examples', 'figures', 'tests'},
 }
 
-# Plays Python, pip and the experiment. It records each call in $STUB_LOG.
+# Plays Python, pip and the command. It records each call in $STUB_LOG.
 STUB_PYTHON = f"""#!/usr/bin/env bash
 case "$1 ${{2:-}}" in
-  '-c '*) exec '{sys.executable}' "$@" ;;
+  '-c '* | '-P -m')
+    [ "$1" = -P ] && [ "${{4:-}}" != --check ] || exec '{sys.executable}' "$@"
+    echo "$PWD"
+    echo "$$"
+    echo "${{JAX_PLATFORMS:-}}"
+    printf '%s\\n' "$@"
+    exit "${{STUB_STATUS:-0}}"
+    ;;
   '-m venv')
     echo 'venv' >> "$STUB_LOG"
     rm -rf "${{@: -1}}"
@@ -82,12 +89,22 @@ case "$1 ${{2:-}}" in
     echo "pip ${{@: -1}}" >> "$STUB_LOG"
     exit "${{STUB_PIP_STATUS:-0}}"
     ;;
-  *)
-    echo "$PWD"
-    echo "$$"
-    echo "${{JAX_PLATFORMS:-}}"
-    printf '%s\\n' "$@"
-    exit "${{STUB_STATUS:-0}}"
+esac
+"""
+# Plays uv: it makes and finds what STUB_PYTHON is a copy of.
+STUB_UV = """#!/usr/bin/env bash
+case "$1 $2" in
+  'python find')
+    command -v "$STUB_FOUND"
+    ;;
+  'venv '*)
+    echo 'uv venv' >> "$STUB_LOG"
+    mkdir -p "${@: -1}/bin"
+    cp "$STUB_FOUND" "${@: -1}/bin/python"
+    ;;
+  'pip install')
+    echo "uv pip ${@: -1}" >> "$STUB_LOG"
+    exit "${STUB_UV_STATUS:-0}"
     ;;
 esac
 """
@@ -101,16 +118,16 @@ class Checkout:
     self.log = folder / 'log'
     self.bin = folder / 'bin'
     (self.root / 'configs').mkdir(parents=True)
-    (self.root / 'figures').mkdir()
     for name in ('__init__', 'sgd_fashion_mnist_config', 'b_config'):
       (self.root / 'configs' / f'{name}.py').touch()
-    for name in ('drift', 'flow'):
-      (self.root / 'figures' / f'{name}.py').touch()
     for name in ('run.sh', 'requirements.txt'):
       shutil.copy(ROOT / name, self.root / name)
+    for name in ('diffgames', 'jaxline_harness'):
+      (self.root / name).symlink_to(ROOT / name)
     self.venv = self.root / 'dd_venv'
     self.bin.mkdir()
     self.add_program('python3', STUB_PYTHON)
+    self.add_program('uv', '#!/bin/sh\nexit 1\n')  # As if there were none.
     self.add_program('nvidia-smi', '#!/bin/sh\nexit 9\n')
     self.log.touch()
 
@@ -176,35 +193,15 @@ def test_help_prints_usage(checkout, flag):
 @pytest.mark.parametrize(
   ('args', 'line'),
   [
-    (
-      ['fly'],
-      'run.sh: no command "fly"; give train, eval, sample, report, test, '
-      'figures, sweep or docs.',
-    ),
+    (['trian'], 'there is no verb "trian"; did you mean train?'),
     (
       ['train', 'nope'],
-      'run.sh: no config "nope"; give a path or one of: b sgd_fashion_mnist',
-    ),
-    (
-      ['train', ''],
-      'run.sh: no config ""; give a path or one of: b sgd_fashion_mnist',
-    ),
-    (
-      ['eval', '--config=b'],
-      'run.sh: give the config without --config=: ./run.sh eval CONFIG',
-    ),
-    (
-      ['figures', 'drift', 'nope'],
-      'run.sh: no figure "nope"; give one of: drift flow',
-    ),
-    (
-      ['figures', '--size=quick'],
-      'run.sh: flags belong to figures: name those that take them.',
+      'there is no config "nope"; give a path or one of: b, sgd_fashion_mnist',
     ),
   ],
 )
 def test_user_errors_are_one_line_and_install_nothing(checkout, args, line):
-  assert checkout.run(*args) == (2, [], [line])
+  assert checkout.run(*args) == (2, [], [f'error: {line}'])
   assert checkout.calls() == []
 
 
@@ -215,118 +212,14 @@ def test_unknown_jax_build_is_a_user_error(checkout):
   assert checkout.calls() == []
 
 
-@pytest.mark.parametrize(
-  ('config', 'found'),
-  [
-    (None, 'sgd_fashion_mnist_config.py'),
-    ('b', 'b_config.py'),
-    ('b_config', 'b_config.py'),
-    ('b_config.py', 'b_config.py'),
-    ('configs/b_config.py', 'b_config.py'),
-  ],
-)
-def test_config_is_found_from_any_folder(checkout, tmp_path, config, found):
-  args = ['train', config] if config else ['train']
-  status, out, _ = checkout.run(*args, '--config.a=1 2', cwd=tmp_path)
+def test_the_command_is_given_all_arguments(checkout, tmp_path):
+  status, out, _ = checkout.run('train', 'b', '--config.a=1 2', cwd=tmp_path)
   assert status == 0
   assert out[0] == str(tmp_path)
-  assert out[3:] == [
-    '-P',
-    '-m',
-    'dd_two_player_games.experiment',
-    f'--config={checkout.root}/configs/{found}',
-    '--jaxline_mode=train',
-    '--config.a=1 2',
-  ]
-
-
-def test_config_path_counts_from_the_current_folder(checkout, tmp_path):
-  folder = tmp_path / 'my configs'
-  folder.mkdir()
-  (folder / 'mine.py').touch()
-  _, out, _ = checkout.run('eval', 'my configs/mine.py', cwd=tmp_path)
-  assert f'--config={folder}/mine.py' in out
-  assert '--jaxline_mode=eval' in out
-
-
-@pytest.mark.parametrize(
-  'line',
-  ["EXPERIMENT = 'other.experiment'", 'EXPERIMENT="other.experiment" # x'],
-)
-def test_config_names_its_experiment(checkout, line):
-  config = checkout.root / 'configs' / 'b_config.py'
-  config.write_text(f'import x\n\n{line}\n')
-  _, out, _ = checkout.run('train', 'b')
-  assert out[3:6] == ['-P', '-m', 'other.experiment']
-
-
-def test_config_that_names_no_experiment(checkout):
-  config = checkout.root / 'configs' / 'b_config.py'
-  config.write_text("EXPERIMENT = 'http.server'\n")
-  assert checkout.run('train', 'b') == (
-    2,
-    [],
-    [
-      f'run.sh: {config}: EXPERIMENT is "http.server"; it must be a module '
-      'that is named experiment, such as dd_two_player_games.experiment.'
-    ],
-  )
-
-
-def test_config_that_cannot_be_read(checkout):
-  status, out, err = checkout.run('train', '/proc/self/environ')
-  assert (status, out, len(err)) == (2, [], 1)
-  assert err[0].endswith('/environ cannot be read.')
-
-
-@pytest.mark.parametrize(
-  ('arguments', 'chosen'),
-  [
-    (['-k', 'a or b'], 'not slow'),
-    (['--all', '-k', 'a or b'], ''),
-    (['-k', 'a or b', '--all'], ''),
-  ],
-)
-def test_test_command_runs_from_the_root(checkout, tmp_path, arguments, chosen):
-  status, out, _ = checkout.run('test', *arguments, cwd=tmp_path)
-  assert status == 0
-  assert out[0] == str(checkout.root)
-  assert out[3:7] == ['-m', 'pytest', '-m', chosen]
-  assert out[-2:] == ['-k', 'a or b']
-
-
-@pytest.mark.parametrize('verb', ['sample', 'report'])
-def test_programs_are_given_runs_and_flags(checkout, verb):
-  _, out, _ = checkout.run(verb, 'my run', '--out=x')
-  assert out[3:] == [
-    *('-P', '-m', f'dd_two_player_games.{verb}', 'my run', '--out=x'),
-  ]
-
-
-def test_a_sweep_is_given_all_arguments(checkout):
-  _, out, _ = checkout.run('sweep', 'my sweep', '--jobs=2')
-  assert out[3:] == [
-    *('-P', '-m', 'run_sweeps.program', 'my sweep', '--jobs=2'),
-  ]
-
-
-def test_figures_makes_those_named_or_all(checkout):
-  _, out, _ = checkout.run('figures', 'flow')
-  assert [line for line in out if line.startswith('figures.')] == [
-    'figures.flow'
-  ]
-  _, out, _ = checkout.run('figures')
-  assert [line for line in out if line.startswith('figures.')] == [
-    'figures.drift',
-    'figures.flow',
-  ]
-  assert checkout.run('figures', STUB_STATUS='1')[0] == 1
-
-
-def test_figures_are_given_the_flags(checkout):
-  _, out, _ = checkout.run('figures', 'flow', 'drift', '--size=a b', '-q')
-  assert out[3:8] == ['-P', '-m', 'figures.flow', '--size=a b', '-q']
-  assert out[11:] == ['-P', '-m', 'figures.drift', '--size=a b', '-q']
+  assert out[3:] == ['-P', '-m', 'diffgames', 'train', 'b', '--config.a=1 2']
+  # Once all is there, nothing is asked before.
+  _, out, _ = checkout.run('fly', cwd=tmp_path)
+  assert out[3:] == ['-P', '-m', 'diffgames', 'fly']
 
 
 @pytest.mark.parametrize('status', ['1', '2', '130', '143'])
@@ -334,10 +227,10 @@ def test_exit_status_passes_through(checkout, status):
   assert checkout.run('train', STUB_STATUS=status)[0] == int(status)
 
 
-def test_experiment_takes_the_place_of_the_script(checkout):
+def test_the_command_takes_the_place_of_the_script(checkout):
   process = checkout.start('train')
   out, _ = process.communicate(timeout=60)
-  # Signals reach the experiment: it has the script's process id.
+  # Signals reach the command: it has the script's process id.
   assert out.splitlines()[1] == str(process.pid)
 
 
@@ -401,6 +294,34 @@ def test_without_python_one_line_says_what_to_install(checkout):
   assert status == 1
   assert len(err) == 1
   assert err[0].startswith('run.sh: no Python 3.11, 3.12 or 3.13')
+
+
+@pytest.fixture
+def with_uv(checkout):
+  checkout.add_program('uv', STUB_UV)
+  return {'STUB_FOUND': str(checkout.bin / 'python3')}
+
+
+def test_uv_is_taken_where_there_is_one(checkout, with_uv):
+  assert checkout.run('train', **with_uv)[0] == 0
+  wanted = f'{checkout.root}/requirements.txt'
+  assert checkout.calls() == ['uv venv', f'uv pip {wanted}']
+  checkout.change_requirements()
+  assert checkout.run('train', **with_uv)[0] == 0
+  assert checkout.calls() == [f'uv pip {wanted}']
+  # pip has its turn where uv fails.
+  checkout.change_requirements()
+  assert checkout.run('train', **with_uv, STUB_UV_STATUS='1')[0] == 0
+  assert checkout.calls() == [f'uv pip {wanted}', f'pip {wanted}']
+
+
+def test_uv_finds_a_python(checkout, with_uv):
+  checkout.add_program('elsewhere', STUB_PYTHON)
+  for name in ('python3', 'python3.11', 'python3.12', 'python3.13'):
+    checkout.add_program(name, '#!/bin/sh\nexit 1\n')
+  with_uv['STUB_FOUND'] = str(checkout.bin / 'elsewhere')
+  assert checkout.run('train', **with_uv)[0] == 0
+  assert checkout.calls()[0] == 'uv venv'
 
 
 @pytest.mark.parametrize(

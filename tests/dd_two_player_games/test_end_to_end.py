@@ -57,7 +57,7 @@ def checkout(tmp_path_factory):
     shutil.copy(ROOT / name, folder / name)
   for name in (
     *('configs', 'convolutions_as_products', 'dd_two_player_games'),
-    *('differentiable_games', 'jaxline_harness', 'tests'),
+    *('differentiable_games', 'diffgames', 'jaxline_harness', 'tests'),
   ):
     (folder / name).symlink_to(ROOT / name)
   (folder / 'sitecustomize.py').write_text(
