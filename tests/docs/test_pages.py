@@ -1,0 +1,44 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Tests of the pages: what they say that code prints, it prints."""
+
+import contextlib
+import io
+import pathlib
+import re
+
+from matplotlib import pyplot
+import pytest
+
+DOCS = pathlib.Path(__file__).parents[2] / 'docs'
+# A block of Python, and what it prints.
+_EXAMPLE = re.compile(
+  r'```python\n(.*?)```\n(?:\n```text\n(.*?)```)?', re.DOTALL
+)
+
+
+@pytest.mark.slow
+def test_the_tour_prints_what_it_says(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  pyplot.switch_backend('agg')
+  examples = _EXAMPLE.findall((DOCS / 'tour.md').read_text())
+  assert len(examples) == 8
+  names = {}
+  for code, wanted in examples:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+      exec(code, names)
+    assert printed.getvalue() == wanted
+  assert (tmp_path / 'tour.png').stat().st_size > 10_000
+  pyplot.close('all')
