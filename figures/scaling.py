@@ -1,0 +1,108 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""What GPUs would take: steps of the CIFAR GAN on 8 to 256 of them, projected.
+
+  ./run.sh figures scaling
+
+Nothing of it is measured: benchmarks/scaling.py counts what a compiled step
+computes and sends, and projects that by the assumptions in `docs/scaling.json`,
+which this figure draws. Writes `figures/scaling.png`.
+"""
+
+from collections.abc import Sequence
+import json
+import pathlib
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+from matplotlib.ticker import NullLocator
+from matplotlib.ticker import StrMethodFormatter
+
+OUTPUT = pathlib.Path(__file__).with_suffix('.png')
+FIGURES = OUTPUT.parents[1] / 'docs' / 'scaling.json'
+_COLOURS = {'plain': '#5f6368', 'cancelled': '#00798c'}
+_STYLES = {'weak': '-', 'strong': '--'}
+_BATCHES = {'weak': '128 examples a GPU', 'strong': '1,024 examples in all'}
+
+
+def read_projection(path: pathlib.Path = FIGURES) -> list[dict[str, Any]]:
+  """The rows that benchmarks/scaling.py projected."""
+  results = json.loads(path.read_text())['results']
+  (rows,) = (part['projection'] for part in results if 'projection' in part)
+  return rows
+
+
+def draw(rows: Sequence[dict[str, Any]]) -> Figure:
+  """Draws examples a second, and the share of a step that is sending.
+
+  Args:
+    rows: of `read_projection`.
+  """
+  figure = Figure(figsize=(9.6, 4.2), dpi=140, layout='constrained')
+  left, right = figure.subplots(1, 2, sharex=True)
+  for variant, colour in _COLOURS.items():
+    for scaling, style in _STYLES.items():
+      own = [
+        row
+        for row in rows
+        if (row['variant'], row['scaling']) == (variant, scaling)
+      ]
+      gpus = [row['gpus'] for row in own]
+      line = {'color': colour, 'linestyle': style, 'marker': 'o', 'ms': 4}
+      left.plot(gpus, [row['examples_per_second'] for row in own], **line)
+      right.plot(
+        gpus,
+        [share_of_sending(row) for row in own],
+        label=f'{variant}, {_BATCHES[scaling]}',
+        **line,
+      )
+  left.set(yscale='log', ylabel='examples a second', xlabel='GPUs')
+  left.set_title('A batch that grows with the GPUs keeps them busy')
+  right.set(ylim=(0, 100), ylabel='of a step, sending (%)', xlabel='GPUs')
+  right.set_title('One of fixed size ends up sending')
+  for axes in (left, right):
+    axes.set_xscale('log', base=2)
+    axes.xaxis.set_major_locator(FixedLocator([8, 16, 32, 64, 128, 256]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter('{x:.0f}'))
+    axes.axvspan(7, 11.3, color='0.93', lw=0)
+    axes.spines[['top', 'right']].set_visible(False)
+  left.set_xlim(7, 290)
+  left.text(
+    8.9, 0.86, 'one\nnode', ha='center', transform=left.get_xaxis_transform()
+  )
+  figure.legend(
+    *right.get_legend_handles_labels(),
+    loc='outside lower center',
+    ncols=2,
+    frameon=False,
+  )
+  figure.suptitle('CIFAR GAN, eight GPUs a node: projected, not measured')
+  return figure
+
+
+def share_of_sending(row: dict[str, Any]) -> float:
+  """How much of a step is sending, in per cent."""
+  sending = row['sending_seconds']
+  return 100 * sending / (sending + row['computing_seconds'])
+
+
+def main() -> None:
+  """Draws and writes the picture."""
+  draw(read_projection()).savefig(OUTPUT)
+
+
+if __name__ == '__main__':
+  main()
