@@ -21,7 +21,11 @@ import re
 from matplotlib import pyplot
 import pytest
 
-DOCS = pathlib.Path(__file__).parents[2] / 'docs'
+ROOT = pathlib.Path(__file__).parents[2]
+DOCS = ROOT / 'docs'
+PAGES = [ROOT / 'README.md', *sorted(DOCS.glob('*.md'))]
+_CODE = re.compile(r'```.*?```|`[^`\n]*`', re.DOTALL)
+_LINK = re.compile(r'\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]*))?\)')
 # A block of Python, and what it prints.
 _EXAMPLE = re.compile(
   r'```python\n(.*?)```\n(?:\n```text\n(.*?)```)?', re.DOTALL
@@ -42,3 +46,18 @@ def test_the_tour_prints_what_it_says(tmp_path, monkeypatch):
     assert printed.getvalue() == wanted
   assert (tmp_path / 'tour.png').stat().st_size > 10_000
   pyplot.close('all')
+
+
+def anchors(page: pathlib.Path) -> set[str]:
+  """The anchors that GitHub gives a page's headings."""
+  headings = re.findall(r'(?m)^#+ (.*)$', page.read_text())
+  kept = [re.sub(r'[^\w\- ]', '', heading.lower()) for heading in headings]
+  return {heading.replace(' ', '-') for heading in kept}
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_and_headings(page):
+  for path, anchor in _LINK.findall(_CODE.sub('', page.read_text())):
+    target = page.parent / path if path else page
+    assert target.exists(), path
+    assert not anchor or anchor in anchors(target), f'{path}#{anchor}'
