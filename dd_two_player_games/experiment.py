@@ -19,6 +19,7 @@ if __name__ == '__main__':  # Before the imports, which take seconds.
   startup.begin()
 
 from collections.abc import Mapping
+import copy
 import math
 import os
 from typing import Any
@@ -129,6 +130,14 @@ class Experiment(train_loop.ChunkedExperiment):
       self._accuracy = classification_accuracy.of_dataset(
         self._dataset, config, _cache_folder()
       )
+
+  def with_numbers(self, config: config_dict.ConfigDict) -> 'Experiment':
+    """Itself with other numbers in its config, which may be traced."""
+    other = copy.copy(self)
+    other._config = config
+    other._gan = training.build_gan(config, self._facts)
+    other._trainer = training.Trainer(config, other._gan)
+    return other
 
   # Training.
 

@@ -388,9 +388,9 @@ def build_gan(
     compute_dtype=config.training.compute_dtype,
     convolutions=config.nets.convolutions,
     latent_optimisation=(
-      gan.LatentOptimisation(**latent_optimisation)
-      if latent_optimisation.alpha
-      else None
+      None
+      if jacobian.is_zero(latent_optimisation.alpha)
+      else gan.LatentOptimisation(**latent_optimisation)
     ),
   )
 

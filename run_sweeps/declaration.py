@@ -52,6 +52,8 @@ from jaxline_harness import flags
 from jaxline_harness import run_directory
 from jaxline_harness import settings
 from jaxline_harness import shipped
+from run_sweeps import mapped_names
+from run_sweeps import random_search
 
 Level = str | int | float
 Overrides = Mapping[str, Any]
@@ -75,7 +77,9 @@ class Sweep:
     overrides: settings of all cells.
     diverged_as: by metric, what a run that diverged counts as in means. One
       that is not here leaves such runs out, and counts them beside.
-    map_seeds: whether all seeds of a combination are trained as one program.
+    map_seeds: whether all seeds of a combination are trained as one program;
+      with a search, all of its draws with one seed.
+    search: how often values are drawn that are something to draw from.
   """
 
   config: str
@@ -85,6 +89,7 @@ class Sweep:
   overrides: Overrides = dataclasses.field(default_factory=dict)
   diverged_as: Mapping[str, float] = dataclasses.field(default_factory=dict)
   map_seeds: bool = False
+  search: random_search.Search | None = None
 
   def __post_init__(self):
     # What can be looked at once only; levels as numpy has them.
@@ -113,12 +118,14 @@ class Cell:
     seed: of the run.
     overrides: by the full names of settings, that of the seed left out.
     config: the full config.
+    drawn: what a search has drawn, among `overrides`.
   """
 
   levels: Mapping[str, Level]
   seed: int
   overrides: Overrides
   config: config_dict.ConfigDict
+  drawn: Overrides
 
   @property
   def name(self) -> str:
@@ -128,6 +135,12 @@ class Cell:
   def folder(self) -> str:
     """The run's folder."""
     return self.config.checkpoint_dir
+
+  @property
+  def draw(self) -> int | None:
+    """The number of the search's draw."""
+    number = self.levels.get(random_search.AXIS)
+    return None if number is None else int(number)
 
   @property
   def group_folder(self) -> str:
@@ -164,6 +177,11 @@ class Plan:
     """The full name of what decides all keys."""
     own = _SEED in self.schema.experiment
     return '.'.join((*_OWN, _SEED)) if own else _SEED
+
+
+def shorten(name: str) -> str:
+  """A setting's name in a sweep's file."""
+  return name.removeprefix('.'.join((*_OWN, '')))
 
 
 def name_levels(levels: Mapping[str, Level]) -> str:
@@ -229,6 +247,10 @@ def make_plan(sweep: Sweep, name: str, folder: str) -> Plan:
     errors.UserError: for the first thing that cannot be right.
   """
   _check_form(sweep)
+  if sweep.search is not None:
+    draws: dict[Level, Overrides] = {k: {} for k in range(sweep.search.runs)}
+    axes = {**sweep.axes, random_search.AXIS: draws}
+    sweep = dataclasses.replace(sweep, axes=axes)
   config_path = shipped.find_file('configs', sweep.config)
   experiment = shipped.find_experiment(config_path)
   base = importlib.import_module(f'{experiment.rpartition(".")[0]}.base_config')
@@ -262,6 +284,8 @@ def _check_form(sweep: Sweep) -> None:
   settings.list_of(settings.SEED).check('SWEEP.seeds', seeds)
   if len(set(seeds)) < len(list(seeds)):
     raise errors.UserError(f'SWEEP.seeds has one twice: {settings.show(seeds)}')
+  if sweep.search is not None:
+    random_search.check(sweep.search, sweep.axes, seeds)
 
 
 def _check_slugs(axis: str, levels: Iterable[Level]) -> None:
@@ -319,9 +343,9 @@ def _make_cells(plan: Plan) -> Iterator[Cell]:
     overrides = dict(base)
     for axis, level in levels.items():
       overrides |= axes[axis][level]
-    folder = os.path.join(
-      plan.folder, 'cells', '_'.join(map(_slug, chosen)) or 'all'
-    )
+    drawn = random_search.draw_all(overrides, plan.sweep.search, levels)
+    overrides |= drawn
+    folder = os.path.join(plan.folder, 'cells', *_name_folders(levels))
     for seed in plan.sweep.seeds:
       own = overrides | {
         plan.seed_setting: seed,
@@ -332,7 +356,14 @@ def _make_cells(plan: Plan) -> Iterator[Cell]:
       except errors.UserError as error:
         where = f'{name_levels(levels)}, seed {seed}'
         raise errors.UserError(f'{where}: {error}') from error
-      yield Cell(levels, seed, overrides, config)
+      yield Cell(levels, seed, overrides, config, drawn)
+
+
+def _name_folders(levels: Mapping[str, Level]) -> Iterator[str]:
+  others = [v for k, v in levels.items() if k != random_search.AXIS]
+  yield '_'.join(map(_slug, others)) or 'all'
+  if random_search.AXIS in levels:
+    yield mapped_names.name_draw(levels[random_search.AXIS])
 
 
 def _check_disjoint(axes: Mapping[str, Mapping[Level, Overrides]]) -> None:
@@ -354,7 +385,8 @@ def expand_overrides(
 
   Args:
     schema: of the configs.
-    overrides: values by short or full names, with `*` and dicts perhaps.
+    overrides: values, or what to draw them from, by short or full names, with
+      `*` and dicts perhaps.
     where: they are given, for the message.
 
   Returns:
@@ -364,8 +396,7 @@ def expand_overrides(
     errors.UserError: for a name that is no setting.
   """
   full: dict[str, Any] = {}
-  plain = run_directory.to_plain(overrides)
-  for name, value in (run_directory.flatten(plain) if plain else {}).items():
+  for name, value in random_search.flatten(overrides):
     keys = name.split('.')
     names = list(_match(schema.experiment, keys, _OWN))
     names = names or list(_match(schema.tree, keys, ()))

@@ -19,6 +19,7 @@ import os
 import re
 import signal
 import sys
+from typing import Any
 
 from jaxline_harness import errors
 from run_sweeps import declaration
@@ -38,7 +39,7 @@ class Job:
   """Cells that one program runs.
 
   Attributes:
-    cells: one, or those of the seeds that are trained together.
+    cells: one, or those of the seeds or draws that are trained together.
     folder: the run's.
     commands: to train and to evaluate.
     next_command: the number of the one that is to run, or runs.
@@ -76,9 +77,9 @@ def make_jobs(
     there of an interrupted sweep covers all of it.
   """
   if plan.sweep.map_seeds:
-    groups: dict[str, list[declaration.Cell]] = {}
+    groups: dict[Any, list[declaration.Cell]] = {}
     for cell in cells:
-      groups.setdefault(cell.group_folder, []).append(cell)
+      groups.setdefault(_program_of(cell), []).append(cell)
     return [
       _make_job(plan, _find_begun(plan, group) or group)
       for group in groups.values()
@@ -88,12 +89,19 @@ def make_jobs(
   return [_make_job(plan, [cell]) for cell in ordered]
 
 
+def _program_of(cell: declaration.Cell) -> tuple[Any, ...]:
+  """The same for cells that are trained together."""
+  if cell.draw is None:
+    return (cell.group_folder,)
+  return os.path.dirname(cell.group_folder), cell.seed
+
+
 def _find_begun(
   plan: declaration.Plan, cells: Sequence[declaration.Cell]
 ) -> list[declaration.Cell]:
   """The cells that a program trains which has begun with these, if any has."""
   wanted = {cell.folder for cell in cells}
-  same = [c for c in plan.cells if c.group_folder == cells[0].group_folder]
+  same = [c for c in plan.cells if _program_of(c) == _program_of(cells[0])]
   for first in range(len(same)):
     for last in range(len(same), first, -1):
       tried = same[first:last]
@@ -104,11 +112,14 @@ def _find_begun(
 
 
 def _mapped_folder(cells: Sequence[declaration.Cell]) -> str:
-  seeds = sorted(cell.seed for cell in cells)
-  starts = [s for s in seeds if s - 1 not in seeds]
-  ends = [s for s in seeds if s + 1 not in seeds]
+  folder, *seed = _program_of(cells[0])
+  name = 'draws' if seed else 'seeds'
+  numbers = sorted(c.seed if c.draw is None else c.draw for c in cells)
+  starts = [k for k in numbers if k - 1 not in numbers]
+  ends = [k for k in numbers if k + 1 not in numbers]
   ranges = [f'{a}-{b}' for a, b in zip(starts, ends, strict=True)]
-  return os.path.join(cells[0].group_folder, '_'.join(['seeds', *ranges]))
+  parts = [*(f'seed_{s}' for s in seed), name, *ranges]
+  return os.path.join(folder, '_'.join(parts))
 
 
 def _make_job(plan: declaration.Plan, cells: Sequence[declaration.Cell]) -> Job:
@@ -123,6 +134,11 @@ def _make_job(plan: declaration.Plan, cells: Sequence[declaration.Cell]) -> Job:
     program = [mapped_names.MODULE, plan.experiment]
     folder = _mapped_folder(cells)
     overrides[mapped_names.SETTING] = seeds
+    if first.draw is not None:
+      overrides[mapped_names.DRAWS_SETTING] = [
+        {'number': cell.draw, 'values': sweep_results.describe_drawn(cell)}
+        for cell in cells
+      ]
     overrides['best_model_eval_metric'] = ''  # There is one a seed.
   overrides['checkpoint_dir'] = folder
   arguments = [
@@ -204,7 +220,9 @@ def give_all(
 def _read_result(
   job: Job, cell: declaration.Cell, metrics: Sequence[str]
 ) -> sweep_results.Result:
-  suffix = mapped_names.suffix(cell.seed) if job.is_mapped else ''
+  suffix = ''
+  if job.is_mapped:
+    suffix = mapped_names.suffix(cell.seed, cell.draw)
   step, found = sweep_results.read_metrics(
     job.folder, [*metrics, mapped_names.DIVERGED_AT], suffix
   )

@@ -14,12 +14,21 @@
 """What `mapped_seeds` is called by; needs no JAX."""
 
 MODULE = 'run_sweeps.mapped_seeds'
-NAME = 'mapped_seeds'  # Among an experiment's settings.
+# Among an experiment's settings: the seeds, and with a search the draw of each.
+NAME = 'mapped_seeds'
+DRAWS_NAME = 'mapped_draws'
 SETTING = f'experiment_kwargs.config.{NAME}'
+DRAWS_SETTING = f'experiment_kwargs.config.{DRAWS_NAME}'
 # A figure of the evaluation of a seed that has diverged: the step.
 DIVERGED_AT = 'diverged_at'
 
 
-def suffix(seed: int) -> str:
-  """Of the names of a seed's logs and figures."""
-  return f'/seed_{seed}'
+def name_draw(number: object) -> str:
+  """The folder of a draw of a search."""
+  return f'draw_{number}'
+
+
+def suffix(seed: int, draw: object = None) -> str:
+  """Of the names of a run's logs and figures, and of its folder."""
+  parts = [] if draw is None else [name_draw(draw)]
+  return ''.join(f'/{part}' for part in (*parts, f'seed_{seed}'))

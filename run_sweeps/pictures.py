@@ -11,7 +11,10 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""Pictures of a sweep: a heat map of two axes or more, curves of one."""
+"""Pictures of a sweep: a heat map of two axes or more, curves of one.
+
+Of a random search they are the spreads of its draws.
+"""
 
 from collections.abc import Mapping, Sequence
 import io
@@ -64,11 +67,14 @@ def draw(
   Returns:
     The figure.
   """
+  is_search = plan.sweep.search is not None
   is_map = len(plan.sweep.axes) > 1
   columns = list(plan.sweep.axes.values())[-1]
   rows = len(combinations) // len(columns)
   width, height = 2.6 + 1.25 * len(columns), 1.3 + 0.62 * rows
-  if not is_map:
+  if is_search:
+    width, height = 6.5, 1.3 + 0.4 * rows
+  elif not is_map:
     width, height = max(4.5, 1.5 + len(columns)), 3.2
   size = min(width, _MOST_INCHES), min(height, _MOST_INCHES)
   figure = Figure(figsize=size, dpi=120, layout='constrained')
@@ -79,7 +85,9 @@ def draw(
     f'{len(list(plan.sweep.seeds))} seeds',
     fontsize=9,
   )
-  if is_map:
+  if is_search:
+    _draw_spreads(axes, plan, combinations, metric)
+  elif is_map:
     _draw_map(axes, plan, combinations, metric)
   else:
     _draw_curve(axes, plan, combinations, metric)
@@ -132,6 +140,42 @@ def _draw_map(
   )
   axes.set_xlabel(column_axis, fontsize=8)
   axes.set_ylabel(', '.join(row_axes), fontsize=8)
+
+
+def _draw_spreads(
+  axes: Axes,
+  plan: declaration.Plan,
+  combinations: Sequence[summary.Combination],
+  metric: str,
+) -> None:
+  """A row for all draws of the same levels: a box, and a point a draw."""
+  by_levels: dict[str, list[summary.Combination]] = {}
+  for combination in combinations:
+    name = ', '.join(map(str, list(combination.levels.values())[:-1]))
+    by_levels.setdefault(name, []).append(combination)
+  for row, of_levels in enumerate(by_levels.values()):
+    means = np.array([c.means[metric].value for c in of_levels])
+    means = means[np.isfinite(means)]
+    if means.size:
+      axes.boxplot(
+        means, positions=[row], widths=0.6, vert=False, showfliers=False
+      )
+    axes.plot(means, np.full(means.size, row), '.', color='tab:blue', alpha=0.6)
+    num_diverged = sum(c.count(sweep_results.DIVERGED) > 0 for c in of_levels)
+    if num_diverged:
+      axes.text(
+        1.01,
+        row,
+        f'× {num_diverged} of {len(of_levels)}\ndiverged',
+        transform=axes.get_yaxis_transform(),
+        va='center',
+        fontsize=7,
+        color='tab:red',
+      )
+  axes.set_yticks(range(len(by_levels)), list(by_levels), fontsize=8)
+  axes.set_ylim(len(by_levels) - 0.5, -0.5)
+  axes.tick_params(axis='x', labelsize=8)
+  axes.set_ylabel(', '.join(list(plan.sweep.axes)[:-1]), fontsize=8)
 
 
 def _describe(combination: summary.Combination, metric: str) -> str:

@@ -21,6 +21,7 @@ summary.csv  best.csv    of each combination; of each level of the first axis
 summary.md               both, as Markdown
 <metric>.png             a heat map, or curves
 cells/<levels>/seed_<k>  the run of a cell, its record cell.json, log.txt
+final                    of a search: the same of each level at its best draw
 ```
 """
 
@@ -40,6 +41,7 @@ from jaxline_harness import settings
 from jaxline_harness import shipped
 from jaxline_harness import signals
 from run_sweeps import declaration
+from run_sweeps import finals
 from run_sweeps import jobs
 from run_sweeps import processes
 from run_sweeps import progress
@@ -84,12 +86,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
   if given.dry_run:
     _list_cells(plan)
     return
+  results = run(plan, given.jobs, given.retry_failed)
+  final_plan = finals.make_final_plan(plan, results)
+  if final_plan is not None:
+    run(final_plan, given.jobs, given.retry_failed)
+
+
+def run(
+  plan: declaration.Plan,
+  num_jobs: int | None = None,
+  retry_failed: bool = False,
+) -> sweep_results.Results:
+  """Runs what has not ended of a sweep.
+
+  Args:
+    plan: the sweep.
+    num_jobs: programs at once; None for one a GPU, or else one a core.
+    retry_failed: whether cells that have failed are run again.
+
+  Returns:
+    The results of all cells.
+
+  Raises:
+    SystemExit: a signal has asked to stop; all that ran is saved.
+  """
   with signals.watch() as watcher:
     with run_lock.locked(plan.folder, 'runs a sweep', '--out'):
-      results = _run(plan, given.jobs, given.retry_failed, watcher)
+      results = _run(plan, num_jobs, retry_failed, watcher)
     _print_end(plan, results, watcher.stop_signal)
     if watcher.stop_signal is not None:
       sys.exit(128 + watcher.stop_signal)
+  return results
 
 
 def _list_cells(plan: declaration.Plan) -> None:
@@ -99,6 +126,13 @@ def _list_cells(plan: declaration.Plan) -> None:
     told = f' ({result.message})' if result.message else ''
     print(f'{cell.name}: {result.status}{told}')
   print(f'{len(plan.cells)} cells, in {plan.folder}')
+  search = plan.sweep.search
+  if search is not None and search.final_seeds:
+    first = next(iter(plan.sweep.axes.values()))
+    print(
+      f'then {len(first)} levels at their best draws, with the seeds '
+      f'{", ".join(map(str, search.final_seeds))}'
+    )
 
 
 def _run(

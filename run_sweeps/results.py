@@ -191,8 +191,8 @@ def make_table(
 ) -> tuple[list[str], list[dict[str, Any]]]:
   """Returns the columns and rows of the table: a row a cell."""
   metrics = list(plan.more_is_better)
-  axes = list(plan.sweep.axes)
-  columns = [*axes, 'seed', 'status', 'message', *metrics]
+  axes, drawn = list(plan.sweep.axes), list_drawn(plan)
+  columns = [*axes, *drawn, 'seed', 'status', 'message', *metrics]
   columns += ['step', 'processor_seconds', 'folder']
   rows = []
   for cell in plan.cells:
@@ -200,6 +200,7 @@ def make_table(
     rows.append(
       {
         **cell.levels,
+        **describe_drawn(cell),
         'seed': cell.seed,
         'status': result.status,
         'message': result.message,
@@ -210,6 +211,17 @@ def make_table(
       }
     )
   return columns, rows
+
+
+def describe_drawn(cell: declaration.Cell) -> dict[str, Any]:
+  """What a search has drawn, by the names of a sweep's file."""
+  return {declaration.shorten(name): v for name, v in cell.drawn.items()}
+
+
+def list_drawn(plan: declaration.Plan) -> list[str]:
+  """The names of all settings that the search of a sweep draws."""
+  names = (name for cell in plan.cells for name in describe_drawn(cell))
+  return sorted(set(names))
 
 
 def write_csv(

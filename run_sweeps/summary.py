@@ -56,6 +56,7 @@ class Combination:
 
   Attributes:
     levels: by axis.
+    drawn: settings, by the names of a sweep's file.
     counts: of cells, by status.
     values: by metric, those that count, by seed.
     means: by metric.
@@ -63,6 +64,7 @@ class Combination:
   """
 
   levels: Mapping[str, declaration.Level]
+  drawn: Mapping[str, Any]
   counts: Mapping[str, int]
   values: Mapping[str, Mapping[int, float]]
   means: Mapping[str, Estimate]
@@ -109,6 +111,7 @@ def _summarise_cells(
   numbers = {m: list(of_seed.values()) for m, of_seed in values.items()}
   return Combination(
     levels=cells[0].levels,
+    drawn=sweep_results.describe_drawn(cells[0]),
     counts=counts,
     values=values,
     means={m: estimate([v], np.mean) for m, v in numbers.items()},
@@ -166,6 +169,7 @@ class OverSettings:
     best: the best mean; its interval is that of these seeds and settings alone,
       chosen by the same runs.
     best_levels: of the other axes.
+    best_drawn: settings there.
     median: of the means.
   """
 
@@ -174,6 +178,7 @@ class OverSettings:
   num_combinations: int
   best: Estimate
   best_levels: Mapping[str, declaration.Level]
+  best_drawn: Mapping[str, Any]
   median: Estimate
 
 
@@ -209,7 +214,7 @@ def _compare(
     if c.is_whole and len(c.values[metric]) == sum(c.counts.values())
   ]
   if not counted:
-    return OverSettings(level, metric, 0, _NOTHING, {}, _NOTHING)
+    return OverSettings(level, metric, 0, _NOTHING, {}, {}, _NOTHING)
   sign = 1 if more_is_better else -1
   best = max(counted, key=lambda c: sign * c.means[metric].value)
   seeds = list(best.values[metric])
@@ -220,6 +225,7 @@ def _compare(
     num_combinations=len(counted),
     best=best.means[metric],
     best_levels=dict(list(best.levels.items())[1:]),
+    best_drawn=best.drawn,
     median=estimate(samples, np.median),
   )
 
@@ -253,7 +259,8 @@ def _make_summary(
     sweep_results.DIVERGED,
     sweep_results.FAILED,
   )
-  columns = [*plan.sweep.axes, 'cells', *statuses]
+  columns = [*plan.sweep.axes, *sweep_results.list_drawn(plan)]
+  columns += ['cells', *statuses]
   columns += [
     f'{metric}_{part}'
     for metric in plan.more_is_better
@@ -263,6 +270,7 @@ def _make_summary(
   for combination in combinations:
     row: dict[str, Any] = {
       **combination.levels,
+      **combination.drawn,
       'cells': sum(combination.counts.values()),
       **{status: combination.count(status) for status in statuses},
     }
@@ -346,7 +354,10 @@ def _make_page(
             of_level.level,
             of_level.metric,
             of_level.best,
-            declaration.name_levels(of_level.best_levels) or _NONE,
+            declaration.name_levels(
+              {**of_level.best_levels, **of_level.best_drawn}
+            )
+            or _NONE,
             of_level.median,
             of_level.num_combinations,
           ]
