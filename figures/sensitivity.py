@@ -32,6 +32,7 @@ import numpy as np
 
 from figures import _gan_runs
 from run_sweeps import declaration
+from run_sweeps import pictures
 from run_sweeps import program
 from run_sweeps import random_search
 from run_sweeps import results as sweep_results
@@ -67,7 +68,7 @@ SIZES = {
     'images': Size(40, 4000, 64, 16),
   },
   'small': {
-    'mixture': Size(20, 2000, 64, 64),
+    'mixture': Size(10, 2000, 64, 64),
     'images': Size(5, 300, 32, 8),
   },
   'quick': {'mixture': Size(2, 2, 8, 4), 'images': Size(2, 2, 8, 2)},
@@ -258,8 +259,7 @@ def draw(
 def _draw_spread(axes, runs):
   """A box and a point a run; a cross for one that diverged."""
   for row, of_loss in enumerate(runs.values()):
-    scores = [run['score'] for run in of_loss]
-    axes.boxplot(scores, positions=[row], widths=0.6, vert=False, sym='')
+    pictures.draw_quartiles(axes, row, [run['score'] for run in of_loss])
     for has_diverged, marker, color in (
       (False, 'o', f'C{row}'),
       (True, 'x', 'tab:red'),

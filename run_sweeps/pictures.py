@@ -142,6 +142,13 @@ def _draw_map(
   axes.set_ylabel(', '.join(row_axes), fontsize=8)
 
 
+def draw_quartiles(axes: Axes, row: int, values: Sequence[float]) -> None:
+  """Draws a box from the first quartile to the third, and the median."""
+  low, median, high = np.percentile(values, (25, 50, 75))
+  axes.barh(row, high - low, 0.6, left=low, fill=False, ec='#555')
+  axes.vlines(median, row - 0.3, row + 0.3, color='tab:orange')
+
+
 def _draw_spreads(
   axes: Axes,
   plan: declaration.Plan,
@@ -157,9 +164,7 @@ def _draw_spreads(
     means = np.array([c.means[metric].value for c in of_levels])
     means = means[np.isfinite(means)]
     if means.size:
-      axes.boxplot(
-        means, positions=[row], widths=0.6, vert=False, showfliers=False
-      )
+      draw_quartiles(axes, row, means)
     axes.plot(means, np.full(means.size, row), '.', color='tab:blue', alpha=0.6)
     num_diverged = sum(c.count(sweep_results.DIVERGED) > 0 for c in of_levels)
     if num_diverged:

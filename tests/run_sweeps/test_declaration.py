@@ -247,14 +247,16 @@ def test_the_shipped_sweeps_can_run(tmp_path, name):
   assert len(found) == len(plan.cells) > 1
 
 
-def test_the_documented_sweep_can_run(tmp_path):
+@pytest.mark.parametrize(('number', 'num_cells'), [(0, 2 * 3 * 5), (1, 2 * 10)])
+def test_the_documented_sweeps_can_run(tmp_path, number, num_cells):
   text = (shipped.ROOT / 'docs' / 'sweeps.md').read_text()
-  (example,) = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+  examples = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+  assert len(examples) == 2
   path = tmp_path / 'example.py'
-  path.write_text(example)
+  path.write_text(examples[number])
   sweep = declaration.load_sweep(path)
   plan = declaration.make_plan(sweep, 'example', str(tmp_path))
-  assert len(plan.cells) == 2 * 3 * 5
+  assert len(plan.cells) == num_cells
 
 
 def _settings(cell):

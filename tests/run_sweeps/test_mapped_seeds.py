@@ -13,6 +13,7 @@
 # limitations under the License.
 """Tests of several seeds trained as one program."""
 
+import copy
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +66,31 @@ class ToyExperiment(train_loop.ChunkedExperiment):
 
   def evaluate(self, *, global_step, rng, writer):
     return {}
+
+
+class NumberedExperiment(ToyExperiment):
+  """Descent whose rate, and whose pull towards a point, are settings."""
+
+  def __init__(self, mode, init_rng=None, config=None):
+    super().__init__(mode, init_rng, config)
+    self.config = config
+
+  def with_numbers(self, config):
+    other = copy.copy(self)
+    other.config = config
+    return other
+
+  def update(self, train_state, data):
+    w, step = train_state
+    name, pull = self.config.pull
+    assert name == 'squares'
+    w = w - self.config.player.lr * (w + pull * (w - data['all'][:3]))
+    return ToyState(w, step + 1), {'toy_loss': jnp.mean(w**2)}
+
+
+class SwitchedExperiment(NumberedExperiment):
+  def update(self, train_state, data):
+    return super().update(train_state, data) if self.config.pull[1] else None
 
 
 class UnmappableExperiment(ToyExperiment):
@@ -156,6 +182,108 @@ def test_a_seed_that_diverges_stays_and_the_others_go_on():
   lost = after._replace(diverged_at=np.array([4, 5], np.int32))
   mapped.train_state = device_mesh.replicate(lost)
   assert not mapped.should_run_step(6, whole)
+
+
+def numbered_config(values):
+  config = {'random_seed': 3, 'player': {'lr': 0.5}, 'pull': ['squares', 0.5]}
+  config = config_dict.ConfigDict(config)
+  config.update_from_flattened_dict(values)
+  return config.lock()
+
+
+def make_drawn(experiment_class, config, draws):
+  """The experiment of some draws, all of the seed 3."""
+  config = with_setting(config, mapped_names.NAME, [3] * len(draws))
+  numbered = [{'number': 2 * k, 'values': v} for k, v in enumerate(draws)]
+  config = with_setting(config, mapped_names.DRAWS_NAME, numbered)
+  made = mapped_seeds.make_class(experiment_class, base_config.SCHEMA)
+  return made('train', None, config)
+
+
+DRAWS = (
+  {'player.lr': 0.25, 'pull': ['squares', 1.0]},
+  {'player.lr': 0.125, 'pull': ['squares', 0.5]},
+)
+
+
+def test_draws_train_as_they_do_alone():
+  mapped = make_drawn(NumberedExperiment, numbered_config(DRAWS[0]), DRAWS)
+  logs = small_experiments.train(mapped, 3)
+  found = []
+  for k, values in enumerate(DRAWS):
+    alone = NumberedExperiment('train', config=numbered_config(values))
+    own_logs = small_experiments.train(alone, 3)
+    assert_alike(mapped, k, alone)
+    np.testing.assert_allclose(
+      logs[f'toy_loss/draw_{2 * k}/seed_3'], own_logs['toy_loss'], **TOLERANCE
+    )
+    found.append(np.array(state_of(alone).params))
+  assert np.abs(found[0] - found[1]).max() > 0.01
+
+
+@pytest.mark.parametrize(
+  ('experiment_class', 'second', 'line'),
+  [
+    (ToyExperiment, DRAWS[1], 'takes no numbers as data: leave map_seeds out'),
+    (
+      NumberedExperiment,
+      {'player.lr': 0.5, 'pull': ['cubes', 0.5]},
+      "'squares' and 'cubes' are drawn, and only numbers with a decimal point",
+    ),
+    (
+      SwitchedExperiment,
+      DRAWS[1],
+      'one of player.lr, pull decides what is computed, and cannot differ',
+    ),
+  ],
+)
+def test_draws_that_cannot_be_mapped(experiment_class, second, line):
+  def train():
+    draws = [DRAWS[0], second]
+    mapped = make_drawn(experiment_class, numbered_config(DRAWS[0]), draws)
+    small_experiments.train(mapped, 1)
+
+  with pytest.raises(errors.UserError, match=line):
+    train()
+
+
+@pytest.mark.slow
+def test_draws_of_a_gan_train_as_they_do_alone():
+  """Rates, a momentum, a penalty's coefficient, LOGAN's step."""
+  draws = [
+    {
+      'optimizers.discriminator.lr': rate,
+      'optimizers.generator.kwargs.b1': b1,
+      'penalties.discriminator': ['wgan_gradient_penalty_loss', penalty],
+      'training.latent_optimisation.alpha': alpha,
+    }
+    for rate, b1, penalty, alpha in (
+      (1e-3, 0.9, 1.0, 0.9),
+      (1e-2, 0.1, 0.1, 0.5),
+    )
+  ]
+
+  def config_of(values):
+    config = small_experiments.points_config(small_experiments.SIMULTANEOUS)
+    config = config.copy_and_resolve_references()
+    with config.unlocked(), config.ignore_type():
+      config.random_seed = 3
+      for optimizer in config.optimizers.values():
+        optimizer.name, optimizer.kwargs = 'adam', {'b1': 0.5}
+      config.training.latent_optimisation.beta = 0.1
+      config.penalties.discriminator = values['penalties.discriminator']
+      for name in values.keys() - {'penalties.discriminator'}:
+        config.update_from_flattened_dict({name: values[name]})
+    return config.lock()
+
+  mapped = make_drawn(experiment.Experiment, config_of(draws[0]), draws)
+  small_experiments.train(mapped, 3)
+  for k, values in enumerate(draws):
+    alone = experiment.Experiment(
+      'train', init_rng=None, config=config_of(values)
+    )
+    small_experiments.train(alone, 3)
+    assert_alike(mapped, k, alone)
 
 
 def test_an_experiment_whose_keys_are_no_data_is_refused():
