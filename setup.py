@@ -13,6 +13,8 @@
 # limitations under the License.
 """Installs the packages; `run.sh` runs them from the source tree instead."""
 
+import pathlib
+
 import setuptools
 
 # Each line a range; requirements.txt has the versions that were tested.
@@ -87,6 +89,7 @@ EXTRAS_REQUIRE = {
     'ruff>=0.14',  # Lays out the signatures.
   ],
   'cuda12': ['jax[cuda12]'],
+  'cuda13': ['jax[cuda13]'],
   'tpu': ['jax[tpu]'],
   # Tests, checks, benchmarks and examples, which need everything but
   # accelerators.
@@ -103,7 +106,6 @@ EXTRAS_REQUIRE = {
   ],
 }
 
-# configs/ stays in the source tree: its name would clash in site-packages.
 PACKAGES = [
   'convolutions_as_products*',
   'dd_two_player_games*',
@@ -114,6 +116,8 @@ PACKAGES = [
   'principal_flow_instability_single_objective*',
   'run_sweeps*',
 ]
+# Their names would clash in site-packages.
+SHIPPED = {'diffgames.configs': 'configs', 'diffgames.sweeps': 'sweeps'}
 
 
 if __name__ == '__main__':
@@ -124,16 +128,23 @@ if __name__ == '__main__':
       'Differentiable games in JAX: discretisation drift, two-player '
       'training rules and the experiments that measure them.'
     ),
+    long_description=pathlib.Path('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
     author='The differentiable_games Authors',
     license='Apache-2.0',
     license_files=['LICENSE', 'THIRD_PARTY*'],
     python_requires='>=3.11,<3.14',
-    packages=setuptools.find_namespace_packages(
-      include=PACKAGES, exclude=['*.__pycache__*']
-    ),
+    packages=[
+      *setuptools.find_namespace_packages(
+        include=PACKAGES, exclude=['*.__pycache__*']
+      ),
+      *SHIPPED,
+    ],
+    package_dir=SHIPPED,
     package_data={
-      '': ['*.npz', '*.gz', '*.html', '*.js', 'LICENSE*', 'NOTICE*']
+      '': ['*.npz', '*.gz', '*.html', '*.js', 'LICENSE*', 'NOTICE*', 'py.typed']
     },
+    entry_points={'console_scripts': ['diffgames=diffgames.command:main']},
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
   )

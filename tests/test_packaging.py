@@ -20,8 +20,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
 
 import pytest
+
+from tests import partial_installation
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -424,25 +428,125 @@ def test_packages_import_only_what_lies_below_them(package):
   assert wrong == {}
 
 
-def test_installation_carries_the_packages_and_their_data(tmp_path):
-  library = tmp_path / 'lib'
-  command = [sys.executable, 'setup.py', '--quiet']
-  command += ['egg_info', '--egg-base', str(tmp_path)]
-  command += [
-    'build',
-    '--build-base',
-    str(tmp_path),
-    '--build-lib',
-    str(library),
-  ]
+# Distributions.
+
+
+def run_setup(folder: pathlib.Path, *arguments: str) -> None:
   subprocess.run(
-    command, cwd=ROOT, check=True, capture_output=True, env=dict(os.environ)
+    [sys.executable, 'setup.py', '--quiet', *arguments],
+    cwd=folder,
+    check=True,
+    capture_output=True,
+    env=dict(os.environ),
   )
+
+
+@pytest.fixture(scope='module')
+def source_distribution(tmp_path_factory):
+  """The source distribution of what is in the source tree, unpacked."""
+  folder = tmp_path_factory.mktemp('sdist')
+  shutil.copytree(
+    ROOT,
+    folder / 'tree',
+    ignore=shutil.ignore_patterns(
+      *('.git', '.cache', '.*_cache', '__pycache__', '*_venv', 'runs', 'build')
+    ),
+  )
+  run_setup(folder / 'tree', 'sdist', '--formats=tar', f'--dist-dir={folder}')
+  (archive,) = folder.glob('*.tar')
+  with tarfile.open(archive) as tar:
+    tar.extractall(folder, filter='data')
+  return folder / archive.stem
+
+
+@pytest.fixture(scope='module')
+def installation(source_distribution, tmp_path_factory):
+  """What the wheel of the source distribution installs."""
+  folder = tmp_path_factory.mktemp('wheel')
+  run_setup(source_distribution, 'bdist_wheel', f'--dist-dir={folder}')
+  (wheel,) = folder.glob('*.whl')
+  with zipfile.ZipFile(wheel) as archive:
+    archive.extractall(folder / 'lib')
+  return folder / 'lib'
+
+
+def files_in(name: str) -> set[pathlib.Path]:
+  return {
+    path.relative_to(ROOT)
+    for path in (ROOT / name).rglob('*')
+    if path.is_file() and '__pycache__' not in path.parts
+  }
+
+
+@pytest.mark.slow
+def test_source_distribution_is_the_source_tree(source_distribution):
+  files = {
+    pathlib.Path(name)
+    for name in ('run.sh', 'requirements.txt', 'README.md', 'LICENSE')
+  }
+  for name in (*LIBRARIES, *EXPERIMENTS, *RUNNERS, *ABOVE, 'docs', '.ci'):
+    files |= files_in(name)
+  missing = {str(f) for f in files if not (source_distribution / f).is_file()}
+  assert missing == set()
+  assert os.access(source_distribution / 'run.sh', os.X_OK)
+
+
+@pytest.mark.slow
+def test_installation_carries_the_packages_and_their_data(installation):
+  files = set()
   for package in (*LIBRARIES, *EXPERIMENTS, *RUNNERS):
-    files = {
-      path.relative_to(ROOT)
-      for path in (ROOT / package).rglob('*')
-      if path.is_file() and '__pycache__' not in path.parts
-    }
-    missing = {str(f) for f in files if not (library / f).is_file()}
-    assert missing == set()
+    assert (installation / package / 'py.typed').is_file()
+    files |= files_in(package)
+  for folder in ('configs', 'sweeps'):
+    files |= {pathlib.Path('diffgames', path) for path in files_in(folder)}
+  missing = {str(f) for f in files if not (installation / f).is_file()}
+  assert missing == set()
+  # Nothing takes a name that others may want.
+  found = {path.name for path in installation.iterdir()}
+  (metadata,) = (name for name in found if name.endswith('.dist-info'))
+  assert found - {metadata} == {*LIBRARIES, *EXPERIMENTS, *RUNNERS}
+  scripts = (installation / metadata / 'entry_points.txt').read_text()
+  assert 'diffgames = diffgames.command:main' in scripts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+  ('arguments', 'status', 'line'),
+  [
+    (['--check', 'train', 'fashion_mnist'], 3, ''),
+    (['train', 'mixture_of_gausians'], 2, 'did you mean mixture_of_gaussians?'),
+    (['figures', 'drift'], 2, 'figures works in the source tree only'),
+    (['--help'], 0, ''),
+  ],
+)
+def test_an_installation_runs_in_any_folder(
+  installation, tmp_path, arguments, status, line
+):
+  done = subprocess.run(
+    [sys.executable, '-P', '-m', 'diffgames', *arguments],
+    cwd=tmp_path,
+    env=os.environ | {'PYTHONPATH': str(installation)},
+    capture_output=True,
+    text=True,
+    timeout=60,
+  )
+  assert done.returncode == status, done.stderr
+  assert line in done.stderr
+  if status == 0:
+    assert 'fashion_mnist_rules' in done.stdout
+
+
+def test_versions_agree():
+  """Of the package and of what is cited."""
+  (version,) = re.findall(r"version='(.*)',", (ROOT / 'setup.py').read_text())
+  citation = (ROOT / 'CITATION.cff').read_text()
+  assert re.findall(r'^version: (.*)$', citation, re.MULTILINE) == [version]
+
+
+def test_the_image_installs_what_there_is():
+  image = (ROOT / 'Dockerfile').read_text()
+  (extras,) = re.findall(r"'/src\[(.*)\]'", image)
+  known = partial_installation.setup_constants()['EXTRAS_REQUIRE']
+  assert set(extras.split(',')) <= set(known)
+  for copied in re.findall(r'/src/([\w.]+)', image):
+    assert (ROOT / copied).is_file()
