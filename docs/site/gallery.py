@@ -88,14 +88,20 @@ def _overview(owned: dict[str, list[str]]) -> str:
     for picture in owned[path.stem]:
       link = f'[![{title}](../figures/{picture})'
       lines += ['', f'{link}<br>{title}]({path.stem}.md)']
-  return '\n'.join([*lines, '', '</div>', ''])
+  lines += ['', '</div>', '', 'Without a picture here:', '']
+  for path in scripts():
+    if not owned[path.stem]:
+      lines.append(f'- [{_description(path)[0]}]({path.stem}.md)')
+  return '\n'.join([*lines, ''])
 
 
 def _page(path: pathlib.Path, names: list[str]) -> str:
   title, text = _description(path)
   parts = [f'# {title}', f'```bash\n./run.sh figures {path.stem}\n```']
   parts += [f'![{title}](../figures/{name})' for name in names]
-  if not names:
+  if (ROOT / 'docs' / f'{path.stem}.html').is_file():
+    parts.append(f'[Open it](../{path.stem}.html)')
+  elif not names:
     parts.append('Its picture has not been made yet.')
   parts += [text, f'## figures/{path.name}']
   parts.append(f'``````python\n{path.read_text().rstrip()}\n``````')
