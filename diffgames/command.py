@@ -43,6 +43,7 @@ _EXTRAS = {
     'haiku',
   ),
   'run_sweeps': ('gan,plots', 'absl'),
+  'claims': ('gan,eigengame,principal_flow,plots', 'haiku'),
 }
 
 
@@ -109,6 +110,12 @@ def _find_tests(arguments: list[str]) -> Program:
   return Program('pytest', ['-m', chosen, *options, *rest], root)
 
 
+def _find_reproduction(arguments: list[str]) -> Program:
+  """The program that tests claims of papers."""
+  _find_source_tree('reproduce')
+  return Program('claims.program', arguments)
+
+
 def _find_site(arguments: list[str]) -> Program:
   """The program that makes a site of the documentation."""
   _find_source_tree('docs')
@@ -150,6 +157,11 @@ VERBS: Mapping[str, Verb] = {
     'SWEEP [--jobs=N --out=DIR ...]',
     'runs over settings and seeds',
     functools.partial(Program, 'run_sweeps.program'),
+  ),
+  'reproduce': Verb(
+    '[CLAIM ...] [--size=quick ...]',
+    "papers' claims, with verdicts",
+    _find_reproduction,
   ),
   'figures': Verb(
     '[NAME ... [--size=quick ...]]',

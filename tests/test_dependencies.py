@@ -126,7 +126,7 @@ def imported_distributions(folder: str, anywhere: bool) -> set[str]:
 
 def is_package(path: pathlib.Path) -> bool:
   return (path / '__init__.py').is_file() and path.name not in (
-    *('configs', 'sweeps', 'benchmarks', 'figures', 'tests'),
+    *('configs', 'sweeps', 'benchmarks', 'figures', 'claims', 'tests'),
   )
 
 
@@ -147,7 +147,8 @@ def test_packages_import_what_their_extra_declares(package):
 def test_tests_import_what_their_extra_declares():
   declared = set(partial_installation.declared('test'))
   for folder in (
-    *('configs', 'sweeps', 'benchmarks', 'examples', 'figures', 'tests'),
+    *('configs', 'sweeps', 'benchmarks', 'examples', 'figures', 'claims'),
+    'tests',
   ):
     assert imported_distributions(folder, anywhere=True) <= declared
 

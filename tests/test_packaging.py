@@ -41,7 +41,10 @@ EXPERIMENTS = (
 )
 # Run any experiment, by its command line.
 RUNNERS = ('diffgames', 'run_sweeps')
-ABOVE = ('configs', 'sweeps', 'benchmarks', 'examples', 'figures', 'tests')
+ABOVE = (
+  *('configs', 'sweeps', 'benchmarks', 'examples', 'figures', 'claims'),
+  'tests',
+)
 FORBIDDEN_IMPORTS = {
   'convolutions_as_products': {*ABOVE, *RUNNERS, *EXPERIMENTS, *LIBRARIES}
   - {'convolutions_as_products'},
@@ -66,9 +69,11 @@ FORBIDDEN_IMPORTS = {
     - {name, 'jaxline_harness'}
     for name in RUNNERS
   },
-  'configs': {'benchmarks', 'examples', 'figures', 'sweeps', 'tests', *RUNNERS},
-  'examples': {'benchmarks', 'configs', 'figures', 'sweeps', 'tests', *RUNNERS},
-  'sweeps': {'benchmarks', 'examples', 'figures', 'tests'},
+  'configs': {*ABOVE, *RUNNERS} - {'configs'},
+  'examples': {*ABOVE, *RUNNERS} - {'examples'},
+  'sweeps': {*ABOVE} - {'configs', 'sweeps'},
+  'figures': {'claims', 'tests'},
+  'claims': {'benchmarks', 'examples', 'tests'},
 }
 
 # Plays Python, pip and the command. It records each call in $STUB_LOG.

@@ -80,7 +80,7 @@ def test_usage(monkeypatch, capsys):
     (
       ['fly'],
       'there is no verb "fly"; give train, eval, sample, report, sweep, '
-      'figures, test or docs',
+      'reproduce, figures, test or docs',
     ),
     (['trian'], 'there is no verb "trian"; did you mean train?'),
     (
@@ -218,6 +218,7 @@ def test_config_that_cannot_be_read():
     ('sample', 'dd_two_player_games.sample'),
     ('report', 'dd_two_player_games.report'),
     ('sweep', 'run_sweeps.program'),
+    ('reproduce', 'claims.program'),
   ],
 )
 def test_programs_are_given_all_arguments(verb, module):
@@ -242,7 +243,7 @@ def test_tests_run_from_the_root(root, arguments, chosen):
 
 def test_an_installation_has_neither_figures_nor_tests(root):
   (root / 'run.sh').unlink()
-  for verb in ('figures', 'test'):
+  for verb in ('figures', 'reproduce', 'test'):
     with pytest.raises(errors.UserError, match='works in the source tree only'):
       command.find_program([verb])
 

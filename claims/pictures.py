@@ -1,0 +1,149 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""A picture of a claim: what was measured, and what is wanted of it."""
+
+from collections.abc import Sequence
+import io
+import pathlib
+import textwrap
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends import backend_agg
+from matplotlib.figure import Figure
+import numpy as np
+
+from claims import declaration
+from claims import readings
+from claims import rules
+from claims import tables
+from claims import verdicts
+from jaxline_harness import files
+from run_sweeps import summary
+
+FOLDER = declaration.ROOT / 'figures' / 'claims'
+_COLORS = {
+  readings.HOLDS: '#2a7f62',
+  readings.FAILS: '#d1495b',
+  readings.UNDECIDED: '#b7791f',
+}
+_LINES = ('#00798c', '#d1495b')
+_WANTED = '#cfe8dc'
+
+
+def write(claim: declaration.Claim, outcome: verdicts.Outcome) -> pathlib.Path:
+  """Writes the picture of a claim that was run.
+
+  Args:
+    claim: the claim.
+    outcome: what came out.
+
+  Returns:
+    Its path.
+  """
+  path = FOLDER / f'{claim.name}.png'
+  path.parent.mkdir(exist_ok=True)
+  png = io.BytesIO()
+  backend_agg.FigureCanvasAgg(draw(claim, outcome)).print_png(png)
+  files.write_atomically(str(path), png.getvalue())
+  return path
+
+
+def draw(claim: declaration.Claim, outcome: verdicts.Outcome) -> Figure:
+  """Draws the curves that are compared, and a line for each reading.
+
+  Args:
+    claim: the claim.
+    outcome: what came out.
+
+  Returns:
+    The figure.
+  """
+  compared = [rule for rule in claim.rules if isinstance(rule, rules.Better)]
+  found = outcome.all_readings
+  assert outcome.table is not None
+  height = max(0.75 + 0.72 * len(found), 2.9 if compared else 0.0)
+  figure = Figure(
+    figsize=(8.4 if compared else 6.0, height), dpi=110, layout='constrained'
+  )
+  panels: Any = [figure]
+  if compared:
+    panels = figure.subfigures(1, 2, width_ratios=(1.15, 1))
+    _draw_curves(panels[0].subplots(), outcome.table, compared[0])
+  column = panels[-1].subplots(len(found), 1, squeeze=False)[:, 0]
+  for axes, reading in zip(column, found, strict=True):
+    _draw_reading(axes, reading)
+  return figure
+
+
+def _draw_curves(axes: Axes, table: tables.Table, rule: rules.Better) -> None:
+  """Means of both levels over all settings, with their intervals."""
+  axis = rule.axis or table.axes[0]
+  others = [k for k, name in enumerate(table.axes) if name != axis]
+  labels: list[str] = []
+  for level, color in zip((rule.level, rule.than), _LINES, strict=True):
+    where = {**rule.where, axis: level}
+    found = table.values(rule.metric, where, rule.diverged_as)
+    labels = ['\n'.join(levels[k] for k in others) for levels in found]
+    means = [
+      summary.estimate([list(by_seed.values())], np.mean)
+      for by_seed in found.values()
+    ]
+    y = np.array([mean.value for mean in means])
+    reach = [[m.value - m.low, m.high - m.value] for m in means]
+    shift = -0.06 if level == rule.level else 0.06
+    axes.errorbar(
+      np.arange(len(y)) + shift,
+      y,
+      np.maximum(np.array(reach).T, 0),
+      fmt='o-',
+      ms=4,
+      lw=1.3,
+      capsize=3,
+      color=color,
+      label=level,
+    )
+  axes.set_xticks(range(len(labels)), labels, fontsize=7)
+  axes.set_xlabel(', '.join(table.axes[k] for k in others), fontsize=8)
+  axes.set_ylabel(rule.metric.replace('_', ' '), fontsize=8)
+  axes.tick_params(axis='y', labelsize=7)
+  axes.spines[['top', 'right']].set_visible(False)
+  axes.legend(fontsize=7, frameon=False)
+
+
+def _draw_reading(axes: Axes, reading: readings.Reading) -> None:
+  """The effect with its interval, seeds as dots, over what is wanted."""
+  effect = reading.effect
+  color = _COLORS[reading.verdict]
+  wanted = [x for x in (reading.low, reading.high) if np.isfinite(x)]
+  shown = [effect.value, effect.low, effect.high, *wanted, *reading.samples]
+  low, high = np.nanmin(shown), np.nanmax(shown)
+  room = 0.12 * (high - low) or 0.1 * abs(high) or 1.0
+  axes.set(xlim=(low - room, high + room), ylim=(-1, 1), yticks=[])
+  axes.axvspan(
+    max(reading.low, low - room),
+    min(reading.high, high + room),
+    color=_WANTED,
+    lw=0,
+  )
+  dots: Sequence[float] = reading.samples
+  axes.plot(dots, np.full(len(dots), -0.45), '.', color='#888888', ms=4)
+  axes.plot([effect.low, effect.high], [0.25, 0.25], color=color, lw=2.5)
+  axes.plot(effect.value, 0.25, 'o', color=color, ms=6)
+  title = f'{reading.name}: {reading.verdict}'
+  axes.set_title(
+    textwrap.fill(title, 62), fontsize=7.5, loc='left', color=color, pad=3
+  )
+  axes.tick_params(axis='x', labelsize=7)
+  axes.spines[['top', 'right', 'left']].set_visible(False)
