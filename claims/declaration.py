@@ -150,10 +150,6 @@ class Claim:
   rules: Sequence[Rule]
   note: str = ''
 
-  @property
-  def command(self) -> str:
-    return f'./run.sh reproduce {self.name}'
-
 
 def make_quick(sweep: declaration.Sweep) -> declaration.Sweep:
   """A sweep that shows that all is in place, and decides nothing."""

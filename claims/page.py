@@ -47,6 +47,12 @@ Networks are small. What holds here need not hold for large ones, and what fails
 here need not fail there.
 """
 _COLUMNS = ('claim', 'verdict', 'effect', 'seeds', 'minutes of a core')
+_TOLD = {
+  readings.HOLDS: 'hold',
+  readings.FAILS: 'fail',
+  readings.UNDECIDED: 'are undecided',
+  readings.NOT_RUN: 'have not been run',
+}
 
 
 def write(path: pathlib.Path = PATH) -> None:
@@ -70,18 +76,23 @@ def make_page(folder: pathlib.Path = declaration.RESULTS) -> str:
   }
   counted = [outcome.verdict for outcome in outcomes.values()]
   told = ', '.join(
-    f'{counted.count(verdict)} {verdict}'
-    for verdict in (
-      *(readings.HOLDS, readings.FAILS),
-      *(readings.UNDECIDED, readings.NOT_RUN),
-    )
+    f'{counted.count(verdict)} {verb}' for verdict, verb in _TOLD.items()
   )
   lines = [_HEAD, f'Of {len(counted)} claims: {told}.', '']
   papers = dict.fromkeys(claim.paper for claim in catalogue.CLAIMS)
   for paper in papers:
     claims = [claim for claim in catalogue.CLAIMS if claim.paper == paper]
-    lines += [f'## {paper}', '', *_make_table(claims, outcomes), '']
-    for claim in claims:
+    run = [claim for claim in claims if outcomes[claim.name].found]
+    lines += [f'## {paper}', '']
+    if run:
+      lines += [*_make_table(run, outcomes), '']
+    lines += [
+      _describe_missing(claim, outcomes[claim.name])
+      for claim in claims
+      if claim not in run
+    ]
+    lines += [''] if len(run) < len(claims) else []
+    for claim in run:
       lines += _make_section(claim, outcomes[claim.name])
   return '\n'.join(lines).rstrip() + '\n'
 
@@ -89,59 +100,69 @@ def make_page(folder: pathlib.Path = declaration.RESULTS) -> str:
 def _make_table(
   claims: Iterable[declaration.Claim], outcomes: dict[str, verdicts.Outcome]
 ) -> list[str]:
+  """Of claims that were run."""
   rows: list[Sequence[str]] = [_COLUMNS, ['---'] * len(_COLUMNS)]
   for claim in claims:
     outcome = outcomes[claim.name]
-    is_run = bool(outcome.found)
-    seeds, minutes = '–', f'about {_estimate_minutes(claim)}'
-    if is_run and outcome.table is not None:
-      seeds = str(outcome.table.num_seeds)
-      minutes = _write_minutes(outcome.table.minutes)
-    link = f'[`{claim.name}`](#{claim.name})'
+    assert outcome.table is not None
     rows.append(
       [
-        f'{link} {claim.statement}',
-        f'**{outcome.verdict}**' if is_run else outcome.verdict,
-        '<br>'.join(map(_write_reading, outcome.all_readings)) or '–',
-        seeds,
-        minutes,
+        f'[{claim.name}](#{claim.name}): {claim.statement}',
+        f'**{outcome.verdict}**',
+        '<br>'.join(map(_write_reading, outcome.all_readings)),
+        str(outcome.table.num_seeds),
+        _write_minutes(outcome.table.minutes),
       ]
     )
   return [f'| {" | ".join(row)} |' for row in rows]
 
 
+def _write_reading(reading: readings.Reading) -> str:
+  effect = reading.effect
+  return (
+    f'{reading.name}: {effect.value:.3g} [{effect.low:.3g}, {effect.high:.3g}]'
+  )
+
+
 def _write_minutes(minutes: float) -> str:
-  return f'{minutes:.0f}' if minutes >= 1 else 'below 1'
+  return f'{minutes:,.0f}' if minutes >= 1 else 'below 1'
 
 
-def _estimate_minutes(claim: declaration.Claim) -> str:
-  """By the claim's entry, for each size."""
-  told = [
+def _describe_missing(
+  claim: declaration.Claim, outcome: verdicts.Outcome
+) -> str:
+  """A claim that was not run, in one item of a list."""
+  costs = ', '.join(
     f'{_write_minutes(minutes)} ({size})'
     for size in declaration.SIZES[1:]
     if (minutes := claim.source.minutes(size)) is not None
-  ]
-  return ', '.join(told)
-
-
-def _write_reading(reading: readings.Reading) -> str:
-  return f'{reading.name}: {reading.effect}'
+  )
+  reason = f' ({outcome.reason})' if outcome.reason else ''
+  note = f' {claim.note}' if claim.note else ''
+  return (
+    f'- **Not run**{reason}: `{claim.name}`. {claim.statement} Minutes of a '
+    f'core, estimated: {costs}.{note}'
+  )
 
 
 def _make_section(
   claim: declaration.Claim, outcome: verdicts.Outcome
 ) -> list[str]:
+  """Of a claim that was run: what was wanted, and the picture."""
+  reason = f' {outcome.reason[:1].upper()}{outcome.reason[1:]}.'
+  wanted = ''.join(f'\n- {rule.describe()}' for rule in claim.rules)
   lines = [
     f'### {claim.name}',
     '',
-    f'{claim.statement} ({claim.section}.) **{outcome.verdict.capitalize()}**'
-    f'{f": {outcome.reason}" if outcome.reason else ""}. '
-    f'Wanted: {verdicts.describe_rules(claim)}. `{claim.command}`',
+    f'{claim.statement} ({claim.section[:1].upper()}{claim.section[1:]}.) '
+    f'Wanted:\n{wanted}',
+    '',
+    f'It **{outcome.verdict}**.'
+    if outcome.verdict != readings.UNDECIDED
+    else f'**Undecided.**{reason}',
     '',
   ]
   if claim.note:
     lines += [claim.note, '']
-  if outcome.found:
-    picture = f'../figures/{pictures.FOLDER.name}/{claim.name}.png'
-    lines += [f'![{claim.statement}]({picture})', '']
-  return lines
+  picture = f'../figures/{pictures.FOLDER.name}/{claim.name}.png'
+  return [*lines, f'![{claim.name}]({picture})', '']

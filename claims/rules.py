@@ -132,7 +132,8 @@ class Better:
     way = 'more' if self.more_is_better else 'less'
     return (
       f'"{self.level}" has {way} {self.metric.replace("_", " ")} than '
-      f'"{self.than}", by at least {self.least:g}'
+      f'"{self.than}", by at least {self.least:g}, at the best setting and in '
+      'the median over settings'
     )
 
 

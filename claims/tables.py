@@ -68,7 +68,8 @@ class Table:
 
     Args:
       metric: a column.
-      where: levels of some of the axes, to which rows are restricted.
+      where: levels of some of the axes, to which rows are restricted. `SGA`
+        stands also for `SGA, 0.1`.
       diverged_as: what a run that diverged counts as.
 
     Returns:
@@ -95,11 +96,16 @@ class Table:
     self, where: Mapping[str, str]
   ) -> Iterator[Mapping[str, str]]:
     for row in self.rows:
-      if all(row[axis] == level for axis, level in where.items()):
+      if all(_belongs(row[axis], level) for axis, level in where.items()):
         yield row
 
   def _levels(self, row: Mapping[str, str]) -> Levels:
     return tuple(row[axis] for axis in self.axes)
+
+
+def _belongs(level: str, wanted: str) -> bool:
+  """Whether a level is the one wanted, or that with a coefficient."""
+  return level == wanted or level.startswith(f'{wanted}, ')
 
 
 def list_cells(

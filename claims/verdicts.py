@@ -19,7 +19,6 @@ import pathlib
 
 from claims import declaration
 from claims import readings
-from claims import rules
 from claims import tables
 from jaxline_harness import errors
 
@@ -151,11 +150,3 @@ def is_recorded(
       f'{path} holds other runs than are declared; remove it to run them anew'
     )
   return True
-
-
-def describe_rules(claim: declaration.Claim) -> str:
-  """A claim's rules, in one line."""
-  described = '; '.join(rule.describe() for rule in claim.rules)
-  if any(isinstance(rule, rules.Better) for rule in claim.rules):
-    described += ' (at the best setting, and in the median over settings)'
-  return described

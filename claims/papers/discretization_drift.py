@@ -40,12 +40,7 @@ _BIAS = declaration.Measurement(
 _VARIANCE = declaration.Measurement(
   'estimates_over_devices', estimates.measure_variance, [], 0.2
 )
-_MIXTURE = declaration.Sweeps(
-  {
-    'small': declaration.File('mixture_rules', 75),
-    'full': declaration.File('cifar_rules', 500_000),
-  }
-)
+_MIXTURE = declaration.Sweeps({'small': declaration.File('mixture_rules', 75)})
 _NON_SATURATING = declaration.Sweeps(
   {'small': declaration.File('mixture_non_saturating', 75)}
 )

@@ -32,9 +32,7 @@ CLAIMS = (
     ),
     source=_MIXTURE,
     rules=[
-      rules.Better(
-        'Runge-Kutta 4 with its penalty', other, 'modes_covered', 1.0
-      )
+      rules.Better('Runge-Kutta 4 with penalty', other, 'modes_covered', 1.0)
       for other in ('simultaneous', 'Runge-Kutta 4')
     ],
   ),

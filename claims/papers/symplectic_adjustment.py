@@ -31,11 +31,11 @@ _ALIGNMENT = declaration.Measurement(
 )
 _MODES = declaration.Sweeps(
   {
-    'small': declaration.File('sga_modes', 45),
-    'full': declaration.File('sga_modes_full', 900),
+    'small': declaration.File('sga_modes', 30),
+    'full': declaration.File('sga_modes_full', 600),
   }
 )
-_GAUSSIAN = declaration.Sweeps({'small': declaration.File('sga_gaussian', 25)})
+_GAUSSIAN = declaration.Sweeps({'full': declaration.File('sga_gaussian', 25)})
 
 
 def _drawn(point: str, sign: str, low: float, high: float) -> rules.Within:
@@ -85,7 +85,9 @@ CLAIMS = (
     source=_GAUSSIAN,
     rules=[
       rules.Better(
-        'SGA', 'RMSProp', 'smallest_singular_value', 0.3, diverged_as=0.0
+        *('SGA', 'RMSProp', 'covariance_error', 0.3),
+        more_is_better=False,
+        diverged_as=100.0,
       )
     ],
     note=(

@@ -1,0 +1,36 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""RMSProp with latent optimisation and without, at equal steps and time.
+
+A step with latent optimisation takes two and a half of those without.
+"""
+
+import dataclasses
+
+from sweeps import sga_modes
+
+SWEEP = dataclasses.replace(
+  sga_modes.SWEEP,
+  axes={
+    'method': {
+      'LOGAN': {
+        'training.latent_optimisation.alpha': 0.9,
+        'training.latent_optimisation.beta': 0.1,
+        'training_steps': 10_000,
+      },
+      'none': {'training_steps': 10_000},
+      'as long without': {'training_steps': 25_000},
+    },
+  },
+)

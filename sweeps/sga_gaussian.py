@@ -1,0 +1,25 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""RMSProp alone and with SGA on a Gaussian in 75 dimensions."""
+
+import dataclasses
+
+from sweeps import sga_modes_full
+
+SWEEP = dataclasses.replace(
+  sga_modes_full.SWEEP,
+  config='gaussian_75',
+  metrics=('covariance_error',),
+  diverged_as={'covariance_error': 100.0},
+)
