@@ -19,6 +19,7 @@ from typing import Any
 import diffrax
 import jax
 import jax.numpy as jnp
+import optax
 
 from differentiable_games import adjustments
 from differentiable_games import fields
@@ -81,6 +82,26 @@ def modified_flow_of_descent(
   drift = adjustments.common_time_drift(learning_rates, num_updates, order)
   rates = total_rates(learning_rates, num_updates)
   return scaled_field(modified_field(losses, drift), rates)
+
+
+def modified_flow_of_steps(field: fields.VectorField) -> fields.VectorField:
+  r"""The field whose flow simultaneous steps along any field follow.
+
+  .. math:: f + \tfrac12 (Df) f
+
+  Steps :math:`\theta - f(\theta)` follow its flow over unit time to third order
+  in f. For :math:`f_i = h_i \xi_i` that is `modified_flow_of_descent`.
+
+  Args:
+    field: f, with its learning rates: see `scaled_field`.
+  """
+
+  def modified(params):
+    direction = field(params)
+    _, change = jax.jvp(field, (params,), (direction,))
+    return optax.tree.add_scale(direction, 0.5, change)
+
+  return modified
 
 
 def integrate(

@@ -13,6 +13,8 @@
 # limitations under the License.
 r"""Small games with known answers. Each is a tuple of losses of `params`."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -120,7 +122,7 @@ def quadratic(jacobian: jax.Array | np.ndarray, sizes: tuple[int, ...]):
 
 
 def spiral(
-  attractions: tuple[float, float], rotation: float, size: int = 1
+  attractions: tuple[Any, Any], rotation: Any
 ) -> tuple[game.Loss, game.Loss]:
   r"""The quadratic game :math:`x' = -a_1 x + r y`, :math:`y' = -r x - a_2 y`.
 
@@ -130,11 +132,40 @@ def spiral(
   Args:
     attractions: :math:`a_1, a_2`.
     rotation: r.
-    size: the number of parameters of each player.
+
+  Returns:
+    Two losses of numbers, or of arrays of one shape.
   """
-  first, second = attractions
-  matrix = np.array([[first, -rotation], [rotation, second]])
-  return quadratic(np.kron(matrix, np.eye(size)), (size, size))
+
+  def loss_of(player, turn):
+    def loss(params):
+      own, other = params[player], params[1 - player]
+      return jnp.sum(attractions[player] * own**2 / 2 + turn * own * other)
+
+    return loss
+
+  return loss_of(0, -rotation), loss_of(1, rotation)
+
+
+def almost_bilinear(strength: Any) -> tuple[game.Loss, game.Loss]:
+  r"""Zero-sum :math:`L_1 = xy + \epsilon (y^2/2 - y^4/4)`, x minimising.
+
+  The origin, the only fixed point, repels; all else is drawn to a cycle about
+  it, where neither player's gradient is zero.
+
+  Args:
+    strength: :math:`\epsilon`.
+
+  References:
+    Hsieh, Mertikopoulos and Cevher, "The Limits of Min-Max Optimization
+    Algorithms: Convergence to Spurious Non-Critical Sets", 2021.
+  """
+
+  def loss(params):
+    x, y = params
+    return x * y + strength * (y**2 / 2 - y**4 / 4)
+
+  return game.zero_sum(loss)
 
 
 def hamiltonian(matrix: jax.Array | np.ndarray, sizes: tuple[int, ...]):

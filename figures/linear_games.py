@@ -59,18 +59,13 @@ class Case(NamedTuple):
   names: tuple[str, str] = ('x', 'y')
 
 
-def linear_game(attraction: float) -> tuple[game.Loss, game.Loss]:
-  """The spiral with rotation 1, of two numbers in place of two vectors."""
-  losses = toy_games.spiral((attraction, attraction), rotation=1.0)
-  return tuple(
-    lambda params, loss=loss: loss(tuple(own[None] for own in params))
-    for loss in losses
-  )
-
-
 CASES = {
-  'linear game, ε = 0.2': Case(linear_game(0.2), (0.08, -0.05), 0.2, 120),
-  'linear game, ε = 0.09': Case(linear_game(0.09), (0.07, -0.09), 0.2, 240),
+  'linear game, ε = 0.2': Case(
+    toy_games.spiral((0.2, 0.2), 1.0), (0.08, -0.05), 0.2, 120
+  ),
+  'linear game, ε = 0.09': Case(
+    toy_games.spiral((0.09, 0.09), 1.0), (0.07, -0.09), 0.2, 240
+  ),
   'Dirac GAN': Case(toy_games.dirac_gan(), (0.9, 0.0), 0.4, 120, ('φ', 'θ')),
 }
 

@@ -76,7 +76,7 @@ def test_rotation_is_all_or_nothing_in_pure_games():
 
 def test_spectrum_of_a_spiral():
   """a ± ir, for players that are drawn in alike."""
-  losses = toy_games.spiral((0.3, 0.3), rotation=2.0, size=2)
+  losses = toy_games.spiral((0.3, 0.3), rotation=2.0)
   found = diagnostics.spectrum(losses, (jnp.zeros(2), jnp.zeros(2)))
   np.testing.assert_allclose(
     found, [0.3 - 2j, 0.3 - 2j, 0.3 + 2j, 0.3 + 2j], atol=TOLERANCE
@@ -127,7 +127,7 @@ def test_update_map_of_descent():
 
 def test_update_maps_may_be_large():
   """The rate of a map too large for its matrix, by Arnoldi's method."""
-  losses = toy_games.spiral((0.3, 0.3), rotation=2.0, size=200)
+  losses = toy_games.spiral((0.3, 0.3), rotation=2.0)
   rule = rules.simultaneous((optax.sgd(0.1, momentum=0.5),) * 2)
   mapped, point = diagnostics.update_map(
     rule,

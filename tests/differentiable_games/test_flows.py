@@ -348,6 +348,17 @@ def test_flows_of_descent_are_counted_in_steps(num_updates, order):
     np.testing.assert_allclose(modified[i], total * (xi[own] + term), atol=1e-9)
 
 
+def test_modified_flow_of_steps_is_that_of_descent():
+  lrs = (0.2, 0.5)
+  of_steps = flows.modified_flow_of_steps(
+    flows.flow_of_descent(TWO.losses, lrs)
+  )
+  found = of_steps(_start(TWO))
+  expected = flows.modified_flow_of_descent(TWO.losses, lrs)(_start(TWO))
+  for own, other in zip(found, expected, strict=True):
+    np.testing.assert_allclose(own, other, atol=1e-9)
+
+
 def test_trajectory_passes_through_the_points_of_integrate():
   times = jnp.array([0.0, 0.3, 0.6, 0.9, 1.1])
   field = flows.flow_of_descent(TWO.losses, (1.0, 1.0))

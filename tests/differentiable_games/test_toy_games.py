@@ -68,7 +68,7 @@ def test_spiral_is_the_linear_game():
   # x' = -0.2 x + 1.5 y, y' = -1.5 x - 0.3 y.
   np.testing.assert_allclose(-x, [-0.4 + 6.0], rtol=1e-6)
   np.testing.assert_allclose(-y, [-3.0 - 1.2], rtol=1e-6)
-  wide = toy_games.spiral((0.2, 0.3), rotation=1.5, size=2)
+  wide = toy_games.spiral((0.2, 0.3), rotation=1.5)
   both = game.simultaneous_gradient(wide, (jnp.full(2, 2.0), jnp.full(2, 4.0)))
   np.testing.assert_allclose(both, np.repeat(gradient, 2, axis=1), rtol=1e-6)
 
@@ -107,6 +107,14 @@ def test_ridge_games(name, minmax, drawn):
   assert diagnostics.is_local_minmax(losses, origin) == minmax
   spectrum = diagnostics.spectrum(losses, origin)
   assert (spectrum.real.min() > 0) == drawn
+
+
+def test_almost_bilinear_is_driven_off_the_origin():
+  losses = toy_games.almost_bilinear(0.1)
+  gradient = game.simultaneous_gradient(losses, (2.0, 3.0))
+  np.testing.assert_allclose(gradient, (3, -2 - 0.1 * (3 - 27)), rtol=1e-6)
+  spectrum = diagnostics.spectrum(losses, (jnp.zeros(()), jnp.zeros(())))
+  np.testing.assert_allclose(spectrum.real, [-0.05, -0.05], rtol=1e-6)
 
 
 def test_bilinear_is_zero_sum():
