@@ -29,6 +29,7 @@ from typing import NamedTuple
 from diffgames import pictures
 from jaxline_harness import errors
 from jaxline_harness import shipped
+from jaxline_harness import startup
 
 CHECK = '--check'
 CAN_RUN = 3  # The exit status of a command that CHECK finds nothing wrong with.
@@ -262,6 +263,7 @@ def _run(program: Program) -> None:
 
 def main() -> None:
   """Runs the command that this process was started with."""
+  startup.guard_output()  # What reads a list may end before it does.
   arguments = sys.argv[1:]
   is_check = arguments[:1] == [CHECK]
   if is_check:

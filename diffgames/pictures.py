@@ -14,8 +14,8 @@
 """The pictures that can be drawn: names, what they show, what they cost.
 
 A script in `figures/` begins with a line that says what it shows, and has a
-constant COSTS: by size, `quick` among them, how long it takes. Both are read
-from its text, since to import it takes seconds.
+constant COSTS: by size, `quick` among them, how long it takes, or '' where that
+was not measured. Both are read from its text, since to import it takes seconds.
 """
 
 import ast
@@ -98,9 +98,11 @@ def _describe_usage() -> str:
 
 def _list_pictures() -> str:
   """The list, with what each picture costs."""
-  lines = ['Pictures, and how long each size takes on a core:']
+  lines = [
+    'Pictures, by --size, and how long a free core takes where measured:'
+  ]
   for name in shipped.list_names(_FOLDER):
-    picture = describe(name)
-    costs = ', '.join(f'{size}: {cost}' for size, cost in picture.costs.items())
-    lines += ['', f'  {name}', f'    {picture.title}', f'    {costs}']
+    title, costs = describe(name)
+    known = [f'{size}: {c}' if c else size for size, c in costs.items()]
+    lines += ['', f'  {name}', f'    {title}', f'    {", ".join(known)}']
   return '\n'.join(lines)

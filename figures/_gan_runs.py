@@ -17,8 +17,7 @@ Runs go to `runs/figures`; one that is there is not made again, so that an
 interrupted figure goes on.
 """
 
-import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 import functools
 import json
 import pathlib
@@ -29,7 +28,6 @@ import types
 from typing import Any, NamedTuple
 
 import jax
-from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 from ml_collections import config_dict
 import numpy as np
@@ -40,13 +38,14 @@ from dd_two_player_games import experiment
 from dd_two_player_games import model_utils
 from dd_two_player_games import parts
 from dd_two_player_games import training
+from figures import _output
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import flags
+from jaxline_harness import shipped
 from jaxline_harness import train_loop
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-FOLDER = ROOT / 'runs' / 'figures'
+FOLDER = _output.FOLDER
 # Losses are measured on so many examples and samples.
 NUM_EXAMPLES = 8192
 
@@ -97,7 +96,7 @@ def both_optimizers(**values: Any) -> list[str]:
 
 def load_config(name: str, overrides: Sequence[str]) -> config_dict.ConfigDict:
   """The full config of a file in `configs/` and command-line overrides."""
-  config = flags.load_config(str(ROOT / 'configs' / f'{name}_config.py'))
+  config = flags.load_config(str(shipped.find_file('configs', name)))
   flags.override_fields(config, list(overrides), base_config.SCHEMA)
   return base_config.resolve(config)
 
@@ -222,20 +221,11 @@ def looks(num_steps: int, number: int) -> list[int]:
 # The scripts.
 
 
-def size_parser(sizes: Iterable[str], doc: str) -> argparse.ArgumentParser:
-  """A parser of a script's command line that knows `--size`."""
-  parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-  parser.add_argument('--size', choices=list(sizes), default='small')
-  return parser
-
-
 def write(
   name: str, size: str, figure: Figure, results: dict[str, dict[str, Any]]
 ) -> None:
   """Writes a picture and its figures, those of `quick` under `runs/`."""
-  write_picture(name, size, figure)
-  folder = FOLDER if size == 'quick' else ROOT / 'docs'
-  record = folder / f'{name}.json'
+  _output.write_picture(name, size, figure)
   content = {
     'command': ' '.join(['./run.sh figures', name, *sys.argv[1:]]),
     'size': size,
@@ -243,14 +233,4 @@ def write(
     'machine': report.machine(),
     'results': results,
   }
-  record.write_text(json.dumps(content, indent=2) + '\n')
-  print(record)
-
-
-def write_picture(name: str, size: str, figure: Figure) -> None:
-  """Writes a picture under `figures/`, that of `quick` under `runs/`."""
-  folder = FOLDER if size == 'quick' else ROOT / 'figures'
-  folder.mkdir(parents=True, exist_ok=True)
-  picture = folder / f'{name}.png'
-  backend_agg.FigureCanvasAgg(figure).print_png(picture)
-  print(picture)
+  _output.write_record(name, size, content)

@@ -26,12 +26,10 @@ Training Methods for GANs do actually Converge?", 2018, Figure 3, and more.
 """
 
 import json
-import pathlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 import optax
@@ -42,10 +40,11 @@ from differentiable_games import adjustments
 from differentiable_games import fields
 from differentiable_games import game
 from differentiable_games import rules
+from figures import _output
 from jaxline_harness import optimizers
 
-OUTPUT = pathlib.Path(__file__).with_suffix('.png')
-DATA = OUTPUT.parents[1] / 'docs' / 'dirac_gan_penalties.json'
+COSTS = {'small': 'a minute', 'quick': ''}
+
 LEARNING_RATE = 0.2
 ORDERS = ('simultaneous', 'alternating')
 _COLOURS = {'simultaneous': '#d1495b', 'alternating': '#00798c'}
@@ -311,27 +310,23 @@ def draw(results: dict[str, dict[str, Any]]) -> Figure:
 
 def main() -> None:
   """Measures all, writes the picture and the figures, and prints them."""
+  size = _output.choose_size(COSTS, __doc__)
+  names = ['GAN', 'GAN, $R_1$'] if size == 'quick' else list(METHODS)
   with jax.enable_x64(True):
     results = {
-      name: {order: measure(method, order) for order in ORDERS}
-      for name, method in METHODS.items()
+      name: {order: measure(METHODS[name], order) for order in ORDERS}
+      for name in names
     }
     figure = draw(results)
   for name, found in results.items():
     print(name, json.dumps(found))
-  DATA.write_text(
-    json.dumps(
-      {
-        'command': './run.sh figures dirac_gan_penalties',
-        'learning_rate': LEARNING_RATE,
-        'results': results,
-      },
-      indent=1,
-    )
-    + '\n'
-  )
-  backend_agg.FigureCanvasAgg(figure).print_png(OUTPUT)
-  print(OUTPUT)
+  content = {
+    'command': './run.sh figures dirac_gan_penalties',
+    'learning_rate': LEARNING_RATE,
+    'results': results,
+  }
+  _output.write_record('dirac_gan_penalties', size, content)
+  _output.write_picture('dirac_gan_penalties', size, figure)
 
 
 if __name__ == '__main__':

@@ -35,6 +35,9 @@ from scipy import stats
 from differentiable_games import rules
 from figures import _gan_runs
 from figures import _many_gans
+from figures import _output
+
+COSTS = {'small': 'minutes', 'quick': ''}
 
 
 class Size(NamedTuple):
@@ -293,7 +296,7 @@ def _band(axes, x, values, colour, label, strength=1.0):
 
 def main() -> None:
   """Trains, draws and prints."""
-  size_name = _gan_runs.size_parser(SIZES, __doc__ or '').parse_args().size
+  size_name = _output.choose_size(COSTS, __doc__)
   size = SIZES[size_name]
   plain, bounded = (
     learn_divergences(size, transformer)

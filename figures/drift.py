@@ -16,11 +16,8 @@
 Writes `figures/drift.png`.
 """
 
-import pathlib
-
 import jax
 import jax.numpy as jnp
-from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 import optax
@@ -30,32 +27,34 @@ from differentiable_games import flows
 from differentiable_games import game
 from differentiable_games import rules
 from differentiable_games import toy_games
+from figures import _output
 
-OUTPUT = pathlib.Path(__file__).with_suffix('.png')
+COSTS = {'small': '7 seconds', 'quick': '7 seconds'}
+
 START = (0.9, 0.0)
 LEARNING_RATE = 0.4
-NUM_STEPS = 60
+NUM_STEPS = {'small': 60, 'quick': 6}
 
 
-def points_of_steps(field, rates) -> np.ndarray:
+def points_of_steps(field, rates, num_steps: int) -> np.ndarray:
   """Simultaneous descent of a field from `START`: (steps + 1, 2)."""
   rule = rules.simultaneous([optax.sgd(rate) for rate in rates])
   start = tuple(map(jnp.float64, START))
-  return np.stack(rules.trajectory(rule, field, start, NUM_STEPS), axis=1)
+  return np.stack(rules.trajectory(rule, field, start, num_steps), axis=1)
 
 
-def points_of_flow(field, pieces_a_step: int = 4) -> np.ndarray:
+def points_of_flow(field, num_steps: int, pieces_a_step: int = 4) -> np.ndarray:
   """The flow of a field over the time of all steps."""
   piece = jax.jit(
     lambda p: flows.integrate(field, p, LEARNING_RATE / pieces_a_step)
   )
   points = [tuple(map(jnp.float64, START))]
-  for _ in range(NUM_STEPS * pieces_a_step):
+  for _ in range(num_steps * pieces_a_step):
     points.append(piece(points[-1]))
   return np.array(points)
 
 
-def draw() -> Figure:
+def draw(num_steps: int) -> Figure:
   """Draws both panels."""
   losses = toy_games.dirac_gan()
   rates = (LEARNING_RATE, LEARNING_RATE)
@@ -68,15 +67,15 @@ def draw() -> Figure:
   def cancelled(params):
     return adjustments.drift_adjusted(losses, params, interaction)
 
-  flow = points_of_flow(gradient)
-  modified = points_of_flow(flows.modified_field(losses, drift))
+  flow = points_of_flow(gradient, num_steps)
+  modified = points_of_flow(flows.modified_field(losses, drift), num_steps)
   figure = Figure(figsize=(9.6, 4.6), dpi=140, layout='constrained')
   left, right = figure.subplots(1, 2, sharex=True, sharey=True)
   for axes, field, title, colour in (
     (left, gradient, 'Gradient descent drifts off the flow', '#d1495b'),
     (right, cancelled, 'Interaction terms cancelled', '#00798c'),
   ):
-    steps = points_of_steps(field, rates)
+    steps = points_of_steps(field, rates, num_steps)
     axes.plot(*flow.T, color='#9aa0a6', lw=2.5, label='flow')
     if axes is left:
       axes.plot(
@@ -87,7 +86,7 @@ def draw() -> Figure:
     axes.set(title=title, xlabel='discriminator φ', aspect='equal')
     axes.spines[['top', 'right']].set_visible(False)
   left.set_ylabel('generator θ')
-  limit = 1.15 * np.abs(points_of_steps(gradient, rates)).max()
+  limit = 1.15 * np.abs(points_of_steps(gradient, rates, num_steps)).max()
   left.set(xlim=(-limit, limit), ylim=(-limit, limit))
   handles, labels = left.get_legend_handles_labels()
   figure.legend(
@@ -99,17 +98,17 @@ def draw() -> Figure:
   )
   figure.suptitle(
     f'Dirac GAN, saturating loss, simultaneous, learning rate {LEARNING_RATE}, '
-    f'{NUM_STEPS} steps'
+    f'{num_steps} steps'
   )
   return figure
 
 
 def main() -> None:
   """Draws and writes the picture."""
+  size = _output.choose_size(COSTS, __doc__)
   with jax.enable_x64(True):
-    figure = draw()
-  backend_agg.FigureCanvasAgg(figure).print_png(OUTPUT)
-  print(OUTPUT)
+    figure = draw(NUM_STEPS[size])
+  _output.write_picture('drift', size, figure)
 
 
 if __name__ == '__main__':

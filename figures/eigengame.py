@@ -13,7 +13,7 @@
 # limitations under the License.
 """Convergence of EigenGame and its relatives at three minibatch sizes.
 
-  python -m figures.eigengame [--quick --output eigengame_quick.png]
+  ./run.sh figures eigengame [--size=small|quick]
 
 The first 16 eigenvectors of Fashion-MNIST's embedded 10,000 images, the same
 initial eigenvectors, minibatches and learning rates for all methods. Writes
@@ -21,25 +21,24 @@ initial eigenvectors, minibatches and learning rates for all methods. Writes
 0, and with it the minibatches' noise: what error then stays is a bias.
 """
 
-import argparse
 from collections.abc import Sequence
-import pathlib
 from typing import NamedTuple
 
 import jax
 from jax import lax
 import jax.numpy as jnp
-from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import metrics
 from eigengame_unloaded import optim
+from figures import _output
 from jaxline_harness import datasets
 from jaxline_harness import draws
 
-OUTPUT = pathlib.Path(__file__).with_suffix('.png')
+COSTS = {'small': '2 minutes', 'quick': ''}
+
 LEARNING_RATE = 1e-2
 MOMENTUM = 0.9
 NUM_POINTS = 50
@@ -67,8 +66,10 @@ class Size(NamedTuple):
   batch_sizes: Sequence[int | None]
 
 
-FULL = Size(16, 20_000, (32, 256, None))
-QUICK = Size(8, 5000, (8, None))
+SIZES = {
+  'small': Size(16, 20_000, (32, 256, None)),
+  'quick': Size(8, 5000, (8, None)),
+}
 
 
 class Curve(NamedTuple):
@@ -208,16 +209,8 @@ def draw(
 
 def main() -> None:
   """Draws and writes the picture, and prints where methods end."""
-  parser = argparse.ArgumentParser(
-    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-  )
-  parser.add_argument('--quick', action='store_true', help='a small size')
-  parser.add_argument('--output', type=pathlib.Path)
-  arguments = parser.parse_args()
-  if arguments.quick and arguments.output is None:
-    parser.error('--quick needs --output=FILE: figures/ has the full size')
-  output = arguments.output or OUTPUT
-  size = QUICK if arguments.quick else FULL
+  size_name = _output.choose_size(COSTS, __doc__)
+  size = SIZES[size_name]
   curves = measure(size)
   for batch_size, methods in curves.items():
     for name, curve in methods.items():
@@ -228,8 +221,7 @@ def main() -> None:
         f'subspace distance {curve.distances[-1]:.1e}'
       )
   figure = draw(curves, size.num_eigenvectors)
-  backend_agg.FigureCanvasAgg(figure).print_png(output)
-  print(output)
+  _output.write_picture('eigengame', size_name, figure)
 
 
 if __name__ == '__main__':

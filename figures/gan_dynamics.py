@@ -29,8 +29,11 @@ import numpy as np
 from dd_two_player_games import base_config
 from dd_two_player_games import experiment
 from figures import _gan_runs
+from figures import _output
 from jaxline_harness import errors
 from jaxline_harness import modes
+
+COSTS = {'small': '5 minutes', 'quick': ''}
 
 
 class Size(NamedTuple):
@@ -159,7 +162,7 @@ def draw_spectrum(results: dict[str, dict[int, Any]]) -> Figure:
 
 def main() -> None:
   """Trains, writes both pictures, prints the last figures."""
-  size_name = _gan_runs.size_parser(SIZES, __doc__).parse_args().size
+  size_name = _output.choose_size(COSTS, __doc__)
   size = SIZES[size_name]
   modes.enable_compilation_cache()
   results = {
@@ -167,7 +170,7 @@ def main() -> None:
     for method in METHODS
   }
   _gan_runs.write('gan_dynamics', size_name, draw_dynamics(results), results)
-  _gan_runs.write_picture('gan_spectrum', size_name, draw_spectrum(results))
+  _output.write_picture('gan_spectrum', size_name, draw_spectrum(results))
   for method, of_seeds in results.items():
     for seed, run in of_seeds.items():
       shown = ('step', 'e_flow', 'gen/other_dot_prod/drift', 'modes_covered')

@@ -30,8 +30,11 @@ import numpy as np
 
 from dd_two_player_games import data_utils
 from figures import _gan_runs
+from figures import _output
 from figures._gan_runs import setting
 from figures.mixture import METHODS
+
+COSTS = {'full': '5 minutes', 'small': '2 minutes', 'quick': ''}
 
 CONFIG = 'gaussian_75'
 # The values of so many samples of the Gaussian itself are 0.84 to 1.18.
@@ -141,7 +144,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the table."""
-  size_name = _gan_runs.size_parser(SIZES, __doc__).parse_args().size
+  size_name = _output.choose_size(COSTS, __doc__)
   results = {name: measure(run) for name, run in make_runs(size_name).items()}
   _gan_runs.write('gaussian', size_name, draw(results), results)
   print(table(results))

@@ -27,8 +27,11 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from figures import _gan_runs
+from figures import _output
 from figures import mixture
 from figures._gan_runs import both_optimizers
+
+COSTS = {'full': 'hours', 'small': '10 minutes', 'quick': ''}
 
 COMPARED = ('Adam, optimistic', 'RMSProp, SGA')
 RATES = (1e-5, 5e-5, 7.5e-5, 1e-4, 1.5e-4, 5e-4, 1e-3)
@@ -93,7 +96,7 @@ def draw(results: dict[str, dict[float, dict[str, Any]]]) -> Figure:
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the table."""
-  size_name = _gan_runs.size_parser(SIZES, __doc__).parse_args().size
+  size_name = _output.choose_size(COSTS, __doc__)
   results = {
     name: {rate: mixture.measure(run) for rate, run in of_rates.items()}
     for name, of_rates in make_runs(size_name).items()

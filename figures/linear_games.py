@@ -21,12 +21,10 @@ Games", 2021.
 """
 
 from collections.abc import Sequence
-import pathlib
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 import optax
@@ -36,8 +34,10 @@ from differentiable_games import flows
 from differentiable_games import game
 from differentiable_games import rules
 from differentiable_games import toy_games
+from figures import _output
 
-OUTPUT = pathlib.Path(__file__).with_suffix('.png')
+COSTS = {'small': '', 'quick': ''}
+
 ORDERS = {'simultaneous': None, 'alternating': (0, 1)}
 
 
@@ -177,8 +177,12 @@ def draw(cases: dict[str, Case]) -> Figure:
 
 def main() -> None:
   """Draws and writes the picture, and prints the predictions."""
+  size = _output.choose_size(COSTS, __doc__)
+  cases = CASES
+  if size == 'quick':
+    cases = {name: case._replace(num_steps=5) for name, case in CASES.items()}
   with jax.enable_x64(True):
-    for title, case in CASES.items():
+    for title, case in cases.items():
       for name, order in ORDERS.items():
         predicted = predict(case, order)
         print(
@@ -187,9 +191,8 @@ def main() -> None:
           f'determinant {predicted.determinant:.4f}, {predicted.verdict}; '
           f'a step multiplies by {predicted.rate:.5f}'
         )
-    figure = draw(CASES)
-  backend_agg.FigureCanvasAgg(figure).print_png(OUTPUT)
-  print(OUTPUT)
+    figure = draw(cases)
+  _output.write_picture('linear_games', size, figure)
 
 
 if __name__ == '__main__':

@@ -28,9 +28,12 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from figures import _gan_runs
+from figures import _output
 from figures import mixture
 from figures._gan_runs import both_optimizers
 from figures._gan_runs import setting
+
+COSTS = {'full': 'hours', 'small': '12 minutes', 'quick': ''}
 
 SGA, LOGAN = 'RMSProp, SGA', 'RMSProp, LOGAN'
 NUM_IMAGES_KEPT, NUM_LOOKS_AT_IMAGES = 16, 6
@@ -175,7 +178,7 @@ def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the tables."""
-  parser = _gan_runs.size_parser(FASHION_SIZES, __doc__)
+  parser = _output.size_parser(COSTS, __doc__)
   parser.add_argument('--data', nargs='+', choices=DATA, default=list(DATA))
   arguments = parser.parse_args()
   results = {

@@ -40,11 +40,18 @@ import numpy as np
 from dd_two_player_games import experiment
 from dd_two_player_games import training
 from figures import _gan_runs
+from figures import _output
 from figures import mixture
 from figures._gan_runs import both_optimizers
 from figures._gan_runs import setting
 from jaxline_harness import errors
 from jaxline_harness import files
+
+COSTS = {
+  'full': '5 hours (estimated)',
+  'small': '70 minutes (estimated)',
+  'quick': '',
+}
 
 # The rates are LARGEST_RATE * RATE_FACTOR**k: a run that backed off k times.
 LARGEST_RATE, RATE_FACTOR = 0.05, 0.4
@@ -387,7 +394,7 @@ def table(cells: dict[str, dict[str, Cell]]) -> str:
 
 def main() -> None:
   """Makes the cells that are missing, writes the picture, prints the table."""
-  parser = _gan_runs.size_parser(SIZES, __doc__)
+  parser = _output.size_parser(COSTS, __doc__)
   parser.add_argument('--losses', nargs='+', choices=LOSSES, default=[*LOSSES])
   arguments = parser.parse_args()
   size = SIZES[arguments.size]

@@ -30,8 +30,11 @@ from scipy import ndimage
 
 from dd_two_player_games import data_utils
 from figures import _gan_runs
+from figures import _output
 from figures._gan_runs import both_optimizers
 from figures._gan_runs import setting
+
+COSTS = {'full': 'hours', 'small': '20 minutes', 'quick': ''}
 
 CONFIG = 'mixture_comparison'
 NUM_SAMPLES = 10_000
@@ -249,7 +252,7 @@ def make_runs(
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the table."""
-  size_name = _gan_runs.size_parser(SIZES, __doc__).parse_args().size
+  size_name = _output.choose_size(COSTS, __doc__)
   runs = make_runs(size_name)
   results = {name: measure(run) for name, run in runs.items()}
   size = SIZES[size_name]

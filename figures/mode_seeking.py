@@ -35,6 +35,9 @@ from scipy import stats
 from differentiable_games import divergences
 from figures import _gan_runs
 from figures import _many_gans
+from figures import _output
+
+COSTS = {'small': 'minutes', 'quick': ''}
 
 
 class Size(NamedTuple):
@@ -251,7 +254,7 @@ def _draw_panel(axes: Any, mixture: str, described: dict[str, Any]) -> None:
 
 def main() -> None:
   """Trains, draws and prints."""
-  size_name = _gan_runs.size_parser(SIZES, __doc__ or '').parse_args().size
+  size_name = _output.choose_size(COSTS, __doc__)
   size = SIZES[size_name]
   results = {
     mixture: {name: describe(name, mixture, size) for name in NAMES}

@@ -20,12 +20,10 @@ exploitability. Writes `figures/normal_form_games.png` and prints the ends.
 
 from collections.abc import Callable
 import functools
-import pathlib
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 import optax
@@ -37,8 +35,10 @@ from differentiable_games import rules
 from differentiable_games import solved_adjustments
 from differentiable_games import tableaus
 from differentiable_games import unrolling
+from figures import _output
 
-OUTPUT = pathlib.Path(__file__).with_suffix('.png')
+COSTS = {'small': '', 'quick': ''}
+
 NUM_STARTS = 8
 # What is drawn of a curve.
 NUM_POINTS = 200
@@ -221,10 +221,15 @@ def draw(results: dict[str, dict[str, tuple]]) -> Figure:
 
 def main() -> None:
   """Measures, prints the last values, draws and writes the picture."""
+  size = _output.choose_size(COSTS, __doc__)
   with jax.enable_x64(True):
+    cases = make_cases()
+    if size == 'quick':
+      name = 'matching pennies'
+      cases = {name: cases[name]._replace(num_steps=10)}
     results = {
       title: {name: measure(case, method) for name, method in METHODS.items()}
-      for title, case in make_cases().items()
+      for title, case in cases.items()
     }
   for title, methods in results.items():
     print(f'{title}:')
@@ -233,8 +238,7 @@ def main() -> None:
         f'  {name}: distance {distances[-1]:.2g}, '
         f'exploitability {exploitabilities[-1]:.2g}'
       )
-  backend_agg.FigureCanvasAgg(draw(results)).print_png(OUTPUT)
-  print(OUTPUT)
+  _output.write_picture('normal_form_games', size, draw(results))
 
 
 if __name__ == '__main__':

@@ -17,29 +17,28 @@ Writes `figures/principal_flow_*.png`, and what they show in numbers beside
 them: the published quadratics; the banana function and a small network; the
 edge of stability; drift-adjusted learning rates (DAL).
 
-    python -m figures.principal_flow [--quick] [--output=FOLDER] [FIGURE ...]
+  ./run.sh figures principal_flow [--size=small|quick] [--only FIGURE ...]
 """
 
-import argparse
 from collections.abc import Sequence
 import functools
 import json
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from matplotlib.backends import backend_agg
 from matplotlib.figure import Figure
 import numpy as np
 import optax
 
+from figures import _output
 from figures import _principal_flow_training
 from jaxline_harness import datasets
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import principal_flow
 
-OUTPUT = pathlib.Path(__file__).parent
+COSTS = {'small': '10 minutes', 'quick': ''}
+
 FLOWS = {
   'gradient flow': principal_flow.gradient_flow,
   'IGR flow': principal_flow.igr_flow,
@@ -305,25 +304,19 @@ IN_FLOAT64 = ('quadratics', 'nonlinear')
 
 def main(arguments: Sequence[str] | None = None) -> None:
   """Draws and writes the pictures and their numbers."""
-  parser = argparse.ArgumentParser(description=__doc__)
-  parser.add_argument('figures', nargs='*', metavar='FIGURE')
-  parser.add_argument('--quick', action='store_true', help='small sizes')
-  parser.add_argument('--output', type=pathlib.Path)
-  options = parser.parse_args(arguments)
-  if unknown := set(options.figures) - DRAWINGS.keys():
-    parser.error(f'no figure {min(unknown)}; there are {", ".join(DRAWINGS)}')
-  if options.quick and options.output is None:
-    parser.error('--quick needs --output=FOLDER: figures/ has the full size')
-  folder = options.output or OUTPUT
-  folder.mkdir(parents=True, exist_ok=True)
-  for name in options.figures or DRAWINGS:
+  parser = _output.size_parser(COSTS, __doc__)
+  parser.add_argument(
+    '--only', nargs='+', choices=DRAWINGS, default=list(DRAWINGS)
+  )
+  given = parser.parse_args(arguments)
+  for name in given.only:
     with jax.enable_x64(name in IN_FLOAT64):
-      figure, results = DRAWINGS[name](options.quick)
-    picture = folder / f'principal_flow_{name}.png'
-    backend_agg.FigureCanvasAgg(figure).print_png(picture)
+      figure, results = DRAWINGS[name](given.size == 'quick')
+    picture = _output.write_picture(
+      f'principal_flow_{name}', given.size, figure
+    )
     numbers = json.dumps(results, indent=1) + '\n'
     picture.with_suffix('.json').write_text(numbers)
-    print(picture)
 
 
 if __name__ == '__main__':

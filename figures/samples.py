@@ -13,13 +13,13 @@
 # limitations under the License.
 """The front page's picture: samples of a trained run below a row of its data.
 
-  ./run.sh figures samples [--run=runs/fashion_mnist] [--seed=0]
+  ./run.sh figures samples [--run=runs/fashion_mnist] [--seed=0] [--size=quick]
 
 Trains and evaluates configs/fashion_mnist_config.py first where that folder
-holds no run. Writes `figures/samples.png`, for another run `runs/figures/`.
+holds no run; `quick` trains it for a few steps. Writes `figures/samples.png`,
+for another run or size one in `runs/figures/`.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -32,23 +32,32 @@ import numpy as np
 from dd_two_player_games import data_utils
 from dd_two_player_games import image_metrics
 from dd_two_player_games import trained_run
-from figures import _gan_runs
+from figures import _output
 from jaxline_harness import datasets
 
-CONFIG = _gan_runs.ROOT / 'configs' / 'fashion_mnist_config.py'
-DEFAULT_RUN = _gan_runs.ROOT / 'runs' / 'fashion_mnist'
+COSTS = {
+  'small': 'seconds, and 19 minutes where there is no run yet',
+  'quick': '',
+}
+
+CONFIG = _output.ROOT / 'configs' / 'fashion_mnist_config.py'
+DEFAULT_RUN = _output.ROOT / 'runs' / 'fashion_mnist'
+# How the run is made, by size.
+_MODES = {'small': ('train', 'eval'), 'quick': ('train',)}
+_OVERRIDES = {'small': (), 'quick': ('--config.training_steps=4',)}
 _COLUMNS, _ROWS = 10, 6
 _GAP = 6  # Pixels between data and samples.
 
 
-def make_run(folder: pathlib.Path) -> None:
+def make_run(folder: pathlib.Path, size: str) -> None:
   """Trains and evaluates the config, as `./run.sh train` and `eval` do."""
-  for mode in ('train', 'eval'):
+  for mode in _MODES[size]:
     command = [sys.executable, '-P', '-m', 'dd_two_player_games.experiment']
     flags = [
       f'--config={CONFIG}',
       f'--jaxline_mode={mode}',
       f'--config.checkpoint_dir={folder}',
+      *_OVERRIDES[size],
     ]
     subprocess.run([*command, *flags], check=True)
 
@@ -117,21 +126,23 @@ def draw(real: np.ndarray, samples: np.ndarray, title: str) -> Figure:
 
 def main() -> None:
   """Draws a run."""
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--run', type=pathlib.Path, default=DEFAULT_RUN)
+  parser = _output.size_parser(COSTS, __doc__)
+  parser.add_argument('--run', type=pathlib.Path)
   parser.add_argument('--seed', type=int, default=0)
   arguments = parser.parse_args()
-  folder = arguments.run
-  is_default = folder.resolve() == DEFAULT_RUN
-  if is_default and not (folder / 'checkpoints').exists():
-    make_run(folder)
+  size = arguments.size
+  own = {'small': DEFAULT_RUN, 'quick': _output.FOLDER / 'samples'}[size]
+  folder = arguments.run or own
+  is_own = folder.resolve() == own
+  if is_own and not (folder / 'checkpoints').exists():
+    make_run(folder, size)
   run = trained_run.load(os.fspath(folder))
   dataset = data_utils.load_dataset(
     run.config.dataset, 'train', run.config.data_dir or None
   )
   images = choose_images(run, dataset, arguments.seed)
   figure = draw(*images, name_run(folder, run.step))
-  _gan_runs.write_picture('samples', '' if is_default else 'quick', figure)
+  _output.write_picture('samples', size if is_own else 'quick', figure)
 
 
 if __name__ == '__main__':

@@ -30,8 +30,11 @@ from matplotlib.ticker import FixedLocator
 from matplotlib.ticker import NullLocator
 from matplotlib.ticker import StrMethodFormatter
 
-OUTPUT = pathlib.Path(__file__).with_suffix('.png')
-FIGURES = OUTPUT.parents[1] / 'docs' / 'scaling.json'
+from figures import _output
+
+COSTS = {'small': 'seconds', 'quick': 'seconds'}
+
+FIGURES = _output.ROOT / 'docs' / 'scaling.json'
 _COLOURS = {'plain': '#5f6368', 'cancelled': '#00798c'}
 _STYLES = {'weak': '-', 'strong': '--'}
 _BATCHES = {'weak': '128 examples a GPU', 'strong': '1,024 examples in all'}
@@ -101,7 +104,8 @@ def share_of_sending(row: dict[str, Any]) -> float:
 
 def main() -> None:
   """Draws and writes the picture."""
-  draw(read_projection()).savefig(OUTPUT)
+  size = _output.choose_size(COSTS, __doc__)
+  _output.write_picture('scaling', size, draw(read_projection()))
 
 
 if __name__ == '__main__':

@@ -31,11 +31,14 @@ from matplotlib.figure import Figure
 import numpy as np
 
 from figures import _gan_runs
+from figures import _output
 from run_sweeps import declaration
 from run_sweeps import pictures
 from run_sweeps import program
 from run_sweeps import random_search
 from run_sweeps import results as sweep_results
+
+COSTS = {'full': '', 'small': '', 'quick': ''}
 
 # What a run counts as that diverged: it covers nothing, and its FID is about
 # that of a generator that has learnt nothing.
@@ -319,7 +322,7 @@ def table(data: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the tables."""
-  parser = _gan_runs.size_parser(SIZES, __doc__)
+  parser = _output.size_parser(COSTS, __doc__)
   parser.add_argument(
     '--data', nargs='+', choices=_CONFIGS, default=[*_CONFIGS]
   )

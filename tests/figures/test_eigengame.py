@@ -17,12 +17,13 @@ from matplotlib import image
 import numpy as np
 import pytest
 
+from figures import _output
 from figures import eigengame
 
 
 @pytest.fixture(scope='module')
 def curves():
-  return eigengame.measure(eigengame.QUICK)
+  return eigengame.measure(eigengame.SIZES['quick'])
 
 
 @pytest.mark.slow
@@ -44,12 +45,10 @@ def test_players_find_eigenvectors_but_krasulinas(curves):
 
 @pytest.mark.slow
 def test_it_is_drawn(curves, monkeypatch, tmp_path, capsys):
-  path = tmp_path / 'figure.png'
   monkeypatch.setattr(eigengame, 'measure', lambda size: curves)
-  monkeypatch.setattr(
-    'sys.argv', ['eigengame.py', '--quick', f'--output={path}']
-  )
+  monkeypatch.setattr(_output, 'FOLDER', tmp_path)
+  monkeypatch.setattr('sys.argv', ['eigengame.py', '--size=quick'])
   eigengame.main()
-  assert np.std(image.imread(path)) > 0
+  assert np.std(image.imread(tmp_path / 'eigengame.png')) > 0
   printed = capsys.readouterr().out
   assert printed.count('subspace distance') == 2 * len(eigengame.METHODS)
