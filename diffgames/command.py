@@ -128,7 +128,7 @@ def _find_source_tree(verb: str) -> pathlib.Path:
   if root is None:
     raise errors.UserError(
       f'{verb} works in the source tree only, by ./run.sh {verb}: an '
-      'installation has neither figures/ nor tests/'
+      'installation has the packages, configs and sweeps'
     )
   return root
 
