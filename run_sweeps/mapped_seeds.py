@@ -365,7 +365,7 @@ def make_schema(schema: configs.Schema) -> configs.Schema:
     [], 'The seeds to train.', settings.list_of(settings.SEED)
   )
   draws = settings.Setting(
-    [], 'The draw of each.', settings.list_of(settings.mapping())
+    None, 'The draw of each.', settings.list_of(settings.mapping())
   )
   own = {mapped_names.NAME: seeds, mapped_names.DRAWS_NAME: draws}
   return dataclasses.replace(schema, experiment={**schema.experiment, **own})

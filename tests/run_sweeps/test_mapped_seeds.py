@@ -304,3 +304,12 @@ def test_what_is_not_done_for_several_seeds_is_refused(changes):
   config = small_experiments.points_config(changes)
   with pytest.raises(errors.UserError, match='seeds mapped in one program'):
     make_mapped(experiment.Experiment, config)
+
+
+def test_seeds_need_no_draws():
+  schema = mapped_seeds.make_schema(base_config.SCHEMA)
+  config = schema.get_base_config()
+  config.experiment_kwargs.config.mapped_seeds = [0, 1]
+  resolved = schema.resolve(config)
+  members = mapped_seeds._list_members(resolved.experiment_kwargs.config)
+  assert [member.seed for member in members] == [0, 1]
