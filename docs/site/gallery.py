@@ -99,12 +99,10 @@ def _page(path: pathlib.Path, names: list[str]) -> str:
   title, text = _description(path)
   parts = [f'# {title}', f'```bash\n./run.sh figures {path.stem}\n```']
   parts += [f'![{title}](../figures/{name})' for name in names]
-  if (ROOT / 'docs' / f'{path.stem}.html').is_file():
-    parts.append(f'[Open it](../{path.stem}.html)')
-  elif not names:
+  if not names:
     parts.append('Its picture has not been made yet.')
   parts += [text, f'## figures/{path.name}']
-  parts.append(f'``````python\n{path.read_text().rstrip()}\n``````')
+  parts.append(f'``````python\n{_code(path)}\n``````')
   return '\n\n'.join(parts) + '\n'
 
 
@@ -114,5 +112,10 @@ def _description(path: pathlib.Path) -> tuple[str, str]:
     '\n'
   )
   # What is indented is code; Markdown wants four spaces for that.
-  text = re.sub(r'(?m)^ +(?=\S)', '    ', text.strip())
+  text = re.sub(r'(?m)^ +(?=\S)', '    ', text.strip('\n'))
   return title.rstrip('.'), text
+
+
+def _code(path: pathlib.Path) -> str:
+  """A script without the licence above its docstring."""
+  return re.sub(r'\A(#.*\n)+', '', path.read_text()).strip()

@@ -44,7 +44,16 @@ def on_config(config):
   """Leaves out of the navigation what there is not; converts formulas."""
   config.markdown_extensions.append(formulas.RolesExtension())
   config.nav = list(_existing_entries(config.nav))
+  if others := _pages_besides(config.nav):
+    config.nav.append({'More': others})
   return config
+
+
+def _pages_besides(nav) -> list[str]:
+  """The pages that the navigation does not name."""
+  text = str(nav)
+  names = sorted(path.name for path in (ROOT / 'docs').glob('*.md'))
+  return [name for name in names if f"'{name}'" not in text]
 
 
 def _existing_entries(entries):
@@ -110,6 +119,8 @@ def _origin(page: str) -> pathlib.PurePosixPath:
   for source, target in _HOME.items():
     if page == target:
       return pathlib.PurePosixPath(source)
+  if page.startswith('notebooks/'):
+    return pathlib.PurePosixPath(page)
   return pathlib.PurePosixPath('docs') / page
 
 
