@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
       file=sys.stderr,
     )
     return 1
-  command = ['mkdocs', 'build', '--quiet', '--strict', f'--site-dir={out}']
+  command = ['mkdocs', 'build', '--strict', f'--site-dir={out}']
   built = subprocess.run(
     [_ENVIRONMENT / 'bin' / 'python', '-m', *command],
     cwd=ROOT,

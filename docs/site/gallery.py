@@ -88,7 +88,12 @@ def _overview(owned: dict[str, list[str]]) -> str:
     for picture in owned[path.stem]:
       link = f'[![{title}](../figures/{picture})'
       lines += ['', f'{link}<br>{title}]({path.stem}.md)']
-  lines += ['', '</div>', '', 'Without a picture here:', '']
+  lines += ['', '</div>', '', '## Claims', '']
+  lines += ['<div class="pictures" markdown>']
+  for path in sorted((_FOLDER / 'claims').glob('*.png')):
+    link = f'[![{path.stem}](../figures/claims/{path.name})'
+    lines += ['', f'{link}<br>{path.stem}](../claims.md#{path.stem})']
+  lines += ['', '</div>', '', '## Not drawn yet', '']
   for path in scripts():
     if not owned[path.stem]:
       lines.append(f'- [{_description(path)[0]}]({path.stem}.md)')

@@ -86,12 +86,12 @@ def on_files(files, config):
     pages[target] = (ROOT / source).read_text()
   for target, content in pages.items():
     files.append(mkdocs_files.File.generated(config, target, content=content))
-  for path in sorted((ROOT / 'figures').glob('*.png')):
-    files.append(
-      mkdocs_files.File.generated(
-        config, f'figures/{path.name}', abs_src_path=str(path)
+  for path in sorted((ROOT / 'figures').rglob('*')):
+    if path.suffix in ('.png', '.json'):
+      target = path.relative_to(ROOT).as_posix()
+      files.append(
+        mkdocs_files.File.generated(config, target, abs_src_path=str(path))
       )
-    )
   for path in sorted(_linked_files(files)):
     target = _target(path)
     if (
@@ -135,7 +135,7 @@ def _target(path: pathlib.PurePosixPath) -> str:
   text = str(path)
   if text in _HOME:
     return _HOME[text]
-  if text.startswith('docs/'):
+  if text.startswith('docs/') and (ROOT / path).is_file():
     return text.removeprefix('docs/')
   for part in (gallery, reference, notebooks):
     if (target := part.target(path)) is not None:
@@ -144,12 +144,19 @@ def _target(path: pathlib.PurePosixPath) -> str:
 
 
 def _source_page(path: pathlib.PurePosixPath) -> str:
-  """A page that shows a file, or lists a folder's."""
-  if (ROOT / path).is_dir():
-    names = sorted(p.name for p in (ROOT / path).glob('*.py'))
-    parts = [_show_file(path / name, f'## {name}') for name in names]
-    return '\n'.join([f'# {path}\n', *parts])
-  return _show_file(path, f'# {path}')
+  """A page that shows a file, or what a folder holds."""
+  if (ROOT / path).is_file():
+    return _show_file(path, f'# {path}')
+  parts = [f'# {path}\n']
+  for name in sorted(p.name for p in (ROOT / path).glob('*.*')):
+    if name.endswith('.py'):
+      parts.append(_show_file(path / name, f'## {name}'))
+    else:
+      link = os.path.relpath(
+        _target(path / name), pathlib.PurePosixPath('source', path).parent
+      )
+      parts.append(f'- [{name}]({link})')
+  return '\n'.join(parts) + '\n'
 
 
 def _show_file(path: pathlib.PurePosixPath, heading: str) -> str:
