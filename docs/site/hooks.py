@@ -151,9 +151,9 @@ def _source_page(path: pathlib.PurePosixPath) -> str:
   for name in sorted(p.name for p in (ROOT / path).glob('*.*')):
     if name.endswith('.py'):
       parts.append(_show_file(path / name, f'## {name}'))
-    else:
+    elif not (target := _target(path / name)).startswith('source/'):
       link = os.path.relpath(
-        _target(path / name), pathlib.PurePosixPath('source', path).parent
+        target, pathlib.PurePosixPath('source', path).parent
       )
       parts.append(f'- [{name}]({link})')
   return '\n'.join(parts) + '\n'
