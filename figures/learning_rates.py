@@ -80,18 +80,34 @@ def draw(results: dict[str, dict[float, dict[str, Any]]]) -> Figure:
   panels = figure.subplots(1, len(labels))
   for axes, (key, label) in zip(panels, labels.items(), strict=True):
     for name, of_rates in results.items():
-      axes.semilogx(
+      (line,) = axes.semilogx(
         list(of_rates),
-        [r[key][-1] for r in of_rates.values()],
+        [np.nan if r['diverged'] else r[key][-1] for r in of_rates.values()],
         'o-',
         label=name,
       )
+      _mark_diverged(axes, of_rates, line.get_color())
     if key in equilibrium:
       axes.axhline(equilibrium[key], color='#555', ls=':', lw=1)
     axes.set(title=label, xlabel='learning rate')
     axes.spines[['top', 'right']].set_visible(False)
   panels[2].legend(frameon=False, fontsize=8, loc='center right')
   return figure
+
+
+def _mark_diverged(axes, of_rates, color):
+  """Crosses along the lower edge, at the rates where a run diverged."""
+  diverged = [rate for rate, r in of_rates.items() if r['diverged']]
+  for rate in diverged:
+    axes.text(
+      *(rate, 0.03, '×\ndiverged'),
+      transform=axes.get_xaxis_transform(),
+      ha='center',
+      fontsize=7,
+      color=color,
+    )
+  if len(diverged) == len(of_rates):  # Texts alone would give no range.
+    axes.set_xlim(min(diverged) / 2, max(diverged) * 2)
 
 
 def main() -> None:

@@ -55,9 +55,6 @@ COSTS = {
 
 # The rates are LARGEST_RATE * RATE_FACTOR**k: a run that backed off k times.
 LARGEST_RATE, RATE_FACTOR = 0.05, 0.4
-# A run has diverged if in some step a loss is not finite or beyond this, or if
-# a sample is not finite in the end. It covers no mode then.
-MOST = 1e6
 _STEPS_A_CHUNK = 500
 
 
@@ -265,9 +262,13 @@ def _stack(trees):
 def measure(
   rates: list[float], largest: np.ndarray, samples: np.ndarray, seconds: float
 ) -> Cell:
-  """What the runs of a cell came to."""
+  """What the runs of a cell came to.
+
+  A run has diverged if in some step a loss is not finite or too large, or if a
+  sample is not finite in the end. It covers no mode then.
+  """
   finite = np.isfinite(samples).all(axis=(2, 3))
-  diverged = ~((largest <= MOST) & finite)  # Also where it is NaN.
+  diverged = ~((largest <= mixture.MOST) & finite)  # Also where it is NaN.
   quality, covered = np.zeros(diverged.shape), np.zeros(diverged.shape, int)
   for place in zip(*np.nonzero(~diverged), strict=True):
     quality[place], _, covered[place] = mixture.quality(samples[place])

@@ -44,6 +44,8 @@ NUM_LOOKS = 6  # The start, and after each fifth of the steps.
 # to the next one: of the data 6.25 % do, and 1 % of what is spread evenly over
 # the modes' square.
 NEAR, MIN_SHARE = 10.0, 0.02
+# A run has diverged where a loss is not finite or beyond this.
+MOST = 1e6
 # Densities are drawn on [-2, 2]², smoothed with this deviation.
 _EXTENT, _BINS, _BANDWIDTH = 2.0, 160, 0.06
 
@@ -149,6 +151,14 @@ def quality(samples: np.ndarray) -> tuple[float, int, int]:
   return share, reached, covered
 
 
+def diverged_from(run: _gan_runs.Run) -> int | None:
+  """The number of the first look at which a run had diverged, if it has."""
+  for look, losses in enumerate(run.losses):
+    if not np.max(np.abs(losses)) <= MOST:  # Also where one is NaN.
+      return look
+  return len(run.steps) if run.failure else None
+
+
 def measure(run: _gan_runs.Run) -> dict[str, Any]:
   """All that is measured of a run, at each step where it was looked at."""
   shares, reached, covered = zip(*map(quality, run.samples), strict=True)
@@ -162,6 +172,7 @@ def measure(run: _gan_runs.Run) -> dict[str, Any]:
     'high_quality_share': shares,
     'milliseconds_a_step': run.milliseconds_a_step,
     'failure': run.failure,
+    'diverged': diverged_from(run) is not None,
   }
 
 
@@ -190,27 +201,46 @@ def draw(runs: dict[str, _gan_runs.Run], title: str) -> Figure:
   # As dark as a mode of the data.
   most = density(data_utils.mixture_of_gaussians(20_000, 0).examples).max()
   for row, (name, run) in zip(panels, runs.items(), strict=True):
-    for axes in row:
-      axes.set(xticks=[], yticks=[])
-    for axes, step, samples in zip(row, run.steps, run.samples, strict=False):
-      axes.imshow(
-        density(samples).T ** 0.5,
-        cmap='viridis',
-        origin='lower',
-        vmax=most**0.5,
-        extent=(-_EXTENT, _EXTENT) * 2,
-      )
-      axes.plot(*data_utils.mixture_means().T, 'w.', ms=1, alpha=0.5)
-      axes.set_title(f'{step:,}', fontsize=7, pad=2)
-    _, reached, covered = quality(run.samples[-1])
-    row[0].set_ylabel(
-      f'{name.replace(", ", chr(10))}\nreached {reached}, covered {covered}',
-      fontsize=7,
-      rotation=0,
-      ha='right',
-      va='center',
-    )
+    _draw_row(row, name, run, most)
   return figure
+
+
+def _draw_row(row, name, run, most):
+  """Draws what a run's samples were at each look, or that it had diverged."""
+  num_shown = diverged_from(run)
+  for axes in row:
+    axes.set(xticks=[], yticks=[])
+  for axes in [] if num_shown is None else row[num_shown:]:
+    axes.text(
+      *(0.5, 0.5, 'diverged'),
+      transform=axes.transAxes,
+      ha='center',
+      va='center',
+      fontsize=8,
+      color='tab:red',
+    )
+  looks = zip(row[:num_shown], run.steps, run.samples, strict=False)
+  for axes, step, samples in looks:
+    axes.imshow(
+      density(samples).T ** 0.5,
+      cmap='viridis',
+      origin='lower',
+      vmax=most**0.5,
+      extent=(-_EXTENT, _EXTENT) * 2,
+    )
+    axes.plot(*data_utils.mixture_means().T, 'w.', ms=1, alpha=0.5)
+    axes.set_title(f'{step:,}', fontsize=7, pad=2)
+  told = 'diverged'
+  if num_shown is None:
+    _, reached, covered = quality(run.samples[-1])
+    told = f'reached {reached}, covered {covered}'
+  row[0].set_ylabel(
+    f'{name.replace(", ", chr(10))}\n{told}',
+    fontsize=7,
+    rotation=0,
+    ha='right',
+    va='center',
+  )
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -223,7 +253,7 @@ def table(results: dict[str, dict[str, Any]]) -> str:
   for name, of_run in results.items():
     end = {k: v[-1] for k, v in of_run.items() if isinstance(v, list | tuple)}
     lines.append(
-      f'| {name}{" (stopped)" if of_run["failure"] else ""} '
+      f'| {name}{" (diverged)" if of_run["diverged"] else ""} '
       f'| {end["disc_loss"]:.4g} | {end["gen_loss"]:.4g} '
       f'| {end["modes_reached"]} | {end["modes_covered"]} '
       f'| {end["high_quality_share"]:.1%} '

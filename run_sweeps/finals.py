@@ -32,8 +32,8 @@ def make_final_plan(
 ) -> declaration.Plan | None:
   """The sweep that runs each level at its best draw.
 
-  The best is the one of the best mean of the first metric, and among equals of
-  the next; one without figures (see `diverged_as`) is the worst.
+  The best is what `Search.best_by` says; one without figures (see
+  `diverged_as`) is the worst.
 
   Args:
     plan: a search, of one axis if there are to be final seeds.
@@ -75,11 +75,18 @@ def make_final_plan(
 def _choose_best(
   plan: declaration.Plan, combinations: Iterable[summary.Combination]
 ) -> summary.Combination:
+  search = plan.sweep.search
+  best_by = None if search is None else search.best_by
+
   def rank(combination):
-    values = {
-      metric: combination.means[metric].value * (1 if more else -1)
-      for metric, more in plan.more_is_better.items()
-    }
-    return [v if np.isfinite(v) else -np.inf for v in values.values()]
+    means = {name: mean.value for name, mean in combination.means.items()}
+    if best_by is not None:
+      values = [best_by(means)]
+    else:
+      values = [
+        means[metric] * (1 if more else -1)
+        for metric, more in plan.more_is_better.items()
+      ]
+    return [value if np.isfinite(value) else -np.inf for value in values]
 
   return max(combinations, key=rank)

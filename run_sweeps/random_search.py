@@ -33,7 +33,7 @@ SWEEP = declaration.Sweep(
 ```
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import dataclasses
 import math
 from typing import Any
@@ -62,11 +62,14 @@ class Search:
     final_seeds: with which each level of the only axis is run at its best draw.
       They are to be others than the search's own, which the best one was
       chosen by.
+    best_by: maps the means of all metrics to a figure of which the best draw
+      has most; None compares them by the first metric, then by the next.
   """
 
   runs: int
   seed: int = 0
   final_seeds: Iterable[int] = ()
+  best_by: Callable[[Mapping[str, float]], float] | None = None
 
   def __post_init__(self):
     object.__setattr__(self, 'final_seeds', tuple(self.final_seeds))

@@ -145,6 +145,35 @@ def test_density():
   np.testing.assert_allclose(mixture.density(far), density / 2)
 
 
+def test_what_diverged_is_said_where_it_is_drawn():
+  samples = data_utils.mixture_of_gaussians(500, seed=0).examples
+  runs = {
+    'whole': _run([samples] * 3),
+    'stopped': _run([samples] * 2, failure='step 12: not finite'),
+    'far away': _run(
+      [samples] * 3, losses=[[1.0, 1.0], [1.0, -2e6], [float('nan'), 1.0]]
+    ),
+  }
+  figure = mixture.draw(runs, 'A title')
+  panels = np.reshape(figure.axes, (3, 3))
+  told = [
+    [[t.get_text() for t in axes.texts] for axes in row] for row in panels
+  ]
+  lost = ['diverged']
+  assert told == [[[], [], []], [[], [], lost], [[], lost, lost]]
+  labels = [row[0].get_ylabel().splitlines()[-1] for row in panels]
+  assert labels == ['reached 16, covered 16', 'diverged', 'diverged']
+
+  rates = {
+    10.0**-k: mixture.measure(run) for k, run in enumerate(runs.values())
+  }
+  for axes in learning_rates.draw({'SGD': rates}).axes:
+    shown = np.isfinite(axes.lines[0].get_ydata())
+    assert shown.tolist() == [True, False, False]
+    marks = [(text.get_position()[0], text.get_text()) for text in axes.texts]
+    assert marks == [(rate, '×\ndiverged') for rate in (0.1, 0.01)]
+
+
 def test_logan_at_equal_time():
   results = {
     'SGA': {
@@ -236,7 +265,7 @@ def test_a_run_that_fails_keeps_what_it_had(tmp_path):
   assert run.steps == [0]
   assert 'not finite' in run.failure
   measured = {'SGD': {1e6: mixture.measure(run)}}
-  assert '(stopped)' in mixture.table(measured['SGD'])
+  assert '(diverged)' in mixture.table(measured['SGD'])
   assert _draws(learning_rates.draw(measured))
 
 

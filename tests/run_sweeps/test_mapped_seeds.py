@@ -14,6 +14,7 @@
 """Tests of several seeds trained as one program."""
 
 import copy
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -27,8 +28,12 @@ from dd_two_player_games import experiment
 from jaxline_harness import device_mesh
 from jaxline_harness import errors
 from jaxline_harness import train_loop
+from run_sweeps import declaration
 from run_sweeps import mapped_names
 from run_sweeps import mapped_seeds
+from run_sweeps import random_search
+from run_sweeps import results
+from sweeps import fair_mixture
 from tests.dd_two_player_games import small_experiments
 
 SEEDS = (3, 0)
@@ -284,6 +289,29 @@ def test_draws_of_a_gan_train_as_they_do_alone():
     )
     small_experiments.train(alone, 3)
     assert_alike(mapped, k, alone)
+
+
+@pytest.mark.slow
+def test_all_methods_of_the_fair_comparison_can_be_mapped(tmp_path):
+  """What is drawn for them decides nothing that is computed."""
+  search = random_search.Search(1)
+  sweep = dataclasses.replace(fair_mixture.SWEEP, search=search)
+  plan = declaration.make_plan(sweep, 'fair', str(tmp_path))
+  first = plan.cells[0].config.experiment_kwargs.config
+  made = experiment.Experiment('train', None, first)
+  data = made.device_data()
+  for cell in plan.cells:
+    drawn = results.describe_drawn(cell)
+    assert all(isinstance(value, float) for value in drawn.values())
+
+    def make_step(numbers, config=cell.config.experiment_kwargs.config):
+      config = mapped_seeds._set_values(config, numbers)
+      one = made.with_numbers(config)
+      return one.update(one.initial_train_state(), data)
+
+    step = jax.vmap(make_step, axis_name='i', axis_size=1, in_axes=None)
+    after, _ = jax.eval_shape(step, drawn)
+    assert after.global_step.shape == (1,)
 
 
 def test_an_experiment_whose_keys_are_no_data_is_refused():

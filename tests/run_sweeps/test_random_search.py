@@ -13,6 +13,7 @@
 # limitations under the License.
 """Tests for random search: what is drawn, what is recorded, the best draws."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -241,6 +242,11 @@ def test_each_level_is_run_again_at_its_best_draw(tmp_path):
       expected.name,
       expected.rates.one.lr,
     )
+  farthest = dataclasses.replace(search, best_by=lambda m: m['distance'])
+  final = finals.make_final_plan(make_plan(tmp_path, search=farthest), found)
+  own = final.cells[2].config.experiment_kwargs.config
+  expected = plan.cells[7].config.experiment_kwargs.config
+  assert own.rates.one.lr == expected.rates.one.lr
   waiting = found | {plan.cells[0].folder: sweep_results.Result()}
   assert finals.make_final_plan(plan, waiting) is None
   assert finals.make_final_plan(make_plan(tmp_path), found) is None
