@@ -19,7 +19,8 @@ import griffe
 class CommentsExtension(griffe.Extension):
   """Takes the comment above a constant as its docstring.
 
-  The fields of a class have theirs in the section Attributes of the class.
+  Fields that the section Attributes of their class tells of are not shown
+  again. Those of a dataclass are, for its signature is made of them.
   """
 
   def on_class_members(self, *, cls: griffe.Class, **_) -> None:
@@ -28,6 +29,9 @@ class CommentsExtension(griffe.Extension):
     Args:
       cls: the class.
     """
+    told = cls.docstring and '\nAttributes:\n' in cls.docstring.value
+    if not told or any('dataclass' in str(d.value) for d in cls.decorators):
+      return
     for name, member in list(cls.members.items()):
       if member.is_attribute and not member.docstring:
         cls.del_member(name)

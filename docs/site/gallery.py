@@ -87,7 +87,8 @@ def _overview(owned: dict[str, list[str]]) -> str:
     title, _ = _description(path)
     for picture in owned[path.stem]:
       link = f'[![{title}](../figures/{picture})'
-      lines += ['', f'{link}<br>{title}]({path.stem}.md)']
+      name = title if len(owned[path.stem]) == 1 else picture[: -len('.png')]
+      lines += ['', f'{link}<br>{name}]({path.stem}.md)']
   lines += ['', '</div>', '', '## Claims', '']
   lines += ['<div class="pictures" markdown>']
   for path in sorted((_FOLDER / 'claims').glob('*.png')):
