@@ -11,12 +11,13 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""JAX's random numbers, bit for bit, in the form that the CPU runs best.
+"""JAX's random numbers, bit for bit, in the form that each platform runs best.
 
-On the CPU backend JAX rolls the twenty rounds of its generator into a loop of
-five turns, which runs three times slower than one fused elementwise
-operation, and is opaque to XLA: what depends on it is computed again even
-where it has been computed before.
+On CPUs JAX rolls the twenty rounds of its generator into a loop of five turns,
+which runs three times slower than one fused elementwise operation, and is
+opaque to XLA: what depends on it is computed again even where it has been
+computed before. So there they are one operation, elsewhere JAX's own; which of
+them is decided where a program is lowered for a platform.
 
 Keys stay behind barriers. Were they computed within the loops that draw with
 them, LLVM's vectoriser (JAX 0.12's) would follow each path through the rounds,
@@ -38,11 +39,8 @@ def step_key(key: jax.Array) -> jax.Array:
     key: a raw key of JAX's default generator, two uint32.
 
   Returns:
-    On the CPU the same key as a typed one whose random numbers, the same as
-    JAX's, come without a loop. On other backends, the key itself.
+    The same key as a typed one, whose random numbers are the same as JAX's.
   """
-  if jax.default_backend() != 'cpu':
-    return key
   return jax.random.wrap_key_data(key, impl=UNROLLED_THREEFRY)
 
 
@@ -70,21 +68,45 @@ def _of_positions(key, shape):
   return _threefry(key, jnp.zeros_like(positions), positions)
 
 
+def _as_jaxs(key):
+  return jax.random.wrap_key_data(key, impl='threefry2x32')
+
+
 def _random_bits(key, bit_width, shape):
   if bit_width != 32:
     raise NotImplementedError(f'random bits of width {bit_width}')
-  x0, x1 = _of_positions(key, shape)
-  return x0 ^ x1
+
+  def unrolled(key):
+    x0, x1 = _of_positions(key, shape)
+    return x0 ^ x1
+
+  return jax.lax.platform_dependent(
+    key,
+    cpu=unrolled,
+    default=lambda key: jax.random.bits(_as_jaxs(key), shape, jnp.uint32),
+  )
 
 
 def _split(key, shape):
-  keys = jnp.stack(_of_positions(key, shape), axis=-1)
+  keys = jax.lax.platform_dependent(
+    key,
+    cpu=lambda key: jnp.stack(_of_positions(key, shape), axis=-1),
+    default=lambda key: jax.random.key_data(
+      jax.random.split(_as_jaxs(key), shape)
+    ),
+  )
   return jax.lax.optimization_barrier(keys)
 
 
 def _fold_in(key, number):
   number = jnp.asarray(number, jnp.uint32)
-  key = jnp.stack(_threefry(key, jnp.zeros_like(number), number))
+  key = jax.lax.platform_dependent(
+    *(key, number),
+    cpu=lambda key, n: jnp.stack(_threefry(key, jnp.zeros_like(n), n)),
+    default=lambda key, n: jax.random.key_data(
+      jax.random.fold_in(_as_jaxs(key), n)
+    ),
+  )
   return jax.lax.optimization_barrier(key)
 
 

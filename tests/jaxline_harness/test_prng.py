@@ -86,9 +86,17 @@ def test_seeds_are_jaxs():
   np.testing.assert_array_equal(jax.random.key_data(key), jax.random.PRNGKey(3))
 
 
-def test_other_backends_keep_their_own(monkeypatch):
-  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  assert prng.step_key(KEY) is KEY
+@pytest.mark.parametrize('platform', ['cpu', 'cuda', 'tpu'])
+def test_other_platforms_keep_jaxs_own(platform):
+  """Whatever the process runs on: what counts is what it is lowered for."""
+
+  def draw(key):
+    key = jax.random.fold_in(jax.random.split(prng.step_key(key))[1], 3)
+    return jax.random.bits(key, (64,))
+
+  traced = jax.jit(draw).trace(KEY)
+  text = traced.lower(lowering_platforms=(platform,)).as_text()
+  assert ('threefry2x32' in text) == (platform != 'cpu')
 
 
 def test_wider_bits_are_refused():
