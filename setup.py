@@ -142,7 +142,16 @@ if __name__ == '__main__':
     ],
     package_dir=SHIPPED,
     package_data={
-      '': ['*.npz', '*.gz', '*.html', '*.js', 'LICENSE*', 'NOTICE*', 'py.typed']
+      '': [
+        '*.npz',
+        '*.gz',
+        '*.html',
+        '*.js',
+        '*.toml',
+        'LICENSE*',
+        'NOTICE*',
+        'py.typed',
+      ]
     },
     entry_points={'console_scripts': ['diffgames=diffgames.command:main']},
     install_requires=INSTALL_REQUIRES,

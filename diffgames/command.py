@@ -79,7 +79,7 @@ class Verb(NamedTuple):
 
 
 def _find_experiment(mode: str, arguments: list[str]) -> Program:
-  """The program that trains or evaluates a config."""
+  """The program that trains, evaluates or compiles a config."""
   first, *rest = arguments or ['']
   if first.startswith(('--config=', '-config=')) or first == '--config':
     raise errors.UserError(
@@ -143,6 +143,11 @@ VERBS: Mapping[str, Verb] = {
     '[CONFIG] [--all] [--config.a.b=...]',
     'evaluate a checkpoint, or all',
     functools.partial(_find_experiment, 'eval'),
+  ),
+  'compile': Verb(
+    '[CONFIG] --target=KIND:LAYOUT',
+    'what training needs on a machine that is not here',
+    functools.partial(_find_experiment, 'compile'),
   ),
   'sample': Verb(
     'RUN [--num=N --out=FILE.npz ...]',

@@ -21,7 +21,7 @@ import os
 import re
 import sys
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 import warnings
 
 from absl import flags
@@ -30,9 +30,11 @@ from ml_collections import config_dict
 from jaxline_harness import clusters
 from jaxline_harness import configs
 from jaxline_harness import errors
+from jaxline_harness import machines
 from jaxline_harness import settings
 
-_MODES = ('train', 'eval')
+_MODES = ('train', 'eval', 'compile')
+_OF_COMPILE = ('target', 'hlo', 'largest-batch')
 _OVERRIDE = re.compile(r'--?(no)?config\.([^=]*)(?:=(.*))?', re.DOTALL)
 # absl's; overrides in such a file would not be found.
 _FLAG_FILE = re.compile('--?flagfile')
@@ -41,10 +43,38 @@ _MAX_SHOWN = 80
 _WORDS = {'true': True, 'false': False}
 
 
-def parse(
-  argv: list[str], schema: configs.Schema
-) -> tuple[config_dict.ConfigDict, str, clusters.Cluster | None]:
-  """Returns the resolved, locked config, the mode and the cluster."""
+class Compilation(NamedTuple):
+  """What is compiled, and what is asked of it.
+
+  Attributes:
+    target: the machine, as `machines.read_target` reads it.
+    hlo: a file for the program's text, or ''.
+    largest_batch: whether to look for the largest batch that fits.
+  """
+
+  target: str
+  hlo: str = ''
+  largest_batch: bool = False
+
+
+class Command(NamedTuple):
+  """What a command line asks for.
+
+  Attributes:
+    config: resolved and locked.
+    mode: train, eval, eval_all or compile.
+    cluster: of processes that train together.
+    compilation: of the mode compile.
+  """
+
+  config: config_dict.ConfigDict
+  mode: str
+  cluster: clusters.Cluster | None
+  compilation: Compilation | None
+
+
+def parse(argv: list[str], schema: configs.Schema) -> Command:
+  """Reads a command line."""
   spec, argv = take_config_flag(argv)
   values = _define_flags()
   if '--helpfull' in argv:
@@ -71,11 +101,30 @@ def parse(
   cluster = clusters.find_cluster(
     values.coordinator, values.num_processes, values.process_id
   )
-  return config, _mode(values), cluster
+  mode = _mode(values)
+  if mode == 'compile' and cluster is not None:
+    raise errors.UserError('compile is of one process, without --coordinator')
+  return Command(config, mode, cluster, _compilation(values, mode))
+
+
+def _compilation(values: flags.FlagValues, mode: str) -> Compilation | None:
+  """Returns what the flags of compile say; they are of no other mode."""
+  asked = Compilation._make(values[name].value for name in _OF_COMPILE)
+  if mode == 'compile':
+    if not asked.target:
+      raise errors.UserError(
+        'compile needs --target=KIND or --target=KIND:LAYOUT, such as h100:8; '
+        f'there are {", ".join(machines.list_kinds())}'
+      )
+    return asked
+  for name, value in zip(_OF_COMPILE, asked, strict=True):
+    if value:
+      raise errors.UserError(f'--{name} is of compile')
+  return None
 
 
 def _mode(values: flags.FlagValues) -> str:
-  """Returns train, eval or eval_all."""
+  """Returns train, eval, eval_all or compile."""
   if not values.all:
     return values.jaxline_mode
   if values.jaxline_mode != 'eval':
@@ -95,6 +144,16 @@ def _define_flags() -> flags.FlagValues:
   )
   flags.DEFINE_string(
     'coordinator', None, 'HOST:PORT of process 0, or auto.', flag_values=values
+  )
+  target, hlo, largest_batch = _OF_COMPILE
+  flags.DEFINE_string(
+    target, '', 'The machine to compile for.', flag_values=values
+  )
+  flags.DEFINE_string(
+    hlo, '', 'A file for the compiled program.', flag_values=values
+  )
+  flags.DEFINE_bool(
+    largest_batch, False, 'Looks for what fits.', flag_values=values
   )
   for name, help_text in (
     ('num_processes', 'How many processes train together.'),

@@ -26,10 +26,10 @@ if __name__ == '__main__':
 ```
 
 and then takes `--config=FILE [--config.field=value ...]
-[--jaxline_mode=train|eval]`, and the flags of `distributed` where several
-processes train together. Exit status: 0 done; 2 a bad config or input (one
-line, no traceback); 1 failure, here or of another process; 130 after Ctrl+C,
-143 after SIGTERM and 129 after SIGHUP (a training is saved first).
+[--jaxline_mode=train|eval|compile]`, and the flags of `distributed` where
+several processes train together. Exit status: 0 done; 2 a bad config or input
+(one line, no traceback); 1 failure, here or of another process; 130 after
+Ctrl+C, 143 after SIGTERM and 129 after SIGHUP (a training is saved first).
 
 Compiled programs are cached in `$XDG_CACHE_HOME/jaxline_harness` (by default
 `~/.cache/jaxline_harness`). JAX's own `JAX_COMPILATION_CACHE_DIR` names another
@@ -67,8 +67,13 @@ _HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
   --config=FILE            a config file: a Python file with get_config()
   --config.FIELD=VALUE     sets one of its fields, e.g.
                            --config.training_steps=100
-  --jaxline_mode=MODE      train (the default) or eval: evaluate the newest
-                           checkpoint once; with --all, every one that is kept
+  --jaxline_mode=MODE      train (the default), eval: evaluate the newest
+                           checkpoint once (with --all, every one that is
+                           kept), or compile
+  --target=KIND:LAYOUT     compiles the training program for a machine that need
+                           not be here (cpu, h100:8, v5e:4x4), and says what it
+                           needs; --hlo=FILE keeps the program,
+                           --largest-batch looks for the largest that fits
   --config.checkpoint_dir=DIR
                            the run's folder (default: runs/<name of FILE>);
                            training goes on from the newest checkpoint there
@@ -152,19 +157,36 @@ def _run(
   )
   absl_flags.FLAGS.mark_as_parsed()  # Or absl warns that they are not.
   absl_flags.FLAGS.set_default('logtostderr', True)
-  config, mode, cluster = flags.parse(argv, schema)
+  config, mode, cluster, compilation = flags.parse(argv, schema)
+  if compilation is not None:
+    _compile(experiment_class, config, compilation)
+    return
   from jaxline_harness import modes  # pylint: disable=g-import-not-at-top
 
   modes.enable_compilation_cache()
   settings = _describe(config, mode) if cluster else {}
   with distributed.joined(cluster, settings):
-    if not inspect.isclass(experiment_class):
-      experiment_class = experiment_class()
+    experiment_class = _class_of(experiment_class)
     if mode == 'train':
       modes.run_training(experiment_class, config, schema, watcher)
     else:
       every = mode == 'eval_all'
       modes.run_evaluation(experiment_class, config, schema, every)
+
+
+def _class_of(experiment_class: Any) -> Any:
+  is_class = inspect.isclass(experiment_class)
+  return experiment_class if is_class else experiment_class()
+
+
+def _compile(
+  experiment_class: Any,
+  config: config_dict.ConfigDict,
+  compilation: flags.Compilation,
+) -> None:
+  from jaxline_harness import compile_for  # pylint: disable=g-import-not-at-top
+
+  compile_for.run(lambda: _class_of(experiment_class), config, compilation)
 
 
 def _describe(config: config_dict.ConfigDict, mode: str) -> dict[str, Any]:

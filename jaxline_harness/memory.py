@@ -17,8 +17,9 @@ Linux grants more memory than there is and kills who uses it: so sizes are
 checked before anything is allocated.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import contextlib
+import contextvars
 import ctypes
 import gc
 import math
@@ -42,6 +43,27 @@ _CGROUPS = (
   ),
 )
 
+_device_memory: contextvars.ContextVar[int | None] = contextvars.ContextVar(
+  'device_memory', default=None
+)
+
+
+@contextlib.contextmanager
+def devices_have(num_bytes: int | None) -> Iterator[None]:
+  """Checks devices against so many bytes, not against those that are here.
+
+  Args:
+    num_bytes: None for what the devices that are here have left.
+
+  Yields:
+    Nothing.
+  """
+  token = _device_memory.set(num_bytes)
+  try:
+    yield
+  finally:
+    _device_memory.reset(token)
+
 
 def of_host() -> int:
   """Returns how many bytes this process may yet take."""
@@ -62,6 +84,8 @@ def of_device() -> int | None:
   """Returns how many bytes a device has left, None if it does not say."""
   import jax  # pylint: disable=g-import-not-at-top
 
+  if (assumed := _device_memory.get()) is not None:
+    return assumed
   device = jax.local_devices()[0]
   if device.platform == 'cpu':
     return of_host() // jax.local_device_count()

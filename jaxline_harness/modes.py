@@ -61,10 +61,19 @@ def _machine() -> str:
   return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _make_experiment(
+def make_experiment(
   experiment_class: Any, mode: str, config: config_dict.ConfigDict
 ) -> train_loop.ChunkedExperiment:
-  """Makes an experiment as jaxline does; it suits the whole config."""
+  """Makes an experiment as jaxline does; it suits the whole config.
+
+  Args:
+    experiment_class: a `train_loop.ChunkedExperiment`.
+    mode: 'train' or 'eval'.
+    config: a full config.
+
+  Raises:
+    errors.UserError: if the data or the devices do not suit it.
+  """
   rng = jax.random.PRNGKey(config.random_seed)
   if mode == 'train' and not config.legacy_random_seed_behavior:
     rng = jax.random.split(rng)[1]
@@ -94,7 +103,7 @@ def run_training(
   is_first = jax.process_index() == 0
   checkpointer = checkpointing.Checkpointer(config, 'train', schema=schema)
   state = checkpointer.get_experiment_state('latest')
-  state.experiment_module = _make_experiment(experiment_class, 'train', config)
+  state.experiment_module = make_experiment(experiment_class, 'train', config)
   with contextlib.ExitStack() as stack:
     if is_first:
       stack.enter_context(run_lock.locked(config.checkpoint_dir))
@@ -312,7 +321,7 @@ def run_evaluation(
     paths = [checkpointer.choose()]
   if paths == [None] and not config.eval_initial_weights:
     raise errors.UserError(checkpointer.missing_message())
-  experiment = _make_experiment(experiment_class, 'eval', config)
+  experiment = make_experiment(experiment_class, 'eval', config)
   state = checkpointer.get_experiment_state('latest')
   state.experiment_module, state.global_step = experiment, 0
   writer = None

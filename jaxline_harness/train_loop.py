@@ -345,12 +345,15 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
 
     return self.run_on_devices('looking for what is not finite', examine)
 
-  def lower_chunk(self, mesh: sharding.Mesh) -> jax.stages.Lowered:
+  def lower_chunk(
+    self, mesh: sharding.Mesh, platform: str | None = None
+  ) -> jax.stages.Lowered:
     """Lowers the training program, from shapes alone.
 
     Args:
-      mesh: as `device_mesh.make_mesh` makes it. Its devices need not be here:
-        those that `jax.experimental.topologies` describes can be compiled for.
+      mesh: as `device_mesh.make_mesh` makes it. To compile, its devices need
+        not be here: see `machines`.
+      platform: to lower for; by default that of the devices.
 
     Returns:
       A function of (state, device data, last step) that trains from the state's
@@ -362,10 +365,9 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     shapes = jax.tree.map(
       lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), arguments
     )
-    program = device_mesh.run_everywhere(
-      self._run_steps, mesh, donate_argnums=0
-    )
-    return program.lower(*shapes)
+    run = device_mesh.run_everywhere(self._run_steps, mesh, donate_argnums=0)
+    traced = run.trace(*shapes)
+    return traced.lower(lowering_platforms=platform and (platform,))
 
   def _run_steps(self, train_state, data, last_step):
     """Trains one replica to `last_step`; see `lower_chunk`."""

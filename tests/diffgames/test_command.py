@@ -80,8 +80,8 @@ def test_usage(monkeypatch, capsys):
   [
     (
       ['fly'],
-      'there is no verb "fly"; give train, eval, sample, report, sweep, '
-      'reproduce, figures, test or docs',
+      'there is no verb "fly"; give train, eval, compile, sample, report, '
+      'sweep, reproduce, figures, test or docs',
     ),
     (['trian'], 'there is no verb "trian"; did you mean train?'),
     (

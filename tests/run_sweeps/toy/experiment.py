@@ -67,7 +67,7 @@ def evaluate(config) -> int:
 
 
 def main() -> None:
-  config, mode, _ = flags.parse(sys.argv, base_config.SCHEMA)
+  config, mode, *_ = flags.parse(sys.argv, base_config.SCHEMA)
   if mode == 'eval':
     sys.exit(evaluate(config))
   with run_lock.locked(config.checkpoint_dir):
