@@ -70,7 +70,10 @@ def main(arguments: list[str] | None = None) -> int:
   if built.returncode:
     print('docs: the site was not built (see above).', file=sys.stderr)
     return 1
-  print(f'Open {out / "index.html"}')
+  print(
+    f'Open {out / "index.html"}; its search works where it is served, as by'
+  )
+  print(f'{sys.executable} -m http.server --directory {out}')
   return 0
 
 
