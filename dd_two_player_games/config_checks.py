@@ -225,7 +225,8 @@ def _check_adjustment(experiment: config_dict.ConfigDict) -> None:
     f'{path}.adjustment_kwargs',
     adjustment.function,
     kwargs.to_dict(),
-    parameters[: 3 if adjustment.takes_rates else 2],
+    parameters[: 3 if adjustment.takes_rates else 2]
+    + (['memory'] if adjustment.begin else []),
     own.ADJUSTMENT_ARGUMENTS,
   )
   cancels = losses.are_zero_sum(*_losses_of(experiment))

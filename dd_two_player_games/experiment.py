@@ -63,6 +63,7 @@ from jaxline_harness import train_loop
 _NUM_POINTS_MEASURED = 10_000
 # No loss of a GAN that learns is so large.
 _LARGEST_LOSS = 1e6
+_ROUNDING = 1.01  # Of a solver's residual, over its tolerance.
 # Of the samples' deviation, as a share of the data's.
 _LEAST_SPREAD = 1e-3
 _NUM_ON_PATH = 11
@@ -202,29 +203,32 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def measure(self, logs: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Measures nothing, but warns of what the logs show."""
-    self._warn_of_solver(logs.get(training.RESIDUAL, 0))
+    self._warn_of_solver(logs)
     for name, value in logs.items():
       if name.endswith('loss') and abs(value) > _LARGEST_LOSS:
         self._report_divergence(f'{name} is {value:.3g}')
     return {}
 
-  def _warn_of_solver(self, residual) -> None:
+  def _warn_of_solver(self, logs: Mapping[str, np.ndarray]) -> None:
     """Warns, once, of a solver that misses its tolerance."""
-    if 'solver' in self._warned or not residual:
+    if 'solver' in self._warned or training.RESIDUAL not in logs:
       return
     tolerance = training.solver_tolerance(self._config.training)
-    if residual <= tolerance:
+    residual = logs[training.RESIDUAL]
+    if residual <= _ROUNDING * tolerance:
       return
     self._warned.add('solver')
     logging.warning(
-      "training.adjustment=%s: the solver's residual is %.2g, above its "
-      "tolerance %.2g: the direction is not the method's. More "
-      'adjustment_kwargs.max_iterations, or a smaller learning rate, bring it '
-      'down; %s logs it',
+      "training.adjustment=%s: the solver's residual is %.2g after %d "
+      'iterations, above its tolerance %.2g: the direction is not the '
+      "method's. More adjustment_kwargs.max_iterations, or a smaller learning "
+      'rate, bring it down; %s and %s log this',
       self._config.training.adjustment,
       residual,
+      logs[training.ITERATIONS],
       tolerance,
       training.RESIDUAL,
+      training.ITERATIONS,
     )
 
   def _report_divergence(self, sign: str) -> None:

@@ -146,7 +146,7 @@ class Observatory:
       losses = [lambda p, i=i: joint_losses(p)[i] for i in range(len(params))]
       arguments = (rates,) if adjustment.takes_rates else ()
       found = adjustment.function(losses, params, *arguments, **kwargs)
-      return found[0] if adjustment.solves else found
+      return found.direction if adjustment.solves else found
 
     num_updates = training.num_updates(config.training)
     step = dynamics.Step(
@@ -212,6 +212,7 @@ def has_plain_step(config: config_dict.ConfigDict) -> bool:
     return False
   return (
     rule in _WITHOUT_HISTORY
+    and not parts.ADJUSTMENTS.find(config.training.adjustment).sets_rates
     and not config.training.lookahead_periods
     and not config.training.unrolled_steps
   )

@@ -45,7 +45,10 @@ class Adjustment(NamedTuple):
   Attributes:
     function: maps two losses and a GANTuple of parameters to a direction.
     takes_rates: whether the players' learning rates are its third argument.
-    solves: whether it gives the direction with the residual of a solver.
+    solves: whether it gives a `solved_adjustments.Solved`.
+    begin: maps parameters to its argument `memory` at the first step; None if
+      it has no such argument.
+    sets_rates: whether it gives each parameter a learning rate of its own.
     matrices: those of a first-order method, from the number of players and
       the function's other arguments.
     on_one_draw: whether both players' losses are those of one draw; else it is
@@ -55,6 +58,8 @@ class Adjustment(NamedTuple):
   function: Callable[..., Any]
   takes_rates: bool
   solves: bool = False
+  begin: Callable[[Any], Any] | None = None
+  sets_rates: bool = False
   matrices: Callable[..., Any] | None = None
   on_one_draw: bool = True
 
@@ -211,7 +216,17 @@ ADJUSTMENTS = outside.Kind(
     ),
     'lola': Adjustment(adjustments.lola, takes_rates=True),
     'competitive': Adjustment(
-      solved_adjustments.solve_competitive, takes_rates=True, solves=True
+      solved_adjustments.solve_competitive,
+      takes_rates=True,
+      solves=True,
+      begin=solved_adjustments.no_directions,
+    ),
+    'adaptive_competitive': Adjustment(
+      solved_adjustments.solve_adaptive_competitive,
+      takes_rates=True,
+      solves=True,
+      begin=solved_adjustments.no_moments,
+      sets_rates=True,
     ),
     'follow_the_ridge': Adjustment(
       solved_adjustments.solve_ridge, takes_rates=True, solves=True

@@ -48,8 +48,9 @@ ADJUSTMENT_ARGUMENTS = {
   'gamma': settings.REAL,
   'lam': settings.REAL,
   'leader': settings.whole(0, 1),
-  # GMRES keeps a vector of all parameters an iteration.
   'max_iterations': settings.whole(1, 1000),
+  'decay': settings.real(0, below=1),
+  'epsilon': settings.POSITIVE,
   'tolerance': settings.real(above=0, below=1),
 }
 

@@ -41,6 +41,7 @@ from differentiable_games import examine
 from differentiable_games import fields
 from differentiable_games import game
 from differentiable_games import jacobian
+from differentiable_games import remembering
 from differentiable_games import rules
 from differentiable_games import tableaus
 from differentiable_games import unrolling
@@ -48,8 +49,10 @@ from jaxline_harness import optimizers
 from jaxline_harness import prng
 
 AXIS = 'i'  # Of the devices.
-# What is logged of solvers: the residual relative to the right-hand side.
+# What is logged of solvers: the residual relative to the right-hand side, and
+# how many iterations it took.
 RESIDUAL = 'solver_residual'
+ITERATIONS = 'solver_iterations'
 _PLAYERS = ('discriminator', 'generator')
 
 
@@ -110,7 +113,9 @@ class Trainer:
     )
     rates = learning_rates(config.training, self.schedules, 0)
     self._shares_draws = self._field_at(rates).shares_draws
-    self._rule = build_rule(config, self._optimizers, self._shares_draws)
+    self._rule = self._remembering(
+      build_rule(config, self._optimizers, self._shares_draws)
+    )
     self._evaluated_rule = self._averaged(self._rule)
     self.num_draws = self._evaluated_rule.num_draws
     self.init = self._evaluated_rule.init
@@ -187,7 +192,7 @@ class Trainer:
       rates.disc,
       look_at(self._after, label='after'),
     )
-    carry, logs = self._averaged(rule).step(
+    carry, logs = self._averaged(self._remembering(rule)).step(
       look_at(self._field_at(rates)),
       functools.cache(draw),  # Players may share a draw.
       _carry_of(train_state),
@@ -198,6 +203,10 @@ class Trainer:
       state=gan.state_of(carry.memory),
     )
     return train_state, logs
+
+  def _remembering(self, rule: rules.UpdateRule) -> rules.UpdateRule:
+    begin = parts.ADJUSTMENTS.find(self._config.training.adjustment).begin
+    return remembering.remember(rule, begin) if begin else rule
 
   def _averaged(self, rule: rules.UpdateRule) -> rules.UpdateRule:
     decay = self._config.training.generator_average
@@ -221,7 +230,9 @@ class Trainer:
   def _field_at(self, rates) -> Any:
     training = self._config.training
     coefficients = regularizer_coefficients(training, rates)
-    return build_field(training, self._model, coefficients, rates)
+    return build_field(
+      training, self._model, coefficients, rates, remembers=True
+    )
 
 
 def build_field(
@@ -230,6 +241,7 @@ def build_field(
   coefficients: gan.GANTuple,
   rates: gan.GANTuple,
   axis_name: str | None = AXIS,
+  remembers: bool = False,
 ) -> fields.FirstOrderField | fields.AdjustedField:
   """The field that the players of a config follow.
 
@@ -239,6 +251,8 @@ def build_field(
     coefficients: a GANTuple of PlayerRegularizationTerms.
     rates: both players' learning rates.
     axis_name: the mapped axis of the devices; None for one alone.
+    remembers: whether an adjustment with a memory has it; else every step is
+      its first.
 
   Returns:
     The field.
@@ -257,16 +271,21 @@ def build_field(
   adjustment = parts.ADJUSTMENTS.find(training.adjustment)
   kwargs = training.adjustment_kwargs.to_dict()
   if adjustment.on_one_draw:
+    remembers = remembers and adjustment.begin is not None
 
-    def directions_and_logs(both, params):
+    def adjust(both, params, remembered):
       arguments = (rates,) if adjustment.takes_rates else ()
-      found = adjustment.function(both, params, *arguments, **kwargs)
+      memory = {'memory': remembered} if remembers else {}
+      found = adjustment.function(both, params, *arguments, **kwargs, **memory)
       if not adjustment.solves:
-        return found, {}
-      directions, residual = found
-      return directions, {RESIDUAL: residual}
+        return fields.Adjusted(found, {})
+      logs = {
+        RESIDUAL: found.residual,
+        ITERATIONS: jnp.float32(found.num_iterations),
+      }
+      return fields.Adjusted(found.direction, logs, found.memory)
 
-    return fields.AdjustedField(model, directions_and_logs, axis_name)
+    return fields.AdjustedField(model, adjust, axis_name, remembers)
   align = kwargs.pop('align', False)
   rows, columns = drift_utils.matrices_of(coefficients)
   if adjustment.matrices:

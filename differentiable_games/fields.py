@@ -25,10 +25,10 @@ Here are the fields of a `game.Game`:
   part of the draw each of them sees: a product of two expectations is estimated
   without bias only from independent samples.
 - `AdjustedField`: any function of the losses of one draw that all players
-  share, as for solvers.
+  share, as for solvers. It may remember something from step to step.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, NamedTuple, Protocol
 
@@ -340,6 +340,41 @@ class ProductsField:
       yield from self.products.terms(params, memory, draws[i], i)
 
 
+class Adjusted(NamedTuple):
+  """What the function of an `AdjustedField` gives.
+
+  Attributes:
+    directions: one a player.
+    logs: of how they were found.
+    remembered: for the next step, one entry a player; () if nothing.
+  """
+
+  directions: Sequence[Any]
+  logs: Mapping[str, jax.Array]
+  remembered: Sequence[Any] = ()
+
+
+class Remembered(NamedTuple):
+  """A player's memory, and beside it what a field remembers of the player."""
+
+  network: Any
+  own: Any
+
+
+def join_memory(memory: game.Memory, remembered: Sequence[Any]) -> game.Memory:
+  """The players' memory, each entry a `Remembered`."""
+  return game.from_players(memory, list(map(Remembered, memory, remembered)))
+
+
+def split_memory(memory: game.Memory) -> tuple[game.Memory, game.Memory]:
+  """The inverse of `join_memory`."""
+  networks, remembered = zip(*memory, strict=True)
+  return (
+    game.from_players(memory, networks),
+    game.from_players(memory, remembered),
+  )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class AdjustedField:
   """A function of the losses of one draw, averaged over devices.
@@ -349,17 +384,18 @@ class AdjustedField:
 
   Attributes:
     model: the game.
-    adjustment: maps a list of losses and params to the directions, and to
-      what is to be logged of how they were found.
+    adjustment: maps a list of losses, params, and what it remembers (one entry
+      a player, or None) to `Adjusted`.
     axis_name: the mapped axis of the devices; None for one alone.
+    remembers: whether the players' memory is one of `Remembered`, as under
+      `remembering.remember`.
     shares_draws: players that move at once take the same draw.
   """
 
   model: game.Game
-  adjustment: Callable[
-    [Sequence[game.Loss], Any], tuple[Sequence[Any], dict[str, jax.Array]]
-  ]
+  adjustment: Callable[[Sequence[game.Loss], Any, Any], Adjusted]
   axis_name: str | None = None
+  remembers: bool = False
   shares_draws = True
 
   def __call__(
@@ -367,11 +403,21 @@ class AdjustedField:
   ) -> Evaluation:
     moving = _moving(draws)
     draw = draws[moving[0]]
-    losses = self.model.losses_of(memory, draw, self.axis_name)
-    directions, logs = self.adjustment(losses, params)
-    _, passes = self.model.joint_losses(params, memory, draw)
-    logged = [own._replace(logs={**own.logs, **logs}) for own in passes]
-    return Evaluation(_only(directions, moving), _only(logged, moving))
+    networks, remembered = memory, None
+    if self.remembers:
+      networks, remembered = split_memory(memory)
+    losses = self.model.losses_of(networks, draw, self.axis_name)
+    adjusted = self.adjustment(losses, params, remembered)
+    _, passes = self.model.joint_losses(params, networks, draw)
+    if self.remembers:
+      passes = tuple(
+        own._replace(memory=join_memory(own.memory, adjusted.remembered))
+        for own in passes
+      )
+    logged = [
+      own._replace(logs={**own.logs, **adjusted.logs}) for own in passes
+    ]
+    return Evaluation(_only(adjusted.directions, moving), _only(logged, moving))
 
   def terms(
     self, params: Any, memory: game.Memory, draws: Draws

@@ -17,17 +17,36 @@ Like those of `adjustments` they return a direction that players *descend*. The
 systems are solved by Krylov methods on products with blocks of the Jacobian.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.sparse import linalg
 import optax
 
 from differentiable_games import adjustments
 from differentiable_games import game
 from differentiable_games import jacobian
+from differentiable_games import linear_solvers
+
+
+class Solved(NamedTuple):
+  """A direction, and how it was found.
+
+  Attributes:
+    direction: what players descend, in the structure of the parameters.
+    residual: the norm of what is left of the system, relative to that of its
+      right-hand side. Above the tolerance the iterations were not enough, and
+      the direction is not the method's.
+    num_iterations: of the solver.
+    memory: what the next solve begins from, one entry a player; () if nothing.
+  """
+
+  direction: Any
+  residual: jax.Array
+  num_iterations: jax.Array
+  memory: Any = ()
 
 
 def competitive(
@@ -35,51 +54,57 @@ def competitive(
   params: game.Params,
   learning_rates: Sequence[adjustments.Coefficient],
   zero_sum: bool = False,
-  tolerance: float = 1e-5,
-  max_iterations: int = 20,
+  tolerance: float = 1e-3,
+  max_iterations: int = 200,
 ) -> game.Params:
   """The direction of `solve_competitive`, whose arguments these are."""
   return solve_competitive(
     losses, params, learning_rates, zero_sum, tolerance, max_iterations
-  )[0]
+  ).direction
 
 
 def solve_competitive(
   losses: Sequence[game.Loss],
   params: game.Params,
-  learning_rates: Sequence[adjustments.Coefficient],
+  learning_rates: Sequence[Any],
   zero_sum: bool = False,
-  tolerance: float = 1e-5,
-  max_iterations: int = 20,
-) -> tuple[game.Params, jax.Array]:
+  tolerance: float = 1e-3,
+  max_iterations: int = 200,
+  memory: game.Params | None = None,
+) -> Solved:
   r"""Competitive gradient descent: best responses to each other's steps.
 
   The direction d solves
 
-  .. math:: d_i + \sum_{j \ne i} \eta_j J_{ij} d_j = \xi_i
+  .. math:: d_i + \sum_{j \ne i} J_{ij} \eta_j d_j = \xi_i
 
   The steps :math:`-\eta_i d_i` are a Nash equilibrium of the game's bilinear
   approximation with a proximal term :math:`\|\Delta_i\|^2 / 2 \eta_i` for each
   player. For two players they are the source's :math:`\Delta_x = -\eta (I -
-  \eta^2 D_{xy} f D_{yx} g)^{-1} (\nabla_x f - \eta D_{xy} f \nabla_y g)`.
+  \eta^2 D_{xy} f D_{yx} g)^{-1} (\nabla_x f - \eta D_{xy} f \nabla_y g)`: only
+  the system of the one with fewer parameters is left to be solved, from which
+  the other's direction follows.
 
-  This system is not symmetric; GMRES solves it. In a zero-sum game that of one
-  player is, and positive definite: conjugate gradients solve it for the player
-  with fewer parameters, and the other's direction follows.
+  GMRES solves such systems, which are not symmetric. In a zero-sum game that of
+  one player is, and positive definite: there it is conjugate gradients.
 
   Args:
     losses: n losses.
     params: n pytrees.
-    learning_rates: :math:`\eta`. Descent of d with these rates is the method;
-      another optimiser may take d as a gradient.
+    learning_rates: :math:`\eta`, each a number or, for rates of the parameters'
+      own, a tree like the player's. Descent of d with these rates is the
+      method; another optimiser may take d as a gradient.
     zero_sum: whether there are two players whose losses cancel.
-    tolerance: of the residual, relative to the right-hand side.
-    max_iterations: of the solver. GMRES keeps a vector an iteration.
+    tolerance: of the residual, relative to :math:`\xi`.
+    max_iterations: of the solver, each with a product of every block of J off
+      the diagonal. GMRES keeps a vector an iteration, and begins anew after 20
+      to 100.
+    memory: the directions of the step before, from which the solver begins
+      where they are nearer than zero.
 
   Returns:
-    d, in the structure of `params`, and the norm of the system's residual
-    relative to that of :math:`\xi`: above the tolerance the iterations were not
-    enough, and d is not the method's.
+    d, its residual relative to :math:`\xi`, the number of iterations, and d as
+    memory.
 
   Raises:
     ValueError: if the numbers of losses and players differ, or `zero_sum` is
@@ -93,6 +118,32 @@ def solve_competitive(
   game.check_num_players(learning_rates, params, 'rates')
   if zero_sum and len(params) != 2:
     raise ValueError(f'zero_sum is of two players, not of {len(params)}.')
+  rows, operator = _competitive_system(losses, params, learning_rates)
+
+  def solve(operator, right, start, rate=None):
+    method = linear_solvers.gmres
+    if zero_sum:
+      method = functools.partial(
+        linear_solvers.conjugate_gradients, weights=_weights(rate)
+      )
+    goal = tolerance * optax.tree.norm(gradient)
+    return _solve_from(start, method, operator, right, goal, max_iterations)
+
+  if len(params) == 2:
+    direction, num_iterations = _solve_for_one(
+      solve, rows, gradient, learning_rates, memory
+    )
+    direction = game.from_players(params, direction)
+  else:
+    direction, num_iterations = solve(operator, gradient, memory)
+  left = operator(direction)
+  direction = _keep_nan(direction, left, gradient)
+  residual = _relative_residual(left, gradient)
+  return Solved(direction, residual, num_iterations, direction)
+
+
+def _competitive_system(losses, params, rates):
+  """For each player the row of J that the others' steps see, and the system."""
   players = range(len(params))
   others = [[j for j in players if j != i] for i in players]
   rows = [
@@ -100,49 +151,182 @@ def solve_competitive(
   ]
 
   def operator(direction):
-    steps = [
-      game.scale_tree(rate, block)
-      for rate, block in zip(learning_rates, direction, strict=True)
-    ]
-    return game.from_players(
+    steps = list(map(_times, rates, direction))
+    responses = [rows[i](*(steps[j] for j in others[i])) for i in players]
+    return optax.tree.add(direction, game.from_players(params, responses))
+
+  return rows, operator
+
+
+def _solve_for_one(solve, rows, gradient, rates, memory):
+  """Solves for the player with fewer parameters: the other's row is exact."""
+  sizes = [optax.tree.size(own) for own in gradient]
+  i, j = (0, 1) if sizes[0] <= sizes[1] else (1, 0)
+
+  def operator(direction):
+    answer = _times(rates[j], rows[j](_times(rates[i], direction)))
+    return optax.tree.sub(direction, rows[i](answer))
+
+  expected = rows[i](_times(rates[j], gradient[j]))
+  own, num_iterations = solve(
+    operator,
+    optax.tree.sub(gradient[i], expected),
+    memory and memory[i],
+    rates[i],
+  )
+  other = optax.tree.sub(gradient[j], rows[j](_times(rates[i], own)))
+  return ([own, other] if i == 0 else [other, own]), num_iterations
+
+
+def _times(rate: Any, tree: Any) -> Any:
+  """A tree times its learning rate, or times a tree of learning rates."""
+  if jax.tree_util.all_leaves([rate]):
+    return game.scale_tree(rate, tree)
+  return jax.tree.map(game.scale_tree, rate, tree)
+
+
+def _weights(rate: Any) -> Any:
+  r"""Those of the inner product in which a player's system is symmetric.
+
+  That is :math:`I + J_{ij} \eta_j J_{ij}^\top \eta_i`, and any multiple of
+  :math:`\eta_i` will do; None, for one number, is as good.
+  """
+  if sum(map(jnp.size, jax.tree.leaves(rate))) <= 1:
+    return None
+  most = optax.tree.max(rate)
+  return jax.tree.map(lambda x: jnp.where(most == 0, 1, x / most), rate)
+
+
+def _solve_from(start, method, operator, right, goal, max_iterations):
+  """Solves until the residual's norm is `goal`, from a start or from zero."""
+  remaining = right
+  if start is not None:
+    start = jax.lax.stop_gradient(start)
+    remaining = optax.tree.sub(right, operator(start))
+    is_near = optax.tree.norm(remaining) < optax.tree.norm(right)
+    start = optax.tree.where(is_near, start, optax.tree.zeros_like(start))
+    remaining = optax.tree.where(is_near, remaining, right)
+  norm = optax.tree.norm(remaining)
+  tolerance = goal / jnp.where(norm == 0, 1, norm)
+  correction, num_iterations = method(
+    operator, remaining, jax.lax.stop_gradient(tolerance), max_iterations
+  )
+  if start is None:
+    return correction, num_iterations
+  return optax.tree.add(start, correction), num_iterations
+
+
+class AdaptiveMemory(NamedTuple):
+  """What adaptive competitive descent keeps of a player.
+
+  Attributes:
+    second_moment: of the gradient, elementwise.
+    num_gradients: that it is made of, an int32 scalar.
+    direction: d of the step before.
+  """
+
+  second_moment: Any
+  num_gradients: jax.Array
+  direction: Any
+
+
+def no_directions(params: game.Params) -> game.Params:
+  """The memory of `solve_competitive` before its first step."""
+  return optax.tree.zeros_like(params)
+
+
+def no_moments(params: game.Params) -> Any:
+  """The memory of `solve_adaptive_competitive` before its first step."""
+  zeros = optax.tree.zeros_like(params)
+  none = jnp.zeros((), jnp.int32)
+  return game.from_players(
+    params, [AdaptiveMemory(own, none, own) for own in zeros]
+  )
+
+
+def solve_adaptive_competitive(
+  losses: Sequence[game.Loss],
+  params: game.Params,
+  learning_rates: Sequence[adjustments.Coefficient],
+  zero_sum: bool = False,
+  tolerance: float = 1e-3,
+  max_iterations: int = 200,
+  decay: float = 0.99,
+  epsilon: float = 1e-5,
+  memory: Sequence[AdaptiveMemory] | None = None,
+) -> Solved:
+  r"""Competitive descent at each parameter's own rate, "ACGD".
+
+  .. math::
+    v_{i, t} = \beta v_{i, t - 1} + (1 - \beta) \xi_i^2, \quad
+    A_i = \left(\sqrt{v_{i, t} / (1 - \beta^t)} + \epsilon\right)^{-1}, \quad
+    d_i + \sum_{j \ne i} J_{ij} \alpha_j A_j d_j = \xi_i
+
+  Args:
+    losses: n losses.
+    params: n pytrees.
+    learning_rates: :math:`\alpha`, numbers.
+    zero_sum: see `solve_competitive`.
+    tolerance: likewise.
+    max_iterations: likewise.
+    decay: :math:`\beta`.
+    epsilon: :math:`\epsilon`.
+    memory: of the step before; None at the first.
+
+  Returns:
+    :math:`A_i d_i`, whose descent at the rates :math:`\alpha` is the method;
+    what `solve_competitive` gives of d; and the memory.
+
+  References:
+    Schäfer, Zheng and Anandkumar, "Implicit competitive regularization in
+    GANs", 2020, algorithm 1.
+  """
+  game.check_num_players(learning_rates, params, 'rates')
+  gradient = game.simultaneous_gradient(losses, params)
+  memory = no_moments(params) if memory is None else memory
+  seen = [
+    _see_gradient(old, own, decay)
+    for old, own in zip(memory, gradient, strict=True)
+  ]
+  scales = [_scales(own, decay, epsilon) for own in seen]
+  solved = solve_competitive(
+    losses,
+    params,
+    list(map(_times, learning_rates, scales)),
+    zero_sum,
+    tolerance,
+    max_iterations,
+    game.from_players(params, [old.direction for old in memory]),
+  )
+  return solved._replace(
+    direction=game.from_players(
+      params, list(map(_times, scales, solved.direction))
+    ),
+    memory=game.from_players(
       params,
       [
-        optax.tree.add(direction[i], rows[i](*(steps[j] for j in others[i])))
-        for i in players
+        own._replace(direction=direction)
+        for own, direction in zip(seen, solved.memory, strict=True)
       ],
-    )
-
-  if zero_sum:
-    direction = _competitive_zero_sum(
-      losses, params, gradient, learning_rates, tolerance, max_iterations
-    )
-  else:
-    direction = linalg.gmres(
-      operator,
-      gradient,
-      tol=tolerance,
-      # Positive, for the solver divides by the right-hand side's norm: without
-      # this its derivative at a fixed point would be wrong.
-      atol=1e-30,
-      restart=max_iterations,
-      maxiter=1,
-      solve_method='incremental',
-    )[0]
-  left = operator(direction)
-  direction = _keep_nan(direction, left, gradient)
-  return direction, _relative_residual(left, gradient)
+    ),
+  )
 
 
-def _solve_positive(
-  operator: Callable[[Any], Any],
-  right: Any,
-  tolerance: float,
-  max_iterations: int,
-) -> Any:
-  """Solves a positive definite system by conjugate gradients, from zero."""
-  if not jax.tree.leaves(right):  # Of a player without parameters.
-    return right
-  return linalg.cg(operator, right, tol=tolerance, maxiter=max_iterations)[0]
+def _see_gradient(memory, gradient, decay):
+  moment = optax.tree.update_moment_per_elem_norm(
+    gradient, memory.second_moment, decay, 2
+  )
+  return memory._replace(
+    second_moment=moment, num_gradients=memory.num_gradients + 1
+  )
+
+
+def _scales(memory, decay, epsilon):
+  """Learning rates of the parameters' own, at a rate of one."""
+  mean_squares = optax.tree.bias_correction(
+    memory.second_moment, decay, memory.num_gradients
+  )
+  return jax.tree.map(lambda v: 1 / (jnp.sqrt(v) + epsilon), mean_squares)
 
 
 def _keep_nan(solution: Any, left: Any, right: Any) -> Any:
@@ -161,31 +345,6 @@ def _relative_residual(left: Any, right: Any) -> jax.Array:
   return residual / jnp.where(scale == 0, 1, scale)
 
 
-def _competitive_zero_sum(
-  losses, params, gradient, rates, tolerance, max_iterations
-):
-  r"""With J_{ji} = -J_{ij}^\top only the system of player i is left."""
-  sizes = [optax.tree.size(own) for own in params]
-  i, j = (0, 1) if sizes[0] <= sizes[1] else (1, 0)
-  own_row = jacobian.linearized_row(losses, params, i, [j])
-  other_row = jacobian.linearized_row(losses, params, j, [i])
-
-  def operator(direction):
-    answer = game.scale_tree(rates[i] * rates[j], other_row(direction))
-    return optax.tree.sub(direction, own_row(answer))
-
-  expected = own_row(game.scale_tree(rates[j], gradient[j]))
-  own = _solve_positive(
-    operator,
-    optax.tree.sub(gradient[i], expected),
-    tolerance,
-    max_iterations,
-  )
-  other = optax.tree.sub(gradient[j], other_row(game.scale_tree(rates[i], own)))
-  directions = [own, other] if i == 0 else [other, own]
-  return game.from_players(params, directions)
-
-
 def follow_the_ridge(
   losses: Sequence[game.Loss],
   params: game.Params,
@@ -197,7 +356,7 @@ def follow_the_ridge(
   """The direction of `solve_ridge`, whose arguments these are."""
   return solve_ridge(
     losses, params, learning_rates, leader, tolerance, max_iterations
-  )[0]
+  ).direction
 
 
 def solve_ridge(
@@ -207,7 +366,7 @@ def solve_ridge(
   leader: int = 0,
   tolerance: float = 1e-5,
   max_iterations: int = 20,
-) -> tuple[game.Params, jax.Array]:
+) -> Solved:
   r"""Follow-the-ridge: the follower makes up for the leader's step.
 
   .. math::
@@ -233,9 +392,8 @@ def solve_ridge(
     max_iterations: of the solver, two products with :math:`J_{yy}` each.
 
   Returns:
-    d, in the structure of `params`, and the norm of the normal equations'
-    residual relative to that of their right-hand side. A follower whose rate is
-    0 makes up for nothing.
+    d, the residual of the normal equations, and the number of iterations. A
+    follower whose rate is 0 makes up for nothing.
 
   Raises:
     ValueError: for other than two players.
@@ -254,16 +412,17 @@ def solve_ridge(
   direction[leader] = gradient[leader]
   seen = jacobian.row_product(losses, params, follower, direction)
   right = hessian(seen)
-  correction = _solve_positive(
+  correction, num_iterations = linear_solvers.conjugate_gradients(
     lambda v: hessian(hessian(v)), right, tolerance, max_iterations
   )
   left = hessian(hessian(correction))
   correction = _keep_nan(correction, left, right)
   ratio = _ratio(learning_rates[leader], learning_rates[follower])
   own = optax.tree.sub(gradient[follower], game.scale_tree(ratio, correction))
-  return (
+  return Solved(
     game.replace_player(gradient, follower, own),
     _relative_residual(left, right),
+    num_iterations,
   )
 
 

@@ -89,13 +89,7 @@ METHODS = {
     *_SGD,
     *setting(**{_CANCEL.format(player): -1.0 for player in ('disc', 'gen')}),
   ],
-  'SGD, competitive': [
-    *_SGD,
-    *setting(
-      training__adjustment='competitive',
-      training__adjustment_kwargs__max_iterations=5,
-    ),
-  ],
+  'SGD, competitive': [*_SGD, *setting(training__adjustment='competitive')],
   'AdaGrad': both_optimizers(name='adagrad', lr=0.01),
   'RMSProp': [],
   'RMSProp, SGA': setting(

@@ -109,7 +109,9 @@ def lola(losses, params, h):
 
 def competitive(losses, params, h):
   """Competitive descent of a zero-sum game."""
-  return solved_adjustments.competitive(losses, params, (h, h), zero_sum=True)
+  return solved_adjustments.competitive(
+    losses, params, (h, h), zero_sum=True, tolerance=1e-5
+  )
 
 
 def cancelled(losses, params, h):

@@ -462,6 +462,20 @@ def test_two_update_rules_at_once():
       'max_iterations must be a whole number from 1 to 1000, not 1000000',
     ),
     (
+      {
+        'adjustment': 'adaptive_competitive',
+        'adjustment_kwargs': {'decay': 1.0},
+      },
+      'adjustment_kwargs.decay must be a finite number from 0 below 1, not 1.0',
+    ),
+    (
+      {
+        'adjustment': 'competitive',
+        'adjustment_kwargs': {'memory': None},
+      },
+      'adjustment_kwargs.memory does not exist',
+    ),
+    (
       {'lookahead_periods': [5, 12]},
       'a list of whole numbers, each a multiple of the one before, not',
     ),

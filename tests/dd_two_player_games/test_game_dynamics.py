@@ -408,6 +408,10 @@ DYNAMICS = {
     'adjustment': 'competitive',
     'adjustment_kwargs': {'max_iterations': 3},
   },
+  'adaptive_competitive': {
+    'adjustment': 'adaptive_competitive',
+    'lookahead_periods': [2],
+  },
   'follow_the_ridge': {
     'update_rule': 'simultaneous',
     'adjustment': 'follow_the_ridge',
@@ -450,6 +454,28 @@ def test_chunks_and_restarts_change_no_bit(name):
     jax.tree.map(
       np.testing.assert_array_equal, restarted.snapshot_state(), expected
     )
+
+
+@pytest.mark.slow
+def test_adaptive_competitive_trains_to_its_tolerance(caplog):
+  training_settings = {
+    'adjustment': 'adaptive_competitive',
+    'adjustment_kwargs': {'tolerance': 1e-2},
+    'simultaneous_updates': True,
+  }
+  made = small_experiments.make(
+    small_experiments.points_config(training_settings)
+  )
+  logs = small_experiments.train(made, 3)
+  assert 0 < logs[training.RESIDUAL] <= 1e-2
+  assert logs[training.ITERATIONS] >= 1
+  state = made.snapshot_state()['train_state']
+  assert [own.num_gradients for own in state.opt_state.remembered] == [3, 3]
+  assert 'residual' not in caplog.text
+  # The warning, given once.
+  for _ in range(2):
+    made.measure({training.RESIDUAL: 0.1, training.ITERATIONS: 200.0})
+  assert caplog.text.count("solver's residual is 0.1 after 200 it") == 1
 
 
 @pytest.mark.slow

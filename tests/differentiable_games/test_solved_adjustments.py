@@ -141,6 +141,79 @@ def test_competitive_is_the_package_jax_cgd():
   np.testing.assert_allclose(y - eta * direction[1], new_y, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize('zero_sum', [True, False])
+def test_competitive_at_a_rate_of_one_in_200_dimensions(zero_sum):
+  """The defaults are enough, and how many iterations that took is said."""
+  rng = np.random.default_rng(1)
+  matrix, other = rng.normal(size=(2, 100, 100))
+  other = -matrix if zero_sum else other
+  losses = (lambda p: p[0] @ matrix @ p[1], lambda p: p[0] @ other @ p[1])
+  params = tuple(rng.normal(size=(2, 100)))
+  expected = _competitive_by_dense_solve(
+    np.block([[np.zeros((100, 100)), matrix], [other.T, np.zeros((100, 100))]]),
+    _flat(game.simultaneous_gradient(losses, params)),
+    *((100, 100), (1.0, 1.0)),
+  )
+  scale = np.linalg.norm(expected)
+
+  def solve(**kwargs):
+    return solved_adjustments.solve_competitive(
+      losses, params, (1.0, 1.0), zero_sum, **kwargs
+    )
+
+  found = solve()
+  assert found.residual <= 1e-3
+  assert np.linalg.norm(_flat(found.direction) - expected) < 0.01 * scale
+  # It goes on from what it has, and from nothing where that is of no use.
+  assert solve(memory=found.memory).num_iterations == 0
+  far = jax.tree.map(lambda d: 1e3 * d, found.memory)
+  assert solve(memory=far).num_iterations == found.num_iterations > 20
+  few = solve(max_iterations=20)
+  assert few.num_iterations == 20
+  assert few.residual > 1e-2
+
+
+@pytest.mark.parametrize('zero_sum', [True, False])
+def test_adaptive_competitive_is_its_formula(zero_sum):
+  """Two steps of algorithm 1 of the source, with dense matrices."""
+  sizes, alphas, beta, epsilon = (4, 3), (0.3, 0.5), 0.9, 1e-3
+  losses = sine_game.make(sizes, seed=3).losses
+  losses = game.zero_sum(losses[0]) if zero_sum else losses
+  params = _params(sizes)
+  memory = solved_adjustments.no_moments(params)
+  v, alpha = np.zeros(7), np.repeat(alphas, sizes)
+  solve = jax.jit(
+    lambda params, memory: solved_adjustments.solve_adaptive_competitive(
+      *(losses, params, alphas, zero_sum, 1e-12),
+      decay=beta,
+      epsilon=epsilon,
+      memory=memory,
+    )
+  )
+  for t in (1, 2):
+    xi = _flat(game.simultaneous_gradient(losses, params))
+    v = beta * v + (1 - beta) * xi**2
+    eta = alpha / (np.sqrt(v / (1 - beta**t)) + epsilon)
+    j = np.asarray(jacobian.dense_jacobian(losses, params))
+    x, y = slice(0, 4), slice(4, 7)
+    steps = []
+    for own, other in ((x, y), (y, x)):
+      # D_xy f of the source is J_xy; in general J_yx is not its transpose.
+      root = np.diag(np.sqrt(eta[own]))
+      towards = j[own, other] * eta[other]
+      inner = np.eye(len(root)) - root @ towards @ j[other, own] @ root
+      right = root @ (xi[own] - towards @ xi[other])
+      steps.append(-root @ np.linalg.solve(inner, right))
+    solved = solve(params, memory)
+    memory = solved.memory
+    np.testing.assert_allclose(
+      -alpha * _flat(solved.direction), np.concatenate(steps), atol=TOLERANCE
+    )
+    params = tuple(
+      {'w': own['w'] + step} for own, step in zip(params, steps, strict=True)
+    )
+
+
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('zero_sum', [True, False])
 def test_derivative_of_competitive(zero_sum):
@@ -206,11 +279,11 @@ def test_nan_of_a_gradient_is_no_standstill(zero_sum):
 
   params = (jnp.zeros(2), jnp.ones(2))
   assert jnp.isfinite(loss(params))
-  directions, residual = solved_adjustments.solve_competitive(
+  solved = solved_adjustments.solve_competitive(
     (loss, lambda params: -loss(params)), params, (0.1, 0.1), zero_sum
   )
-  assert jnp.isnan(residual)
-  assert all(jnp.isnan(own).any() for own in directions)
+  assert jnp.isnan(solved.residual)
+  assert all(jnp.isnan(own).any() for own in solved.direction)
 
 
 def test_nan_of_a_hessian_is_no_correction_of_nothing():
@@ -218,7 +291,7 @@ def test_nan_of_a_hessian_is_no_correction_of_nothing():
     return jnp.sum(jnp.abs(params[1]) ** 1.5) + params[0] @ params[1]
 
   params = (jnp.ones(2), jnp.zeros(2))
-  (leader, follower), residual = solved_adjustments.solve_ridge(
+  (leader, follower), residual, *_ = solved_adjustments.solve_ridge(
     (lambda params: -loss(params), loss), params, (0.1, 0.1)
   )
   assert jnp.isfinite(leader).all()

@@ -25,6 +25,7 @@ from differentiable_games import fields
 from differentiable_games import flows
 from differentiable_games import game
 from differentiable_games import jacobian
+from differentiable_games import remembering
 from differentiable_games import rules
 from differentiable_games import solved_adjustments
 from differentiable_games import tableaus
@@ -150,7 +151,7 @@ def test_a_lone_player_follows_its_own_gradient():
     expected = jnp.full(1, own)
     for name in ('gradient', 'lola', 'competitive_zero_sum', 'ridge'):
       found = TAKES_PLAYERS[name](losses, params)
-      found = found[0] if name in ('competitive_zero_sum', 'ridge') else found
+      found = getattr(found, 'direction', found)
       np.testing.assert_allclose(jax.tree.leaves(found)[0], expected)
 
 
@@ -289,7 +290,7 @@ def test_residual_says_whether_the_iterations_were_enough():
       float(
         solved_adjustments.solve_competitive(
           losses, params, (1.0, 1.0), zero_sum, 1e-4, n
-        )[1]
+        ).residual
       )
       for n in (2, 40)
     ]
@@ -297,7 +298,7 @@ def test_residual_says_whether_the_iterations_were_enough():
     assert residuals[1] < 1e-3
 
 
-def test_solved_methods_log_their_residual():
+def test_solved_methods_log_their_residual_and_remember():
   model = game.Game(
     [
       lambda p, memory, draw, loss=loss: (loss(p), game.Pass(memory, {}))
@@ -309,14 +310,29 @@ def test_solved_methods_log_their_residual():
     ),
     ('one', 'two'),
   )
-  field = fields.AdjustedField(
-    model,
-    lambda losses, p: (
-      solved_adjustments.competitive(losses, p, (0.1, 0.1)),
-      {'solver_residual': jnp.float32(0.5)},
-    ),
+
+  def adjust(losses, params, remembered):
+    solved = solved_adjustments.solve_adaptive_competitive(
+      losses, params, (0.1, 0.1), memory=remembered
+    )
+    logs = {'solver_residual': solved.residual}
+    return fields.Adjusted(solved.direction, logs, solved.memory)
+
+  rule = remembering.remember(
+    rules.simultaneous([optax.sgd(0.1)] * 2, share_draws=True),
+    solved_adjustments.no_moments,
   )
-  evaluation = field(_pair(), (None, None), ('draw', 'draw'))
-  assert [own.logs for own in evaluation.passes] == [
-    {'solver_residual': 0.5}
-  ] * 2
+  params = _pair()
+  memory = solved_adjustments.no_moments(params)
+  carry = rules.Carry(params, (None, None), rule.init(params))
+  field = fields.AdjustedField(model, adjust, remembers=True)
+  for count in (1, 2):
+    carry, logs = rule.step(field, lambda _: 'draw', carry)
+    expected = adjust(LOSSES, params, memory)
+    params = optax.tree.add_scale(params, -0.1, expected.directions)
+    memory = expected.remembered
+    assert logs == expected.logs
+    assert carry.memory == (None, None)
+    assert [own.num_gradients for own in carry.state.remembered] == [count] * 2
+    jax.tree.map(np.testing.assert_array_equal, carry.params, params)
+    jax.tree.map(np.testing.assert_array_equal, carry.state.remembered, memory)
