@@ -252,7 +252,7 @@ def _run(program: Program) -> None:
       f'{package} needs {module}, which comes with an extra: pip install '
       f"'differentiable_games[{extra}]'"
     )
-  environment = dict(os.environ)
+  environment = {shipped.COMMAND_VARIABLE: 'diffgames', **os.environ}
   root = shipped.find_source_tree()
   paths = os.environ.get('PYTHONPATH', '').split(os.pathsep)
   if root is not None and str(root) not in paths:

@@ -56,20 +56,33 @@ from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import flags
+from jaxline_harness import shipped
 from jaxline_harness import signals
 from jaxline_harness import startup
 
 _EXIT_USER_ERROR = 2
 _EXIT_FAILURE = 1
+_VERBS = ('train', 'eval', 'compile')
 _HELP_FLAGS = {'--help', '-help', '-h'}
-_HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
+_USAGE_OF_MODULE = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
 
   --config=FILE            a config file: a Python file with get_config()
-  --config.FIELD=VALUE     sets one of its fields, e.g.
-                           --config.training_steps=100
   --jaxline_mode=MODE      train (the default), eval: evaluate the newest
                            checkpoint once (with --all, every one that is
                            kept), or compile
+"""
+_USAGE_OF_VERBS = """Usage: {train} [CONFIG] [--config.FIELD=VALUE ...]
+       {eval} [CONFIG] [--all] [--config.FIELD=VALUE ...]
+       {compile} [CONFIG] --target=KIND:LAYOUT [--config.FIELD=VALUE ...]
+
+  CONFIG                   a config file: a Python file with get_config(), or
+                           the name of one that is shipped
+  --all                    with eval: every checkpoint that is kept, not the
+                           newest alone
+"""
+_HELP = """{usage}\
+  --config.FIELD=VALUE     sets one of its fields, e.g.
+                           --config.training_steps=100
   --target=KIND:LAYOUT     compiles the training program for a machine that need
                            not be here (cpu, h100:8, v5e:4x4), and says what it
                            needs; --hlo=FILE keeps the program,
@@ -85,7 +98,7 @@ _HELP = """Usage: {program} --config=FILE [--config.FIELD=VALUE ...]
                            process 0 runs on HOST and uses PORT
   --coordinator=auto       the same, found by JAX: on SLURM (srun), Open MPI,
                            Kubernetes, Cloud TPU; docs/scaling.md says more
-  --config=FILE --help     all settings, with what they are and may be
+  {config:<24} all settings, with what they are and may be
   --verbosity=0            more messages
   --helpfull               the flags of all libraries
 
@@ -141,7 +154,12 @@ def _print_help(schema: configs.Schema, argv: list[str]) -> None:
   if flags.take_config_flag(argv)[0]:
     config, *_ = flags.parse(argv, schema)
     explained = list(schema.explain(config))
-  print(_HELP.format(program=os.path.basename(argv[0])), *explained, sep='\n')
+  usage = _USAGE_OF_MODULE.format(program=os.path.basename(argv[0]))
+  config_help = '--config=FILE --help'
+  if shipped.is_verb():
+    verbs = {verb: shipped.name_verb(verb) for verb in _VERBS}
+    usage, config_help = _USAGE_OF_VERBS.format(**verbs), 'CONFIG --help'
+  print(_HELP.format(usage=usage, config=config_help), *explained, sep='\n')
 
 
 def _run(

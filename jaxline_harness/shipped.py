@@ -30,6 +30,8 @@ _PACKAGES = pathlib.Path(__file__).absolute().parents[1]
 _INSTALLED = _PACKAGES / 'diffgames'
 # What holds configs/ and sweeps/.
 ROOT = _INSTALLED if (_INSTALLED / 'configs').is_dir() else _PACKAGES
+# Of the environment: the command whose verb has started a program.
+COMMAND_VARIABLE = 'DIFFGAMES_COMMAND'
 DEFAULT_EXPERIMENT = 'dd_two_player_games.experiment'
 
 # How the names of files in a folder end.
@@ -42,7 +44,12 @@ _LIKE_EXPERIMENT = re.compile(r'(\w+\.)+experiment')
 
 def name_verb(verb: str) -> str:
   """How a user types a verb: `./run.sh` says that it was typed."""
-  return f'{os.environ.get("DIFFGAMES_COMMAND") or "diffgames"} {verb}'
+  return f'{os.environ.get(COMMAND_VARIABLE) or "diffgames"} {verb}'
+
+
+def is_verb() -> bool:
+  """Whether a verb has started this program."""
+  return COMMAND_VARIABLE in os.environ
 
 
 def find_source_tree() -> pathlib.Path | None:

@@ -57,6 +57,8 @@ def _set_xla_flag(flag: str) -> None:
 
 def _set_environment() -> None:
   """Sets what JAX and TensorFlow read when they are imported."""
+  # Tests are started by ./run.sh, what they test is not.
+  os.environ.pop('DIFFGAMES_COMMAND', None)
   os.environ.setdefault('JAX_PLATFORMS', 'cpu')
   os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
   os.environ.setdefault('MPLBACKEND', 'agg')

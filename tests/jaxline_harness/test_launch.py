@@ -715,6 +715,15 @@ def test_help_of_a_config_explains_its_settings(toy):
   assert 'sise does not' in error_line(toy(CONFIG, f'{TOY}sise=3', '--help'))
 
 
+def test_help_of_a_verb_is_how_it_is_typed(toy, monkeypatch):
+  monkeypatch.setenv('DIFFGAMES_COMMAND', './run.sh')
+  status, out, _ = toy('--help')
+  assert status == 0
+  assert out.startswith('Usage: ./run.sh train [CONFIG] [--config.FIELD=')
+  assert '--config=FILE' not in out
+  assert '\n  CONFIG --help            all settings' in out
+
+
 class Training:
   """A training of the toy without end, in a process of its own."""
 
