@@ -22,6 +22,7 @@ import functools
 import json
 import pathlib
 import re
+import shlex
 import sys
 import time
 import types
@@ -227,7 +228,7 @@ def write(
   """Writes a picture and its figures, those of `quick` under `runs/`."""
   _output.write_picture(name, size, figure)
   content = {
-    'command': ' '.join(['./run.sh figures', name, *sys.argv[1:]]),
+    'command': shlex.join(['./run.sh', 'figures', name, *sys.argv[1:]]),
     'size': size,
     'date': time.strftime('%Y-%m-%d'),
     'machine': report.machine(),

@@ -17,6 +17,7 @@ As in Lucic et al. 2018, "Are GANs created equal?", every loss gets a random
 search of the same budget, and what counts is the spread:
 
   ./run.sh figures sensitivity [--size=full|small|quick] [--data NAME …]
+    [--losses NAME …]
 
 Runs are sweeps (docs/sweeps.md) in `runs/figures`; what has ended is not run
 again. Writes `figures/sensitivity.png` and `docs/sensitivity.json`, and prints
@@ -38,7 +39,11 @@ from run_sweeps import program
 from run_sweeps import random_search
 from run_sweeps import results as sweep_results
 
-COSTS = {'full': '', 'small': '', 'quick': ''}
+COSTS = {
+  'full': '8 hours (estimated)',
+  'small': '20 minutes (estimated)',
+  'quick': '',
+}
 
 # What a run counts as that diverged: it covers nothing, and its FID is about
 # that of a generator that has learnt nothing.
@@ -120,12 +125,15 @@ def _describe_networks(data: str, width: int) -> dict[str, Any]:
   }
 
 
-def declare(data: str, size: Size) -> declaration.Sweep:
-  """The search of all losses.
+def declare(
+  data: str, size: Size, names: Sequence[str] = tuple(LOSSES)
+) -> declaration.Sweep:
+  """The search of some losses.
 
   Args:
     data: 'mixture' or 'images'.
     size: of the search.
+    names: of the losses.
 
   Returns:
     The sweep.
@@ -153,7 +161,7 @@ def declare(data: str, size: Size) -> declaration.Sweep:
       'optimizers.generator.lr': random_search.log_uniform(1e-4, 1e-2),
       **_describe_networks(data, size.width),
     },
-    axes={'loss': losses},
+    axes={'loss': {name: losses[name] for name in names}},
     seeds=[0],
     metrics=_METRICS[data],
     diverged_as={name: _DIVERGED[name] for name in _METRICS[data]},
@@ -307,7 +315,7 @@ def table(data: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
   for loss, of_loss in runs.items():
     scores = [run['score'] for run in of_loss]
     more = data == 'mixture'
-    form = '.2f' if more else '.0f'
+    form = '.3f' if more else '.0f'
     low, median, high = (
       format(v, form) for v in np.percentile(scores, (25, 50, 75))
     )
@@ -326,13 +334,14 @@ def main() -> None:
   parser.add_argument(
     '--data', nargs='+', choices=_CONFIGS, default=[*_CONFIGS]
   )
+  parser.add_argument('--losses', nargs='+', choices=LOSSES, default=[*LOSSES])
   arguments = parser.parse_args()
   found, titles = {}, {}
   for data in arguments.data:
     size = SIZES[arguments.size][data]
     name = f'sensitivity_{data}_{arguments.size}'
     plan = declaration.make_plan(
-      declare(data, size), name, str(_gan_runs.FOLDER / name)
+      declare(data, size, arguments.losses), name, str(_gan_runs.FOLDER / name)
     )
     found[data] = list_runs(plan, program.run(plan))
     titles[data] = (

@@ -80,10 +80,10 @@ def draw(
   figure = Figure(figsize=size, dpi=120, layout='constrained')
   axes = figure.subplots()
   better = 'more' if plan.more_is_better[metric] else 'less'
+  num_seeds = len(list(plan.sweep.seeds))
+  told = f'mean of {num_seeds} seeds' if num_seeds > 1 else 'one seed'
   axes.set_title(
-    f'{metric.replace("_", " ")} ({better} is better), mean of '
-    f'{len(list(plan.sweep.seeds))} seeds',
-    fontsize=9,
+    f'{metric.replace("_", " ")} ({better} is better), {told}', fontsize=9
   )
   if is_search:
     _draw_spreads(axes, plan, combinations, metric)
