@@ -150,7 +150,13 @@ def _report(error: Exception, status: int) -> int:
 def _print_help(schema: configs.Schema, argv: list[str]) -> None:
   """Explains the command line, and the settings of a config that it names."""
   explained: list[str] = []
-  argv = [argument for argument in argv if argument not in _HELP_FLAGS]
+  # Settings are explained as of training: another mode may want more flags.
+  others = ('--jaxline_mode', '--all', '--target', '--hlo', '--largest')
+  argv = [
+    argument
+    for argument in argv
+    if argument not in _HELP_FLAGS and not argument.startswith(others)
+  ]
   if flags.take_config_flag(argv)[0]:
     config, *_ = flags.parse(argv, schema)
     explained = list(schema.explain(config))

@@ -717,8 +717,8 @@ def test_help_of_a_config_explains_its_settings(toy):
 
 def test_help_of_a_verb_is_how_it_is_typed(toy, monkeypatch):
   monkeypatch.setenv('DIFFGAMES_COMMAND', './run.sh')
-  status, out, _ = toy('--help')
-  assert status == 0
+  status, out, err = toy(CONFIG, '--jaxline_mode=compile', '--help')
+  assert status == 0, err
   assert out.startswith('Usage: ./run.sh train [CONFIG] [--config.FIELD=')
   assert '--config=FILE' not in out
   assert '\n  CONFIG --help            all settings' in out
