@@ -44,7 +44,11 @@ median over settings. The two readings must agree. The rules stand in
 that they judge.
 
 Networks are small. What holds here need not hold for large ones, and what fails
-here need not fail there.
+here need not fail there. Sweeps of what is recorded ran on another machine
+than the rest: `mixture_rules` on 14 cores, the others on one H100, whose
+minutes are those of the cores beside it.
+
+In the pictures green is what is wanted, a bar the interval, and dots are seeds.
 """
 _COLUMNS = ('claim', 'verdict', 'effect', 'seeds', 'minutes of a core')
 _TOLD = {

@@ -70,9 +70,11 @@ def draw(claim: declaration.Claim, outcome: verdicts.Outcome) -> Figure:
   Returns:
     The figure.
   """
-  compared = [rule for rule in claim.rules if isinstance(rule, rules.Better)]
   found = outcome.all_readings
   assert outcome.table is not None
+  compared = [rule for rule in claim.rules if isinstance(rule, rules.Better)]
+  if len(outcome.table.axes) == 1:  # One setting, of which there is no curve.
+    compared = []
   height = max(0.75 + 0.72 * len(found), 2.9 if compared else 0.0)
   figure = Figure(
     figsize=(8.4 if compared else 6.0, height), dpi=110, layout='constrained'

@@ -110,9 +110,12 @@ class Better:
     if len(both) == 2:
       ways = {'the one setting': np.max}
     metric = self.metric.replace('_', ' ')
+    what = f'{metric} beyond "{self.than}"'
+    if not self.more_is_better:
+      what = f'{metric} below "{self.than}"'
     return [
       readings.Reading(
-        f'{metric}, {name}',
+        f'{what}, {name}',
         summary.estimate(both, advantage(choose)),
         self.least,
       )
