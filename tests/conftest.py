@@ -23,8 +23,9 @@ environment already has stays as it is.
 Most of the time of quick tests would go to optimising programs that run once,
 on a few numbers. So without the slow tests programs are hardly optimised; with
 them (`./run.sh test --all`) they are compiled as their users' are, but for
-those of files with the mark `hardly_optimised`, of mathematics in float32 and
-float64 that holds however it is compiled.
+those of files with the mark `hardly_optimised`, whose numbers hold however they
+are compiled. In such a file a test with the mark `optimised` is an exception:
+of bits that must be equal, say.
 """
 
 import collections
@@ -37,11 +38,12 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEVICE_COUNT = 4
 _DEVICE_COUNT_FLAG = '--xla_force_host_platform_device_count'
-# Halve the time to compile; JAX 0.9 to 0.12 have them.
+# More than halve the time to compile; JAX 0.9 to 0.12 have them.
 _HARDLY_OPTIMISE = (
   '--xla_backend_optimization_level=0',
   '--xla_llvm_disable_expensive_passes=true',
   '--xla_cpu_use_fusion_emitters=false',
+  '--xla_cpu_parallel_codegen_split_count=1',
 )
 
 
@@ -105,20 +107,26 @@ def one_device_env() -> dict[str, str]:
   return env
 
 
+@pytest.hookimpl(tryfirst=True)  # Before fixtures, which may compile.
+def pytest_runtest_setup(item: pytest.Item) -> None:
+  """Compiles the test's programs as it or its file asks."""
+  hardly = (
+    item.get_closest_marker('hardly_optimised') is not None
+    and item.get_closest_marker('optimised') is None
+  )
+  if hardly or 'jax' in sys.modules:
+    import jax
+
+    jax.config.update('jax_disable_most_optimizations', hardly)
+
+
 @pytest.fixture(autouse=True, scope='module')
-def _compiled_programs_are_dropped(request):
-  """Compiles those of a file as it asks, and frees them after it.
+def _compiled_programs_are_dropped():
+  """Frees a file's programs after it.
 
   Each holds memory mappings, of which a process may have some 65,000: with the
   programs of all tests XLA's compiler crashes.
   """
-  hardly = request.node.get_closest_marker('hardly_optimised') is not None
-  if hardly:
-    import jax
-
-    jax.config.update('jax_disable_most_optimizations', True)
   yield
-  if hardly:
-    jax.config.update('jax_disable_most_optimizations', False)
   if 'jax' in sys.modules:
     sys.modules['jax'].clear_caches()

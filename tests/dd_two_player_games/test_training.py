@@ -32,6 +32,8 @@ from differentiable_games import toy_games
 from jaxline_harness import optimizers
 from tests.dd_two_player_games import small_experiments
 
+pytestmark = pytest.mark.hardly_optimised
+
 # The networks' states.
 
 
@@ -261,6 +263,7 @@ def test_every_rule_keeps_clipped_weights_in_their_bounds(make_rule):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_sga_by_its_two_names_is_the_same():
   """As an adjustment, and by its coefficients: one method, the same numbers."""
   ends = []

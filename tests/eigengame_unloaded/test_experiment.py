@@ -37,6 +37,8 @@ from jaxline_harness import errors
 from jaxline_harness import memory
 from jaxline_harness import run_directory
 
+pytestmark = pytest.mark.hardly_optimised
+
 ROOT = pathlib.Path(__file__).parents[2]
 SGD = {'lr': 0.1, 'kwargs': {}}
 
@@ -122,6 +124,7 @@ def test_edges_that_do_not_fit_into_memory(tmp_path, monkeypatch):
 # Exactness.
 
 
+@pytest.mark.optimised
 @pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('source', ['synthetic', 'streamed', 'graph', 'noise'])
 def test_chunks_and_restarts_change_no_bit(source, npy):
