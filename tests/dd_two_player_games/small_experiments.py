@@ -36,6 +36,34 @@ OTHER_METRICS = {
 }
 
 
+def runge_kutta(order, **after):
+  """The settings of a Runge-Kutta rule, `after` for both players."""
+  regularizers = base_config.no_regularizers()
+  for terms in regularizers['rk_after_explicit_coeffs'].values():
+    terms.update(after)
+  return {
+    'runge_kutta_updates': True,
+    'runge_kutta_order': order,
+    'grad_regularizes': regularizers,
+  }
+
+
+RULES = {
+  'simultaneous': SIMULTANEOUS | CANCEL,
+  'disc_first': {'alternating_player_order': 'disc_first'} | CANCEL,
+  'gen_first': {'alternating_player_order': 'gen_first'} | CANCEL,
+  'several_updates': {
+    'num_disc_updates': 2,
+    'num_gen_updates': 3,
+    'drift_convention': 'joint_flow',
+  }
+  | CANCEL,
+  'runge_kutta_1': runge_kutta(1),
+  'runge_kutta_2': runge_kutta(2, self_norm=0.1),
+  'runge_kutta_4': runge_kutta(4, self_norm=0.1, other_norm=0.05),
+}
+
+
 def resolve(settings):
   config = base_config.get_base_config().unlock()
   config.experiment_kwargs.config = settings

@@ -11,10 +11,11 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The GAN experiment in process: update rules, restarts, devices, evaluation.
+"""The GAN experiment in process: update rules, devices, evaluation.
 
 The session has four devices. Each chunk of steps compiles a program, so that
-networks are tiny and what has been trained once is shared.
+networks are tiny and what has been trained once is shared. What must be equal
+to the last bit is in test_restarts.py, compiled as its users' programs are.
 """
 
 import functools
@@ -34,13 +35,13 @@ from dd_two_player_games import experiment
 from dd_two_player_games import gan
 from dd_two_player_games import model_utils
 from dd_two_player_games import training
-from jaxline_harness import device_mesh
 from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import optimizers
 from jaxline_harness import run_directory
-from tests import marks
 from tests.dd_two_player_games import small_experiments
+
+pytestmark = pytest.mark.hardly_optimised
 
 DEVICES = 4
 TURNS = {'simultaneous_updates': False}
@@ -49,16 +50,28 @@ NO_TRANSFORM = {'discriminator': None, 'generator': None}
 CANCEL = small_experiments.CANCEL
 
 
-def runge_kutta(order, **after):
-  """The settings of a Runge-Kutta rule, `after` for both players."""
-  regularizers = base_config.no_regularizers()
-  for terms in regularizers['rk_after_explicit_coeffs'].values():
-    terms.update(after)
-  return {
-    'runge_kutta_updates': True,
-    'runge_kutta_order': order,
-    'grad_regularizes': regularizers,
-  }
+runge_kutta = small_experiments.runge_kutta
+
+
+_made = {}
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _experiments_are_dropped():
+  yield
+  _made.clear()
+
+
+def at_its_start(config):
+  """The experiment of a config, compiled for the first test that asks."""
+  name = config.to_json()
+  if name not in _made:
+    made = small_experiments.make(config)
+    made.ensure_train_state()
+    _made[name] = made, made.snapshot_state()
+  made, start = _made[name]
+  made.restore_from_snapshot(start)
+  return made
 
 
 def trained_points(steps, training=None, optimizer=None, **settings):
@@ -66,7 +79,7 @@ def trained_points(steps, training=None, optimizer=None, **settings):
   config = small_experiments.points_config(
     training, optimizer, param_transformers=NO_TRANSFORM, **settings
   )
-  made = small_experiments.make(config)
+  made = at_its_start(config)
   logs = small_experiments.train(made, steps)
   return made.snapshot_state()['train_state'], logs
 
@@ -94,22 +107,14 @@ def differs(tree1, tree2):
 
 # Update rules.
 
-RULES = {
-  'simultaneous': SIMULTANEOUS | CANCEL,
-  'disc_first': {'alternating_player_order': 'disc_first'} | CANCEL,
-  'gen_first': {'alternating_player_order': 'gen_first'} | CANCEL,
-  'several_updates': {
-    'num_disc_updates': 2,
-    'num_gen_updates': 3,
-    'drift_convention': 'joint_flow',
-  }
-  | CANCEL,
-  'runge_kutta_1': runge_kutta(1),
-  'runge_kutta_2': runge_kutta(2, self_norm=0.1),
-  'runge_kutta_4': runge_kutta(4, self_norm=0.1, other_norm=0.05),
-}
-# Of each kind one; what rules do is tested without networks, too.
-QUICK_RULES = ('simultaneous', 'runge_kutta_2')
+RULES = small_experiments.RULES
+# Of each kind one: what rules do is tested without networks, too.
+TRAINED_RULES = (
+  'simultaneous',
+  'gen_first',
+  'several_updates',
+  'runge_kutta_4',
+)
 DRAWS = {
   'simultaneous': 2,
   'disc_first': 2,
@@ -132,6 +137,7 @@ def _not_finite(training, change=None, **settings):
   return str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('training', 'kind', 'line'),
   [
@@ -140,25 +146,22 @@ def _not_finite(training, change=None, **settings):
       'explicit_non_dd_coeffs',
       'step 1: not finite: other_norm term of gen, params/gen/',
     ),
-    pytest.param(
+    (
       SIMULTANEOUS | {'estimator_fn': 'unbiased_estimate_fn_shared_draws'},
       'explicit_non_dd_coeffs',
       'step 1: not finite: other_norm term of gen, params/gen/',
-      marks=pytest.mark.slow,
     ),
     # What the second update meets is NaN already.
-    pytest.param(
+    (
       {'num_gen_updates': 2},
       'explicit_non_dd_coeffs',
       'step 1: not finite: other_norm term of gen, gen_loss (2), gradient of '
       'gen_loss (2), other_norm term of gen (2), ',
-      marks=pytest.mark.slow,
     ),
-    pytest.param(
+    (
       runge_kutta(2),
       'rk_after_explicit_coeffs',
       'step 1: not finite: other_norm term of gen (after), params/gen/',
-      marks=pytest.mark.slow,
     ),
   ],
 )
@@ -167,7 +170,8 @@ def test_term_that_is_not_finite_is_named(training, kind, line):
     terms = config.training.grad_regularizes[kind]
     terms.gen.other_norm = float('inf')
 
-  assert _not_finite(training, change).startswith(line)
+  found = _not_finite(training, change, param_transformers=NO_TRANSFORM)
+  assert found.startswith(line)
 
 
 @pytest.mark.slow
@@ -203,6 +207,8 @@ def test_back_off_makes_all_learning_rates_smaller():
     assert made.max_back_offs == max_back_offs
     made.ensure_train_state()
     start = made.snapshot_state()['train_state']
+    small_experiments.train(made, 3)
+    plain = made.snapshot_state()['train_state']
     made.restore_from_snapshot(
       {'train_state': start._replace(back_offs=np.int32(2))}
     )
@@ -210,11 +216,11 @@ def test_back_off_makes_all_learning_rates_smaller():
     end = made.snapshot_state()['train_state']
     expected, _ = trained_points(3, settings, {'lr': 0.05 / 16})
     assert_close(end.params, expected.params)
-    assert differs(end.params, trained_points(3, settings)[0].params)
+    assert differs(end.params, plain.params)
 
 
 @pytest.mark.quick_cases(1)
-@pytest.mark.parametrize('name', marks.slow_but(QUICK_RULES, RULES))
+@pytest.mark.parametrize('name', TRAINED_RULES)
 def test_update_rule(name):
   made = small_experiments.make(small_experiments.points_config(RULES[name]))
   made.ensure_train_state()
@@ -261,9 +267,8 @@ def test_runge_kutta_1_is_gradient_descent(plain_simultaneous):
 
 @pytest.mark.slow
 def test_runge_kutta_orders_differ(plain_simultaneous):
-  for order in (2, 4):
-    state, _ = trained_points(3, runge_kutta(order))
-    assert differs(state.params, plain_simultaneous[0].params)
+  state, _ = trained_points(3, runge_kutta(4))
+  assert differs(state.params, plain_simultaneous[0].params)
 
 
 @pytest.mark.slow
@@ -346,7 +351,7 @@ def test_schedule_counts_a_players_updates():
     small_experiments.train(made, step)
     states.append(made.snapshot_state()['train_state'].params)
   assert differs(states[0], states[1])
-  assert_equal(states[1], states[2])
+  jax.tree.map(np.testing.assert_array_equal, states[1], states[2])
 
 
 # The regularisers' coefficients.
@@ -473,48 +478,13 @@ def test_coefficients_follow_a_schedule():
     )
 
 
-# Chunks, restarts.
-
-
-CONFIGS = {
-  'dcgan_cancelled': small_experiments.images_config,
-  'mlp_runge_kutta_4': lambda: small_experiments.points_config(
-    RULES['runge_kutta_4']
-  ),
-  'mlp_in_turns_adam': lambda: small_experiments.points_config(
-    RULES['several_updates'], {'name': 'adam', 'lr': 1e-3}
-  ),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('name', CONFIGS)
-def test_chunks_and_restarts_change_no_bit(name):
-  config = CONFIGS[name]()
-  made = small_experiments.make(config)
-  made.ensure_train_state()
-  start = made.snapshot_state()
-  logs = small_experiments.train(made, 30, chunk=1)
-  expected = made.snapshot_state()
-  assert int(expected['train_state'].global_step) == 30
-  for chunk in (7, 30):
-    made.restore_from_snapshot(start)
-    assert_equal(small_experiments.train(made, 30, chunk), logs)
-    assert_equal(made.snapshot_state(), expected)
-  made.restore_from_snapshot(start)
-  small_experiments.train(made, 13, 9)
-  restarted = small_experiments.make(config)
-  restarted.restore_from_snapshot(made.snapshot_state())
-  assert_equal(small_experiments.train(restarted, 30, 9), logs)
-  assert_equal(restarted.snapshot_state(), expected)
-
-
 @pytest.mark.slow
 def test_seed_decides_everything():
   one, _ = trained_points(2, SIMULTANEOUS)
+  _made.clear()
   again, _ = trained_points(2, SIMULTANEOUS)
   other, _ = trained_points(2, SIMULTANEOUS, random_seed=1)
-  assert_equal(one, again)
+  jax.tree.map(np.testing.assert_array_equal, one, again)
   weights = [leaf for leaf in jax.tree.leaves(one.params) if leaf.ndim == 2]
   others = [leaf for leaf in jax.tree.leaves(other.params) if leaf.ndim == 2]
   assert differs(weights, others)
@@ -546,27 +516,6 @@ def test_devices_keep_equal_params_when_their_regularisers_differ():
   made = small_experiments.make(small_experiments.points_config(training))
   small_experiments.train(made, 3)
   small_experiments.assert_devices_agree(made.train_state)
-
-
-@pytest.mark.slow
-def test_pmap_gives_the_same_step():
-  """The loop's `shard_map` means what `pmap` does, gradients of sums too."""
-  made = small_experiments.make(
-    small_experiments.points_config(SIMULTANEOUS | CANCEL)
-  )
-  made.ensure_train_state()
-  step = jax.pmap(made.update, axis_name='i')
-  wanted, _ = step(
-    *model_utils.put_on_local_devices(
-      (device_mesh.unreplicate(made.train_state), made.device_data())
-    )
-  )
-  small_experiments.train(made, 1)
-  jax.tree.map(
-    lambda found, copies: np.testing.assert_array_equal(found, copies[0]),
-    device_mesh.unreplicate(made.train_state),
-    jax.device_get(wanted),
-  )
 
 
 def draw_of(made, arrays, step, k):
@@ -774,6 +723,8 @@ def test_custom_images_train(tmp_path):
   config = small_experiments.images_config(
     dataset='mine.npz',
     data_dir=str(tmp_path),
+    param_transformers=NO_TRANSFORM,
+    training={'batch_size': 8, 'num_latents': 4} | SIMULTANEOUS,
     nets={
       'discriminator': 'DCGANDiscriminator',
       'disc_kwargs': {'channels': [4]},
@@ -802,9 +753,9 @@ def test_transform_and_penalty_are_optional():
   made = small_experiments.make(config)
   logs = small_experiments.train(made, 1)
   assert logs.keys() == {'disc_loss', 'gen_loss'}
-  plain = small_experiments.make(small_experiments.points_config(SIMULTANEOUS))
+  _, plain = trained_points(1, SIMULTANEOUS)
   # The penalty of a nearly flat discriminator is about its coefficient.
-  assert logs['disc_loss'] > small_experiments.train(plain, 1)['disc_loss'] + 1
+  assert logs['disc_loss'] > plain['disc_loss'] + 1
 
 
 # Evaluation.
