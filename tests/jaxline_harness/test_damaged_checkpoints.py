@@ -13,6 +13,7 @@
 # limitations under the License.
 """Checkpoints that something has damaged: noticed, passed over, kept."""
 
+import functools
 import hashlib
 import json
 import os
@@ -22,8 +23,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 
 from absl import logging
+from ml_collections import config_dict
 import pytest
 
 from jaxline_harness import checkpoint_files
@@ -71,6 +74,15 @@ def series_folder(config, series='latest'):
 
 def train(config):
   """Saves the toy at each of `STEPS`; returns the parameters by step."""
+  return _saved(_train, config)
+
+
+def save_two_bests(config):
+  """Of step 3, which is the better one, and of step 5."""
+  _saved(_save_two_bests, config)
+
+
+def _train(config):
   checkpointer, state = test_checkpointing.make(config)
   params = {}
   for step in STEPS:
@@ -78,6 +90,31 @@ def train(config):
     checkpointer.save('latest')
     params[step] = test_checkpointing.params(state).tobytes()
   return params
+
+
+def _save_two_bests(config):
+  test_checkpointing.save_best(config, 3, 2.0)
+  test_checkpointing.save_best(config, 5, 1.0)
+
+
+def _saved(save, config):
+  """What `save(config)` returns and leaves, which is made once."""
+  settings = config.to_json().replace(config.checkpoint_dir, '')
+  files, result = _made(save, settings)
+  for name, content in files.items():
+    path = pathlib.Path(config.checkpoint_dir, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+  return result
+
+
+@functools.cache
+def _made(save, settings):
+  config = config_dict.ConfigDict(json.loads(settings))
+  with tempfile.TemporaryDirectory() as folder:
+    config.checkpoint_dir = folder
+    result = save(config)
+    return contents(pathlib.Path(folder)), result
 
 
 def files_below(folder):
@@ -261,8 +298,7 @@ def test_no_permission_is_no_damage(config):
 @pytest.mark.parametrize('name', ['metrics.json', 'digests.json', 'state'])
 def test_best(config, warnings, damage, name):
   config.max_checkpoints_to_keep = 2
-  test_checkpointing.save_best(config, 3, 2.0)
-  test_checkpointing.save_best(config, 5, 1.0)
+  save_two_bests(config)
   path = series_folder(config, 'best') / '3' / name
   DAMAGES[damage](path / 'manifest.ocdbt' if name == 'state' else path)
   assert test_checkpointing.restored_best(config) == (5, 1.0)
@@ -469,8 +505,7 @@ NO_METRICS = [
 def test_metrics_that_are_none_with_digests_that_agree(
   config, tmp_path, warnings
 ):
-  test_checkpointing.save_best(config, 3, 2.0)
-  test_checkpointing.save_best(config, 5, 1.0)
+  save_two_bests(config)
   original = pathlib.Path(config.checkpoint_dir)
   for number, content in enumerate(NO_METRICS):
     config.checkpoint_dir = str(tmp_path / str(number))
@@ -543,42 +578,44 @@ import sys
 from jaxline_harness import checkpointing, clusters, distributed, errors
 from tests.jaxline_harness import toy_experiment
 config = toy_experiment.get_config()
-config.checkpoint_dir = sys.argv[3]
-if sys.argv[2] == '1':  # What it sees itself does not count.
-  config.checkpoint_dir += '/nowhere'
 cluster = clusters.find_cluster(sys.argv[1], 2, int(sys.argv[2]))
 with distributed.joined(cluster, {}):
-  checkpointer = checkpointing.Checkpointer(config, 'train')
-  try:
-    print('chose', checkpointer.step_to_restore())
-  except errors.UserError as error:
-    print('refused', str(error)[:19])
+  for config.checkpoint_dir in sys.argv[3:]:
+    if sys.argv[2] == '1':  # What it sees itself does not count.
+      config.checkpoint_dir += '/nowhere'
+    checkpointer = checkpointing.Checkpointer(config, 'train')
+    try:
+      print('chose', checkpointer.step_to_restore())
+    except errors.UserError as error:
+      print('refused', str(error)[:19])
 """
 
 
 @pytest.mark.slow
-def test_processes_agree(config, one_device_env):
+def test_processes_agree(config, one_device_env, tmp_path):
   train(config)
-
-  def outputs(port):
-    processes = [
-      subprocess.Popen(
-        [
-          *(sys.executable, '-c', TWO_PROCESSES, f'localhost:{port}'),
-          *(str(number), config.checkpoint_dir),
-        ],
-        env=one_device_env,
-        stdout=subprocess.PIPE,
-        text=True,
-      )
-      for number in range(2)
-    ]
-    texts = [process.communicate(timeout=120)[0] for process in processes]
-    return [text.splitlines()[-1] for text in texts]
-
   _flip(series_folder(config) / '4' / 'digests.json')
-  assert outputs(free_port()) == ['chose 2'] * 2
+  one_is_whole = config.checkpoint_dir
+  config.checkpoint_dir = none_is_whole = str(tmp_path / 'none')
+  shutil.copytree(one_is_whole, none_is_whole)
   _flip(series_folder(config) / '2' / 'digests.json')
-  assert outputs(free_port()) == ['refused no whole checkpoint'] * 2
-  shutil.rmtree(config.checkpoint_dir)
-  assert outputs(free_port()) == ['chose None'] * 2
+  port = free_port()
+  processes = [
+    subprocess.Popen(
+      [
+        *(sys.executable, '-c', TWO_PROCESSES, f'localhost:{port}'),
+        *(str(number), one_is_whole, none_is_whole, str(tmp_path / 'nothing')),
+      ],
+      env=one_device_env,
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    for number in range(2)
+  ]
+  for process in processes:
+    text, _ = process.communicate(timeout=120)
+    assert text.splitlines()[-3:] == [
+      'chose 2',
+      'refused no whole checkpoint',
+      'chose None',
+    ]
