@@ -28,26 +28,21 @@ from dd_two_player_games import sample
 from dd_two_player_games import trained_run
 from jaxline_harness import errors
 from jaxline_harness import run_directory
-from tests import marks
 from tests.dd_two_player_games import small_experiments
 from tests.dd_two_player_games import test_data_facts
 
+pytestmark = pytest.mark.hardly_optimised
+
 KEY = jax.random.PRNGKey(2)
 CONDITIONAL = {'conditional': True}
+# Of each way to take gradients on labelled draws one.
 RULES = {
   'cancelled': small_experiments.SIMULTANEOUS | small_experiments.CANCEL,
-  'runge_kutta': {'update_rule': 'runge_kutta'},
   'alternating': {'num_disc_updates': 2, 'generator_average': 0.5},
-  'extragradient': {'update_rule': 'extragradient', 'lookahead_periods': [2]},
-  'from_the_past': {'update_rule': 'extrapolation_from_the_past'},
   'sga': {
     'update_rule': 'simultaneous',
     'adjustment': 'sga',
     'adjustment_kwargs': {'lam': 0.5, 'align': True},
-  },
-  'competitive': {
-    'adjustment': 'competitive',
-    'adjustment_kwargs': {'max_iterations': 3},
   },
   'lola_unrolled': {'adjustment': 'lola', 'unrolled_steps': 2},
   'logan': {'latent_optimisation': {'alpha': 0.5, 'beta': 1.0}},
@@ -125,7 +120,7 @@ def test_the_losses_are_those_of_labelled_examples_and_samples():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('name', marks.slow_but((), RULES))
+@pytest.mark.parametrize('name', RULES)
 def test_every_rule_trains(name):
   made = small_experiments.make(
     small_experiments.points_config(CONDITIONAL | RULES[name])
@@ -137,6 +132,7 @@ def test_every_rule_trains(name):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised  # For its steps take longer than to compile them.
 def test_conditional_players_learn_which_mode_is_which():
   """Of the mixture's sixteen Gaussians, whose labels are their modes."""
   optimizer = {'name': 'adam', 'lr': 2e-3, 'kwargs': {'b1': 0.5, 'b2': 0.99}}

@@ -33,7 +33,7 @@ from tests.dd_two_player_games import conformance
 
 RECORDED = conformance.recorded('two_player_gan')
 RECORDED_IMAGES = conformance.recorded('image_gan')
-QUICK_IMAGES = ('mnist.no_op.no_regularisation',)
+PLAIN = 'mnist.no_op.no_regularisation'
 LOSSES = ('disc_loss', 'gen_loss')
 GEN_LOSSES = (
   'generator_saturating_loss',
@@ -375,12 +375,17 @@ def _image_outputs(case, convolutions, *inputs):
   return _on_one_device(everything, *inputs)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
-  'convolutions', marks.slow_but(['xla'], ['xla', 'fast'])
-)
-@pytest.mark.parametrize(
-  'case', marks.slow_but(QUICK_IMAGES, sorted(RECORDED_IMAGES))
+  ('case', 'convolutions'),
+  [
+    (case, convolutions)
+    for case in sorted(RECORDED_IMAGES)
+    for convolutions in ('xla', 'fast')
+    # Samples and losses are the same with regularisers, and the gradients are
+    # part of theirs.
+    if (case, convolutions) != (PLAIN, 'fast')
+  ],
 )
 def test_image_networks(case, convolutions):
   """All figures by XLA's convolutions, all but gradients by fast ones too.
@@ -421,7 +426,7 @@ def test_image_networks(case, convolutions):
 
 # With regularisers the gradients without them are part of the program.
 @pytest.mark.slow
-@pytest.mark.parametrize('case', sorted({*RECORDED_IMAGES} - {*QUICK_IMAGES}))
+@pytest.mark.parametrize('case', sorted({*RECORDED_IMAGES} - {PLAIN}))
 def test_image_networks_on_the_cpu(case):
   """The CPU's convolutions are XLA's, at any order of differentiation.
 

@@ -656,9 +656,10 @@ COLOUR = 'getComputedStyle(document.body).backgroundColor'
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('width', [1400, 400])
-@pytest.mark.parametrize('dark', [False, True])
-@pytest.mark.parametrize('num_runs', [1, 3])
+@pytest.mark.parametrize(
+  ('num_runs', 'dark', 'width'),
+  [(1, False, 1400), (1, True, 400), (3, True, 1400), (3, False, 400)],
+)
 def test_page_in_a_browser(comparison, open_browser, width, dark, num_runs):
   out = comparison[0] / 'report.html'
   out.write_text(make_page(*comparison[:num_runs]))

@@ -357,7 +357,6 @@ launch.main(Experiment, toy_experiment.SCHEMA)
   ('error', 'status'),
   [
     ('errors.UserError("no data here")', 2),
-    ('errors.TrainingError("no data here")', 1),
     ('KeyError("no data here")', 1),
   ],
 )
