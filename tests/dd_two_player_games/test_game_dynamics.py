@@ -33,6 +33,7 @@ from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import training
 from differentiable_games import game
 from differentiable_games import rules
+from jaxline_harness import device_mesh
 from tests import marks
 from tests.dd_two_player_games import small_experiments
 
@@ -55,6 +56,7 @@ class Smooth(hk.Module):
     return hk.Linear(self._out_dim)(jnp.tanh(hk.Linear(5)(x)))
 
 
+@functools.cache
 def _model(latent_optimisation=None):
   return gan.GAN(
     players_hk=gan.GANTuple(Smooth, Smooth),
@@ -69,6 +71,7 @@ def _model(latent_optimisation=None):
   )
 
 
+@functools.cache
 def _start(model):
   return jax.jit(model.initial_params)(KEYS[0], DATA[0])
 
@@ -299,30 +302,36 @@ def test_lookahead_goes_on_from_the_mean_of_its_steps():
   ],
 )
 def test_names_of_the_published_rules(name, booleans):
-  ends = []
-  for settings in ({'update_rule': name}, booleans):
-    made = small_experiments.make(small_experiments.points_config(settings))
-    small_experiments.train(made, 2)
-    ends.append(made.snapshot_state())
-  jax.tree.map(np.testing.assert_array_equal, *ends)
+  named, published = (
+    _program(small_experiments.make(small_experiments.points_config(settings)))
+    for settings in ({'update_rule': name}, booleans)
+  )
+  assert named == published
+
+
+def _program(made):
+  """The text of what trains an experiment."""
+  return made.lower_chunk(device_mesh.make_mesh()).as_text()
 
 
 @pytest.mark.slow
 def test_a_tableau_of_the_config_is_that_of_the_order():
-  ends = []
-  for settings in (
-    {'runge_kutta_order': 2},
-    {'runge_kutta_tableau': [[0.5, 0.5], [[1.0]]]},
-    {'runge_kutta_tableau': [[0.25, 0.75], [[2 / 3]]]},
-  ):
-    made = small_experiments.make(
+  heun, own, ralston = (
+    small_experiments.make(
       small_experiments.points_config({'update_rule': 'runge_kutta'} | settings)
     )
+    for settings in (
+      {'runge_kutta_order': 2},
+      {'runge_kutta_tableau': [[0.5, 0.5], [[1.0]]]},
+      {'runge_kutta_tableau': [[0.25, 0.75], [[2 / 3]]]},
+    )
+  )
+  assert _program(heun) == _program(own)
+  ends = []
+  for made in (heun, ralston):
     small_experiments.train(made, 2)
     ends.append(made.snapshot_state()['train_state'].params)
-  heun, own, ralston = ends
-  jax.tree.map(np.testing.assert_array_equal, heun, own)
-  assert 0 < optax.tree.norm(optax.tree.sub(ralston, heun)) < 0.1
+  assert 0 < optax.tree.norm(optax.tree.sub(*ends)) < 0.1
 
 
 # Latent optimisation.
@@ -441,19 +450,21 @@ QUICK = ('follow_the_ridge',)
 @pytest.mark.slow
 @pytest.mark.parametrize('name', marks.slow_but(QUICK, DYNAMICS))
 def test_chunks_and_restarts_change_no_bit(name):
-  config = small_experiments.points_config(DYNAMICS[name])
-  whole = small_experiments.make(config)
-  small_experiments.train(whole, 6)
-  expected = whole.snapshot_state()
-  small_experiments.assert_devices_agree(whole.train_state)
-  parts = small_experiments.make(config)
-  small_experiments.train(parts, 5, chunk=2)
-  whole.restore_from_snapshot(parts.snapshot_state())
-  for restarted in (whole, parts):
-    small_experiments.train(restarted, 6)
-    jax.tree.map(
-      np.testing.assert_array_equal, restarted.snapshot_state(), expected
-    )
+  """In one object; test_restarts.py goes on in another, too."""
+  made = small_experiments.make(small_experiments.points_config(DYNAMICS[name]))
+  made.ensure_train_state()
+  start = made.snapshot_state()
+  small_experiments.train(made, 6)
+  expected = made.snapshot_state()
+  small_experiments.assert_devices_agree(made.train_state)
+  made.restore_from_snapshot(start)
+  small_experiments.train(made, 5, chunk=2)
+  part = made.snapshot_state()
+  for restarted in (False, True):
+    if restarted:
+      made.restore_from_snapshot(part)
+    small_experiments.train(made, 6)
+    jax.tree.map(np.testing.assert_array_equal, made.snapshot_state(), expected)
 
 
 @pytest.mark.slow
@@ -482,7 +493,9 @@ def test_adaptive_competitive_trains_to_its_tolerance(caplog):
 @pytest.mark.parametrize('name', ['competitive', 'logan'])
 def test_batch_norm_and_spectral_norm(name):
   made = small_experiments.make(
-    small_experiments.images_config(training=DYNAMICS[name])
+    small_experiments.images_config(
+      training={'batch_size': 8, 'num_latents': 4} | DYNAMICS[name]
+    )
   )
   made.ensure_train_state()
   start = made.snapshot_state()['train_state'].state
@@ -496,6 +509,7 @@ def test_batch_norm_and_spectral_norm(name):
   small_experiments.assert_devices_agree(made.train_state)
 
 
+@pytest.mark.slow
 def test_lookahead_evaluates_the_slow_parameters(tmp_path):
   config = small_experiments.points_config(
     {'update_rule': 'simultaneous', 'lookahead_periods': [3]}

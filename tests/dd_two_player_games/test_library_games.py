@@ -76,7 +76,7 @@ CASES = {
 }
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('name', CASES)
 def test_two_players_are_the_gans(name):
   terms, adjusted = CASES[name]

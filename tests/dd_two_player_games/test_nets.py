@@ -48,7 +48,7 @@ def _init_and_apply(make_module, x):
   [
     pytest.param('MnistDiscriminator', (2, 28, 28, 1), marks=pytest.mark.slow),
     pytest.param('MnistGenerator', (2, 5), marks=pytest.mark.slow),
-    ('DCGANDiscriminator', (2, 12, 12, 3)),
+    pytest.param('DCGANDiscriminator', (2, 12, 12, 3), marks=pytest.mark.slow),
     ('DCGANGenerator', (2, 5)),
   ],
 )

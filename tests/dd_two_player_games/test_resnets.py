@@ -297,6 +297,7 @@ def test_spectral_norm_takes_all_weights_and_leaves_gamma():
   assert names == {'w', 'b', 'gamma', 'embeddings'}
 
 
+@pytest.mark.slow
 def test_batch_norm_is_of_all_devices():
   """Four devices with a quarter each are one with the whole batch."""
   gen = nets.transform(

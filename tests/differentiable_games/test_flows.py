@@ -238,12 +238,13 @@ def test_common_time_convention(lrs, num_updates, order):
   np.testing.assert_allclose(slope(step=-drift), 3, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('lrs', 'num_updates', 'order'),
   [
     ((0.5, 0.5), (2, 1), (0, 1)),
-    pytest.param((0.5, 0.5), (1, 3), (0, 1), marks=pytest.mark.slow),
-    pytest.param((0.3, 0.3), (2, 2), (1, 0), marks=pytest.mark.slow),
+    ((0.5, 0.5), (1, 3), (0, 1)),
+    ((0.3, 0.3), (2, 2), (1, 0)),
   ],
 )
 def test_published_coefficients_fail_for_several_updates(
@@ -269,7 +270,7 @@ def test_published_coefficients_hold_at_each_players_own_time(order):
     np.testing.assert_allclose(_slope(SMALL, errors), 3, atol=TOLERANCE)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.slow  # Of two players above.
 @pytest.mark.parametrize('order', [None, (2, 0, 1)])
 def test_own_time_drift_of_three_players(order):
   lrs = (1.0, 0.4, 0.7)
