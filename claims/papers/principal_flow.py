@@ -30,6 +30,25 @@ _QUADRATICS = declaration.Measurement(
 _NETWORK = declaration.Measurement(
   'principal_flow_network', principal_flows.measure_network, ['step'], 4
 )
+_DAL = declaration.Sweeps({'small': declaration.File('dal_full_batch', 20)})
+_ONE_FIGURE = (
+  '[`principal_flow.md`](principal_flow.md) has three seeds: not a verdict.'
+)
+
+
+def _dal_claim(
+  name: str, statement: str, rule: rules.Better
+) -> declaration.Claim:
+  return declaration.Claim(
+    name=name,
+    paper=_PAPER,
+    section='section 6',
+    statement=statement,
+    source=_DAL,
+    rules=[rule],
+    note=_ONE_FIGURE,
+  )
+
 
 CLAIMS = (
   declaration.Claim(
@@ -74,5 +93,37 @@ CLAIMS = (
       for step in ('0', '60', '240')
       for flow in ('gradient', 'IGR')
     ],
+  ),
+  _dal_claim(
+    'dal_needs_no_sweep',
+    'DAL-1 ends within 0.05 of the training loss of the best fixed rate.',
+    rules.Better(
+      *('DAL-1', 'fixed rate', 'train_loss', -0.05),
+      more_is_better=False,
+      diverged_as=10.0,
+    ),
+  ),
+  _dal_claim(
+    'dal_smaller_power_trains_faster',
+    'A smaller power of DAL trains faster: 0.5 than 1.',
+    rules.Better(
+      *('DAL-0.5', 'DAL-1', 'train_loss', 0.02),
+      more_is_better=False,
+      diverged_as=10.0,
+    ),
+  ),
+  _dal_claim(
+    'dal_smaller_power_flattens',
+    'A smaller power of DAL ends at a smaller λ₀: 0.5 than 1.',
+    rules.Better(
+      *('DAL-0.5', 'DAL-1', 'lambda_0', 5.0),
+      more_is_better=False,
+      diverged_as=1000.0,
+    ),
+  ),
+  _dal_claim(
+    'dal_smaller_power_generalises',
+    'A smaller power of DAL generalises better: 0.5 than 1.',
+    rules.Better('DAL-0.5', 'DAL-1', 'test_accuracy', 0.01, diverged_as=0.1),
   ),
 )
