@@ -43,7 +43,7 @@ EXPERIMENTS = (
 RUNNERS = ('diffgames', 'run_sweeps')
 ABOVE = (
   *('configs', 'sweeps', 'benchmarks', 'examples', 'figures', 'claims'),
-  'tests',
+  *('notebooks', 'tests'),
 )
 FORBIDDEN_IMPORTS = {
   'convolutions_as_products': {*ABOVE, *RUNNERS, *EXPERIMENTS, *LIBRARIES}

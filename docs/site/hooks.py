@@ -25,8 +25,9 @@ import re
 import formulas
 import gallery
 from mkdocs.structure import files as mkdocs_files
-import notebooks
 import reference
+
+import notebooks
 
 ROOT = pathlib.Path(__file__).parents[2]
 # The front page is that of the repository.
