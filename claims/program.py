@@ -176,9 +176,7 @@ def _try(source: Source, num_jobs: int | None) -> None:
 def _measure(
   source: declaration.Measurement, seeds: Sequence[int]
 ) -> list[declaration.Row]:
-  """The rows of a measurement, in float64 on the CPU."""
-  jax.config.update('jax_platforms', 'cpu')
-  jax.config.update('jax_num_cpu_devices', _NUM_DEVICES)
+  """The rows of a measurement, in float64."""
   rows: list[declaration.Row] = []
   for seed in seeds:
     before = time.process_time()
@@ -202,4 +200,7 @@ def _write_pictures(chosen: Sequence[declaration.Claim]) -> None:
 
 
 if __name__ == '__main__':
+  # Sweeps are programs of their own, on whatever there is.
+  jax.config.update('jax_platforms', 'cpu')
+  jax.config.update('jax_num_cpu_devices', _NUM_DEVICES)
   programs.run(main)

@@ -150,6 +150,7 @@ class _Session:
     self._round, self._patience_ms = 0, clusters.START_SECONDS * 1000
     self._ends = threading.Lock()  # Held for ever by who ends this process.
     self._has_left = threading.Event()
+    self._watches: list[threading.Thread] = []
 
   def compare(self, settings: Mapping[str, Any]) -> None:
     """Raises UserError in all processes if one has other settings.
@@ -173,7 +174,9 @@ class _Session:
         )
     self._patience_ms = 1 << 30  # Who dies is noticed.
     for watch in (self._watch_failures, self._watch_deaths):
-      threading.Thread(target=watch, name=watch.__name__, daemon=True).start()
+      thread = threading.Thread(target=watch, name=watch.__name__, daemon=True)
+      thread.start()
+      self._watches.append(thread)
 
   def exchange(self, value: Any) -> list[Any]:
     """See the function `exchange`."""
@@ -215,6 +218,10 @@ class _Session:
     self._patience_ms = _GRACE_SECONDS * 1000
     with contextlib.suppress(RuntimeError):
       self.exchange(None)
+    # JAX's client must not go while they use it. One that waits for the others
+    # to ask who lives is answered when they have gone.
+    for thread in self._watches:
+      thread.join(_GRACE_SECONDS)
     if self.is_first:  # Whose end is an event for the others.
       deadline = time.monotonic() + _GRACE_SECONDS
       while len(self._live()) > 1 and time.monotonic() < deadline:
