@@ -23,13 +23,14 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import re
 import sys
 import traceback
 import types
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import logging
 
@@ -165,16 +166,27 @@ def _name_of_file(path: str) -> str:
   return f'{stem}_{digest[:8]}'
 
 
+class _Loader(importlib.machinery.SourceFileLoader):
+  """Reads the file itself, not what was compiled of it.
+
+  That is taken to be up to date where a file of the same size was changed
+  within the second.
+  """
+
+  def path_stats(self, path: Any) -> NoReturn:
+    raise OSError(f'{path}: its bytecode is not wanted')
+
+
 def _run_file(name: str, path: str) -> types.ModuleType:
   if name in sys.modules:
     return sys.modules[name]
-  spec = importlib.util.spec_from_file_location(name, path)
-  if spec is None or spec.loader is None:
-    raise ImportError('it is not a Python file')
+  loader = _Loader(name, path)
+  spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+  assert spec is not None  # As there is a loader.
   module = importlib.util.module_from_spec(spec)
   sys.modules[name] = module  # Where dataclasses look for it.
   try:
-    spec.loader.exec_module(module)
+    loader.exec_module(module)
   except BaseException:
     del sys.modules[name]
     raise

@@ -341,7 +341,7 @@ def test_back_off_before_the_first_checkpoint_starts_anew(toy, caplog):
     (['--config=nothing.py'], 'there is no file nothing.py'),
     ([CONFIG, 'extra'], "unexpected argument 'extra'"),
     ([CONFIG, '--jaxline_mod=eval'], 'Did you mean: jaxline_mode'),
-    ([CONFIG, '--jaxline_mode=test'], 'value should be one of <train|eval>'),
+    ([CONFIG, '--jaxline_mode=test'], 'one of <train|eval|compile>'),
     (
       [CONFIG, '--config.training_step=3'],
       'config.training_step does not exist; '

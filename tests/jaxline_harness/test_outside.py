@@ -120,7 +120,9 @@ def test_names_that_lead_nowhere(tmp_path, monkeypatch, name, expected):
   assert expected.format(folder=tmp_path) in error_of(name)
 
 
-def test_a_file_that_failed_is_read_again(tmp_path):
+def test_a_file_that_failed_is_read_again(tmp_path, monkeypatch):
+  """Also where Python keeps what it has compiled of it."""
+  monkeypatch.setattr(sys, 'dont_write_bytecode', False)
   path = write(tmp_path / 'fails.py', '1 / 0')
   assert 'ZeroDivisionError' in error_of(f'{path}:x')
   write(path, 'x = 7')
