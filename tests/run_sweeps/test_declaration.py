@@ -246,7 +246,10 @@ def test_the_shipped_sweeps_can_run(tmp_path, name):
     sweep = dataclasses.replace(sweep, search=random_search.Search(1))
   plan = declaration.make_plan(sweep, name, str(tmp_path))
   # No combination is another one by another name.
-  found = {str(run_directory.to_plain(_settings(cell))) for cell in plan.cells}
+  found = {
+    (cell.config.training_steps, str(run_directory.to_plain(_settings(cell))))
+    for cell in plan.cells
+  }
   assert len(found) == len(plan.cells) > 1
 
 
