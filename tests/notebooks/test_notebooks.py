@@ -28,6 +28,7 @@ NAMES = execute.find_names()
 SMALL = {
   'edge_of_stability': {'NUM_STEPS': 50},
   'eigengame_and_pca': {'NUM_STEPS': 50},
+  'gan_on_a_mixture': {'NUM_STEPS': 6, 'EVERY': 3},
 }
 
 
