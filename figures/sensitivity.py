@@ -41,7 +41,7 @@ from run_sweeps import results as sweep_results
 
 COSTS = {
   'full': '8 hours (estimated)',
-  'small': '20 minutes',
+  'small': '10 minutes',
   'quick': '',
 }
 
