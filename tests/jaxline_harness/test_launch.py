@@ -743,6 +743,8 @@ class Training:
       env=env,
       stdout=self._log,
       stderr=self._log,
+      # It would heed a `nohup` around the tests.
+      preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
 
   def wait_for(self, path):
