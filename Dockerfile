@@ -15,7 +15,7 @@
 # The command diffgames on NVIDIA GPUs, whose driver is the host's:
 #
 #   docker build --tag diffgames .
-#   docker run --gpus all --volume "$PWD/runs:/work/runs" diffgames train cifar
+#   docker run --gpus all --volume "$PWD/runs:/home/user/games/runs" diffgames train cifar
 #
 # runs/ must be there, and belong to user 1000.
 
@@ -29,9 +29,9 @@ COPY . /src
 RUN pip install --no-cache-dir --constraint /src/requirements.txt \
     '/src[gan,eigengame,principal_flow,plots,cuda12]' \
   && useradd --uid 1000 --create-home user \
-  && install --directory --owner=user /work
+  && install --directory --owner=user /home/user/games
 
 USER 1000
-WORKDIR /work
+WORKDIR /home/user/games
 ENTRYPOINT ["diffgames"]
 CMD ["--help"]
