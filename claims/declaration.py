@@ -42,6 +42,7 @@ from run_sweeps import declaration
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Of recorded results: a verdict is computed from these alone.
 RESULTS = ROOT / 'docs' / 'claims'
+PICTURES = ROOT / 'figures' / 'claims'
 SIZES = ('quick', 'small', 'full')
 
 Row = Mapping[str, Any]

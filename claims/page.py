@@ -18,7 +18,6 @@ import pathlib
 
 from claims import catalogue
 from claims import declaration
-from claims import pictures
 from claims import readings
 from claims import verdicts
 from jaxline_harness import files
@@ -168,5 +167,5 @@ def _make_section(
   ]
   if claim.note:
     lines += [claim.note, '']
-  picture = f'../figures/{pictures.FOLDER.name}/{claim.name}.png'
+  picture = f'../figures/{declaration.PICTURES.name}/{claim.name}.png'
   return [*lines, f'![{claim.name}]({picture})', '']

@@ -32,7 +32,7 @@ from claims import verdicts
 from jaxline_harness import files
 from run_sweeps import summary
 
-FOLDER = declaration.ROOT / 'figures' / 'claims'
+FOLDER = declaration.PICTURES
 _COLORS = {
   readings.HOLDS: '#2a7f62',
   readings.FAILS: '#d1495b',

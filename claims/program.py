@@ -87,11 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
       _run(source, given.size, given.jobs)
       page.write()
   if given.size != 'quick':
-    _write_pictures(chosen)
     page.write()
-    for claim in chosen:
-      outcome = verdicts.find_outcome(claim)
-      print(f'{claim.name}: {outcome.verdict}')
+    _show(chosen)
     print(page.PATH)
 
 
@@ -148,11 +145,8 @@ def _run(source: Source, size: str, num_jobs: int | None) -> None:
     rows = _measure(source, source.seeds)
     tables.write_measured(path, source.axes, rows)
     return
-  name = source.table_name(size)
-  folder = os.path.join('runs', 'sweeps', name)
-  plan = sweep_declaration.make_plan(source.load(size), name, folder)
-  sweep_program.run(plan, num_jobs)
-  table = os.path.join(folder, sweep_results.TABLE)
+  plan = _run_sweep(source, size, num_jobs)
+  name, table = plan.name, os.path.join(plan.folder, sweep_results.TABLE)
   missing = tables.read(pathlib.Path(table)).count_missing()
   if missing:
     print(f'{missing} runs of {name} have not ended: nothing is recorded')
@@ -167,10 +161,18 @@ def _try(source: Source, num_jobs: int | None) -> None:
     rows = _measure(source, source.seeds[:1])
     print(f'{source.name}: {len(rows)} rows')
     return
-  name = source.table_name('quick')
-  folder = os.path.join('runs', 'sweeps', 'quick', name)
-  plan = sweep_declaration.make_plan(source.load('quick'), name, folder)
+  _run_sweep(source, 'quick', num_jobs, 'quick')
+
+
+def _run_sweep(
+  source: declaration.Sweeps, size: str, num_jobs: int | None, *within: str
+) -> sweep_declaration.Plan:
+  """Runs what has not ended of a sweep, in a folder within runs/sweeps."""
+  name = source.table_name(size)
+  folder = os.path.join('runs', 'sweeps', *within, name)
+  plan = sweep_declaration.make_plan(source.load(size), name, folder)
   sweep_program.run(plan, num_jobs)
+  return plan
 
 
 def _measure(
@@ -190,13 +192,15 @@ def _measure(
   return rows
 
 
-def _write_pictures(chosen: Sequence[declaration.Claim]) -> None:
+def _show(chosen: Sequence[declaration.Claim]) -> None:
+  """Writes pictures, and prints verdicts."""
   with errors.require_extra('plots', 'the picture of a claim'):
     from claims import pictures  # pylint: disable=g-import-not-at-top
   for claim in chosen:
     outcome = verdicts.find_outcome(claim)
     if outcome.verdict != readings.NOT_RUN:
       pictures.write(claim, outcome)
+    print(f'{claim.name}: {outcome.verdict}')
 
 
 if __name__ == '__main__':
