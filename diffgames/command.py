@@ -111,16 +111,12 @@ def _find_tests(arguments: list[str]) -> Program:
   return Program('pytest', ['-m', chosen, *options, *rest], root)
 
 
-def _find_reproduction(arguments: list[str]) -> Program:
-  """The program that tests claims of papers."""
-  _find_source_tree('reproduce')
-  return Program('claims.program', arguments)
-
-
-def _find_site(arguments: list[str]) -> Program:
-  """The program that makes a site of the documentation."""
-  _find_source_tree('docs')
-  return Program('docs.build', arguments)
+def _find_of_source_tree(
+  verb: str, module: str, arguments: list[str]
+) -> Program:
+  """A program that writes into the source tree."""
+  _find_source_tree(verb)
+  return Program(module, arguments)
 
 
 def _find_source_tree(verb: str) -> pathlib.Path:
@@ -167,7 +163,7 @@ VERBS: Mapping[str, Verb] = {
   'reproduce': Verb(
     '[CLAIM ...] [--size=quick ...]',
     "papers' claims, with verdicts",
-    _find_reproduction,
+    functools.partial(_find_of_source_tree, 'reproduce', 'claims.program'),
   ),
   'figures': Verb(
     '[NAME ... [--size=quick ...]]',
@@ -182,7 +178,7 @@ VERBS: Mapping[str, Verb] = {
   'docs': Verb(
     '[--out=DIR]',
     'the documentation as a site',
-    _find_site,
+    functools.partial(_find_of_source_tree, 'docs', 'docs.build'),
   ),
 }
 

@@ -20,7 +20,6 @@ was not measured. Both are read from its text, since to import it takes seconds.
 
 import ast
 from collections.abc import Mapping
-import pathlib
 from typing import NamedTuple
 
 from jaxline_harness import errors
@@ -44,7 +43,7 @@ class Picture(NamedTuple):
 def describe(name: str) -> Picture:
   """What the script of a name says of itself."""
   path = shipped.ROOT / _FOLDER / f'{name}.py'
-  tree = ast.parse(pathlib.Path(path).read_text(encoding='utf-8'))
+  tree = ast.parse(path.read_text(encoding='utf-8'))
   costs: dict[str, str] = {}
   for node in tree.body:
     if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'COSTS':
