@@ -47,6 +47,27 @@ from jaxline_harness import shipped
 from jaxline_harness import train_loop
 
 FOLDER = _output.FOLDER
+# Losses of the discriminator and the generator, by the name of the pair.
+LOSS_PAIRS = {
+  'saturating': ('discriminator_goodfellow_loss', 'generator_saturating_loss'),
+  'non-saturating': (
+    'discriminator_goodfellow_loss',
+    'generator_goodfellow_loss',
+  ),
+  'hinge': ('hinge_discriminator_loss', 'hinge_generator_loss'),
+  'least squares': (
+    'discriminator_square_loss',
+    'generator_non_saturating_square_loss',
+  ),
+  'least squares, zero-sum': (
+    'discriminator_square_loss',
+    'generator_square_loss',
+  ),
+  'Wasserstein, penalty': (
+    'wasserstein_discriminator_loss',
+    'wasserstein_generator_loss',
+  ),
+}
 # Losses are measured on so many examples and samples.
 NUM_EXAMPLES = 8192
 

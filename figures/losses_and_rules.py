@@ -29,7 +29,7 @@ import math
 import pathlib
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -87,38 +87,24 @@ SIZES = {
 }
 
 
-def _losses(discriminator: str, generator: str, **more: Any) -> list[str]:
-  return setting(
-    losses__discriminator=discriminator, losses__generator=generator, **more
-  )
-
-
-LOSSES = {
-  'saturating': _losses(
-    'discriminator_goodfellow_loss', 'generator_saturating_loss'
-  ),
-  'non-saturating': _losses(
-    'discriminator_goodfellow_loss', 'generator_goodfellow_loss'
-  ),
-  'hinge': _losses('hinge_discriminator_loss', 'hinge_generator_loss'),
-  'least squares': _losses(
-    'discriminator_square_loss', 'generator_non_saturating_square_loss'
-  ),
-  'least squares, zero-sum': _losses(
-    'discriminator_square_loss', 'generator_square_loss'
-  ),
-  # On this plane a penalty of 0.1 is Gulrajani's own.
-  'Wasserstein, penalty': _losses(
-    'wasserstein_discriminator_loss',
-    'wasserstein_generator_loss',
-    penalties__discriminator="['wgan_gradient_penalty_loss', 0.1]",
-  ),
-} | {
-  f'f-GAN, {name.replace("_", " ")}': _losses(
-    f'f_gan_{name}_discriminator_loss', f'f_gan_{name}_generator_loss'
+# On this plane a penalty of 0.1 is Gulrajani's own.
+_PENALTIES = {'Wasserstein, penalty': "['wgan_gradient_penalty_loss', 0.1]"}
+_PAIRS = _gan_runs.LOSS_PAIRS | {
+  f'f-GAN, {name.replace("_", " ")}': (
+    f'f_gan_{name}_discriminator_loss',
+    f'f_gan_{name}_generator_loss',
   )
   # That of Jensen and Shannon is the saturating game.
   for name in ('kl', 'reverse_kl', 'pearson', 'squared_hellinger')
+}
+LOSSES = {
+  name: setting(losses__discriminator=pair[0], losses__generator=pair[1])
+  + (
+    setting(penalties__discriminator=_PENALTIES[name])
+    if name in _PENALTIES
+    else []
+  )
+  for name, pair in _PAIRS.items()
 }
 _CANCEL = 'training__grad_regularizes__dd_coeffs_multiplier__{}__other_dot_prod'
 RULES = {

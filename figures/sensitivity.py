@@ -83,27 +83,10 @@ SIZES = {
 }
 
 
-def _losses(discriminator: str, generator: str) -> dict[str, str]:
-  return {
-    'losses.discriminator': discriminator,
-    'losses.generator': generator,
-  }
-
-
 LOSSES = {
-  'saturating': _losses(
-    'discriminator_goodfellow_loss', 'generator_saturating_loss'
-  ),
-  'non-saturating': _losses(
-    'discriminator_goodfellow_loss', 'generator_goodfellow_loss'
-  ),
-  'hinge': _losses('hinge_discriminator_loss', 'hinge_generator_loss'),
-  'least squares': _losses(
-    'discriminator_square_loss', 'generator_non_saturating_square_loss'
-  ),
-  _WASSERSTEIN: _losses(
-    'wasserstein_discriminator_loss', 'wasserstein_generator_loss'
-  ),
+  name: {'losses.discriminator': pair[0], 'losses.generator': pair[1]}
+  for name, pair in _gan_runs.LOSS_PAIRS.items()
+  if name != 'least squares, zero-sum'
 }
 # Of the penalty's coefficient: on points, and on images.
 _PENALTIES = {'mixture': (0.01, 10.0), 'images': (0.1, 100.0)}
