@@ -118,8 +118,8 @@ def read_target(text: str) -> Target:
   if name not in kinds:
     raise errors.UserError(
       f'--target={text}: {name!r} is no kind of device'
-      f'{errors.did_you_mean(name, kinds)} There are {", ".join(kinds)}; '
-      'h100:8, h100:2x8 and v5e:4x4 are several'
+      f'{errors.did_you_mean(name, kinds) or "."} There are '
+      f'{", ".join(kinds)}; h100:8, h100:2x8 and v5e:4x4 are several'
     )
   if layout and not _LAYOUT.fullmatch(layout):
     raise errors.UserError(
