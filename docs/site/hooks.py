@@ -30,8 +30,12 @@ import reference
 import notebooks
 
 ROOT = pathlib.Path(__file__).parents[2]
-# The front page is that of the repository.
-_HOME = {'README.md': 'index.md'}
+# Pages that lie at the root of the repository; the first is the front page.
+_HOME = {
+  'README.md': 'index.md',
+  'CONTRIBUTING.md': 'contributing.md',
+  'CHANGELOG.md': 'changelog.md',
+}
 _LINK = re.compile(r'(?<=\]\()(?!\w+:)([^)\s#]+)((?:#[^)\s]*)?)(?=\))')
 _LANGUAGES = {
   '.py': 'python',

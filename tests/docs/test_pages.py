@@ -23,7 +23,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / 'docs'
-PAGES = [ROOT / 'README.md', *sorted(DOCS.glob('*.md'))]
+README = ROOT / 'README.md'
+PAGES = [
+  *(README, ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md'),
+  *sorted(DOCS.glob('*.md')),
+]
 _CODE = re.compile(r'```.*?```|`[^`\n]*`', re.DOTALL)
 _LINK = re.compile(r'\]\((?!\w+:)([^)\s#]*)(?:#([^)\s]*))?\)')
 # A block of Python, and what it prints.
@@ -46,6 +50,25 @@ def test_the_tour_prints_what_it_says(tmp_path, monkeypatch):
     assert printed.getvalue() == wanted
   assert (tmp_path / 'tour.png').stat().st_size > 10_000
   pyplot.close('all')
+
+
+def test_the_front_page_is_short():
+  assert len(README.read_text().split()) <= 800
+
+
+def test_the_front_page_names_all_configs():
+  configs = {
+    path.stem.removesuffix('_config')
+    for path in (ROOT / 'configs').glob('*_config.py')
+  }
+  rows = re.findall(r'(?m)^\| (`.*?) \|', README.read_text())
+  assert set(re.findall(r'`(\w+)`', ' '.join(rows))) == configs
+
+
+def test_the_front_page_shows_a_shipped_config():
+  ((code, _),) = _EXAMPLE.findall(README.read_text())
+  shipped = (ROOT / 'configs' / 'sgd_fashion_mnist_config.py').read_text()
+  assert shipped.endswith(code)
 
 
 def anchors(page: pathlib.Path) -> set[str]:
