@@ -489,7 +489,10 @@ def test_source_distribution_is_the_source_tree(source_distribution):
     pathlib.Path(name)
     for name in ('run.sh', 'requirements.txt', 'README.md', 'LICENSE')
   }
-  for name in (*LIBRARIES, *EXPERIMENTS, *RUNNERS, *ABOVE, 'docs', '.ci'):
+  for name in (
+    *(*LIBRARIES, *EXPERIMENTS, *RUNNERS, *ABOVE),
+    *('docs', '.ci', '.github'),
+  ):
     files |= files_in(name)
   missing = {str(f) for f in files if not (source_distribution / f).is_file()}
   assert missing == set()
@@ -542,10 +545,12 @@ def test_an_installation_runs_in_any_folder(
 
 
 def test_versions_agree():
-  """Of the package and of what is cited."""
+  """Of the package, of what is cited, and of the newest changes."""
   (version,) = re.findall(r"version='(.*)',", (ROOT / 'setup.py').read_text())
   citation = (ROOT / 'CITATION.cff').read_text()
   assert re.findall(r'^version: (.*)$', citation, re.MULTILINE) == [version]
+  changes = (ROOT / 'CHANGELOG.md').read_text()
+  assert re.findall(r'^## ([\d.]+)', changes, re.MULTILINE)[0] == version
 
 
 def test_the_image_installs_what_there_is():
@@ -555,3 +560,31 @@ def test_the_image_installs_what_there_is():
   assert set(extras.split(',')) <= set(known)
   for copied in re.findall(r'/src/([\w.]+)', image):
     assert (ROOT / copied).is_file()
+
+
+def test_the_image_runs_as_a_user():
+  image = (ROOT / 'Dockerfile').read_text()
+  assert re.search(r'^FROM [\w./-]+:(?!latest)\S+$', image, re.MULTILINE)
+  users = re.findall(r'^USER (.*)$', image, re.MULTILINE)
+  assert users
+  assert users[-1] not in ('root', '0')
+
+
+@pytest.mark.parametrize(
+  ('path', 'line'),
+  [
+    ('.github/workflows/ci.yml', '      - run: .ci/run'),
+    ('.gitlab-ci.yml', '    - .ci/run'),
+  ],
+)
+def test_hosts_run_the_checks(path, line):
+  assert line in (ROOT / path).read_text().splitlines()
+  assert os.access(ROOT / '.ci' / 'run', os.X_OK)
+
+
+def test_commits_are_checked_as_by_ci():
+  """Of lint, format and types; .ci/run has more checks."""
+  hooks = (ROOT / '.pre-commit-config.yaml').read_text()
+  entries = re.findall(r'entry: (dd_venv.*)', hooks)
+  checks = (ROOT / '.ci' / 'run').read_text()
+  assert entries == re.findall(r'^check \d+ (dd_venv.*?) \|\|', checks, re.M)
