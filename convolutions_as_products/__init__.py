@@ -11,4 +11,4 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""GAN training whose discretisation drift is understood and controlled."""
+"""Convolutions as matrix products on CPUs, with derivatives of any order."""

@@ -23,6 +23,8 @@ PACKAGES = (
   'eigengame_unloaded',
   'principal_flow_instability_single_objective',
   'run_sweeps',
+  'jaxline_harness',
+  'convolutions_as_products',
 )
 
 
