@@ -20,7 +20,7 @@ import haiku as hk
 import jax
 import jax.numpy as jnp
 
-from dd_two_player_games import base_config
+from configs import mixture_of_gaussians_config
 from differentiable_games import rules
 
 
@@ -48,7 +48,7 @@ def generator_loss(real_outputs, sample_outputs):
   return jnp.mean(jax.nn.softplus(real_outputs - sample_outputs))
 
 
-def anchored(optimizers, share_draws):
+def pull_to_start(optimizers, share_draws):
   """Simultaneous steps, pulled to where they began by ever less."""
   rule = rules.simultaneous(optimizers, share_draws)
 
@@ -63,26 +63,17 @@ def anchored(optimizers, share_draws):
     )
     return rules.Carry(params, moved.memory, (moved.state, start, t + 1)), logs
 
-  return rules.UpdateRule(rule.num_draws, init, step)
+  return rule._replace(init=init, step=step)
 
 
 def get_config():
-  """The mixture of Gaussians with all that."""
-  config = base_config.get_base_config()
+  """The config of the mixture of Gaussians, with these in place of its own."""
+  config = mixture_of_gaussians_config.get_config()
   config.training_steps = 5000
-  experiment = config.experiment_kwargs.config
-  experiment.dataset = 'mixture_of_gaussians'
-  experiment.data_processor = 'PointProcessor'
-  experiment.nets.generator = f'{__file__}:Generator'
-  experiment.nets.gen_kwargs = {'width': 128}
-  experiment.nets.discriminator = 'SimpleMLP'
-  experiment.nets.disc_kwargs = {'hidden_size': 128}
-  experiment.losses.discriminator = f'{__file__}:discriminator_loss'
-  experiment.losses.generator = f'{__file__}:generator_loss'
-  experiment.penalties.discriminator = ['wgan_gradient_penalty_loss', 0.1]
-  experiment.training.update_rule = f'{__file__}:anchored'
-  for player in ('discriminator', 'generator'):
-    experiment.optimizers[player].name = 'adam'
-    experiment.optimizers[player].lr = 5e-4
-    experiment.optimizers[player].kwargs = {'b1': 0.5}
+  gan = config.experiment_kwargs.config
+  gan.nets.generator = f'{__file__}:Generator'
+  gan.nets.gen_kwargs = {'width': 128}
+  gan.losses.discriminator = f'{__file__}:discriminator_loss'
+  gan.losses.generator = f'{__file__}:generator_loss'
+  gan.training.update_rule = f'{__file__}:pull_to_start'
   return config

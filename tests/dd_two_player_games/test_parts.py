@@ -632,6 +632,10 @@ def test_the_page_shows_the_shipped_file():
     assert (EXAMPLES.parent / path).exists()
   for name in ('own_gan', 'flax_gan', 'equinox_gan'):
     assert f'./run.sh train examples/{name}.py' in page
+  shown = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+  assert len(shown) == 2
+  own_gan = (EXAMPLES / 'own_gan.py').read_text()
+  assert all(code in own_gan for code in shown)
 
 
 def test_the_command_line_names_them_too(tmp_path, monkeypatch, capsys):
