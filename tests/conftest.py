@@ -20,15 +20,15 @@ programs are kept in .cache, so that the next test, process or session that
 needs the same one need not wait. But for XLA's flags, a setting that the
 environment already has stays as it is.
 
-Most of the time of quick tests would go to optimising programs that run once,
-on a few numbers. So without the slow tests programs are hardly optimised; with
-them (`./run.sh test --all`) they are compiled as their users' are, but for
-those of files with the mark `hardly_optimised`, whose numbers hold however they
-are compiled. In such a file a test with the mark `optimised` is an exception:
-of bits that must be equal, say.
+Most of the time would go to optimising programs that run once, on a few
+numbers, which hold however they are compiled. So programs are hardly optimised,
+those that tests start too. With all tests (`./run.sh test --all`) tests with
+the mark `optimised` are an exception, of bits that must be equal, say: their
+programs are compiled as those of users.
 """
 
 import collections
+from collections.abc import Collection
 import os
 import pathlib
 import sys
@@ -37,24 +37,68 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DEVICE_COUNT = 4
-_DEVICE_COUNT_FLAG = '--xla_force_host_platform_device_count'
-# More than halve the time to compile; JAX 0.9 to 0.12 have them.
+_DEVICE_COUNT_FLAG = 'xla_force_host_platform_device_count'
+# Halve the time to compile; JAX 0.9 to 0.12 have them.
 _HARDLY_OPTIMISE = (
   '--xla_backend_optimization_level=0',
   '--xla_llvm_disable_expensive_passes=true',
   '--xla_cpu_use_fusion_emitters=false',
   '--xla_cpu_parallel_codegen_split_count=1',
 )
+# What they are without flags.
+_OPTIMISE = {
+  'xla_backend_optimization_level': 3,
+  'xla_llvm_disable_expensive_passes': False,
+  'xla_cpu_use_fusion_emitters': True,
+  'xla_cpu_parallel_codegen_split_count': 32,
+}
 
 
-def _without(name: str, xla_flags: str) -> list[str]:
-  return [flag for flag in xla_flags.split() if flag.partition('=')[0] != name]
+def _without(names: Collection[str], xla_flags: str) -> str:
+  """The flags but for those with these names."""
+  kept = [
+    flag
+    for flag in xla_flags.split()
+    if flag.partition('=')[0].removeprefix('--') not in names
+  ]
+  return ' '.join(kept)
 
 
-def _set_xla_flag(flag: str) -> None:
-  name, _, _ = flag.partition('=')
-  flags = _without(name, os.environ.get('XLA_FLAGS', ''))
-  os.environ['XLA_FLAGS'] = ' '.join([*flags, flag])
+class _Optimiser:
+  """Lets XLA optimise for a while, in this process and those it starts."""
+
+  def __init__(self):
+    self._patches: pytest.MonkeyPatch | None = None
+
+  def begin(self) -> None:
+    """Begins, where that has not been."""
+    if self._patches is not None:
+      return
+    import jax
+    from jax._src import compiler
+
+    jax.devices()  # XLA reads its flags, once.
+    hardly = compiler.get_compile_options
+
+    def get_compile_options(*args, env_options_overrides=None, **kwargs):
+      options = _OPTIMISE | dict(env_options_overrides or {})
+      return hardly(*args, env_options_overrides=options, **kwargs)
+
+    self._patches = pytest.MonkeyPatch()
+    self._patches.setattr(compiler, 'get_compile_options', get_compile_options)
+    flags = _without(_OPTIMISE, os.environ['XLA_FLAGS'])
+    self._patches.setenv('XLA_FLAGS', flags)
+    jax.clear_caches()  # Of what is hardly optimised.
+
+  def end(self) -> None:
+    """Ends, if that has begun."""
+    if self._patches is not None:
+      self._patches.undo()
+      self._patches = None
+      sys.modules['jax'].clear_caches()
+
+
+_OPTIMISER = _Optimiser()
 
 
 def _set_environment() -> None:
@@ -69,20 +113,18 @@ def _set_environment() -> None:
     'JAX_COMPILATION_CACHE_DIR', str(ROOT / '.cache' / 'jax_tests')
   )
   os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
-  _set_xla_flag(f'{_DEVICE_COUNT_FLAG}={DEVICE_COUNT}')
+  given = _without(
+    [_DEVICE_COUNT_FLAG, *_OPTIMISE], os.environ.get('XLA_FLAGS', '')
+  )
+  os.environ['XLA_FLAGS'] = ' '.join(
+    [given, f'--{_DEVICE_COUNT_FLAG}={DEVICE_COUNT}', *_HARDLY_OPTIMISE]
+  )
   # Programs that tests start find the packages from any folder.
   paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
   os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, paths))
 
 
 _set_environment()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-  """Settings that depend on which tests run."""
-  if config.option.markexpr == 'not slow':
-    for flag in _HARDLY_OPTIMISE:
-      _set_xla_flag(flag)
 
 
 @pytest.hookimpl(tryfirst=True)  # Before slow tests are left out.
@@ -103,21 +145,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_device_env() -> dict[str, str]:
   """An environment for subprocesses, in which the CPU is one device."""
   env = dict(os.environ)
-  env['XLA_FLAGS'] = ' '.join(_without(_DEVICE_COUNT_FLAG, env['XLA_FLAGS']))
+  env['XLA_FLAGS'] = _without([_DEVICE_COUNT_FLAG], env['XLA_FLAGS'])
   return env
+
+
+def _is_optimised(item: pytest.Item | None) -> bool:
+  return (
+    item is not None
+    and item.config.option.markexpr != 'not slow'
+    and item.get_closest_marker('optimised') is not None
+  )
 
 
 @pytest.hookimpl(tryfirst=True)  # Before fixtures, which may compile.
 def pytest_runtest_setup(item: pytest.Item) -> None:
-  """Compiles the test's programs as it or its file asks."""
-  hardly = (
-    item.get_closest_marker('hardly_optimised') is not None
-    and item.get_closest_marker('optimised') is None
-  )
-  if hardly or 'jax' in sys.modules:
-    import jax
+  """Compiles as users do for a test that asks for it."""
+  if _is_optimised(item):
+    _OPTIMISER.begin()
 
-    jax.config.update('jax_disable_most_optimizations', hardly)
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+  """Ends that after the last of such tests in turn."""
+  if not _is_optimised(nextitem):
+    _OPTIMISER.end()
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -26,6 +26,8 @@ sys.path.insert(0, str(BENCHMARKS))  # As its scripts find each other.
 
 import eigengame as benchmark  # noqa: E402
 
+pytestmark = pytest.mark.optimised
+
 
 def test_power_law():
   examples = benchmark.power_law(dim=8, num_examples=100_000)

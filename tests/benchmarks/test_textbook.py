@@ -28,7 +28,7 @@ from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import training
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.optimised]
 BATCH_SIZE = 8
 # Of a leaf's largest entry. Both are float32, whose rounding of 6e-8 grows in
 # minimal filtering, layer after layer and in second derivatives. Measured: at

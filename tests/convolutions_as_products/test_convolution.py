@@ -24,6 +24,8 @@ import pytest
 from convolutions_as_products import convolution
 from convolutions_as_products import products
 
+pytestmark = pytest.mark.optimised
+
 # Image and kernel, odd, even and not square. Images are smaller than kernels,
 # fit one of Winograd's tiles, or at any stride need several.
 CASES = (

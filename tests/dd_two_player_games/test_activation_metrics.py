@@ -26,6 +26,8 @@ from dd_two_player_games import tfgan_inception_utils
 from tests.dd_two_player_games import small_experiments
 from tests.dd_two_player_games import test_metric_utils
 
+pytestmark = pytest.mark.optimised
+
 NAMES = activation_metrics.METRICS
 
 

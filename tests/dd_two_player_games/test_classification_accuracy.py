@@ -28,6 +28,8 @@ from jaxline_harness import errors
 from jaxline_harness import run_directory
 from tests.dd_two_player_games import small_experiments
 
+pytestmark = pytest.mark.optimised
+
 NUM_CLASSES = 4
 PATH = 'config.experiment_kwargs.config.eval.classification_accuracy'
 

@@ -36,6 +36,7 @@ def images():
   return small_experiments.make(small_experiments.images_config())
 
 
+@pytest.mark.optimised
 def test_it_is_donated_and_stays_on_the_devices():
   cancelled = small_experiments.SIMULTANEOUS | small_experiments.CANCEL
   points = small_experiments.make(small_experiments.points_config(cancelled))

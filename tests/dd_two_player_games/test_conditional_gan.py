@@ -31,8 +31,6 @@ from jaxline_harness import run_directory
 from tests.dd_two_player_games import small_experiments
 from tests.dd_two_player_games import test_data_facts
 
-pytestmark = pytest.mark.hardly_optimised
-
 KEY = jax.random.PRNGKey(2)
 CONDITIONAL = {'conditional': True}
 # Of each way to take gradients on labelled draws one.

@@ -28,8 +28,6 @@ from differentiable_games import fields
 from jaxline_harness import datasets
 from jaxline_harness import errors
 
-pytestmark = pytest.mark.hardly_optimised
-
 LABELS = np.array([2, 0, 2, 1, 0], np.int32)
 
 

@@ -25,8 +25,6 @@ from jaxline_harness import errors
 from jaxline_harness import run_directory
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.hardly_optimised
-
 
 def write_images(path, shape, **more):
   """An `.npz` of 24 images."""

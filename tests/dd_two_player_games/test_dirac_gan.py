@@ -30,8 +30,6 @@ from dd_two_player_games import regularizer_estimates
 from tests import marks
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.hardly_optimised
-
 # Both signs of both parameters; one row a case of (φ, θ).
 CASES = np.array(
   [[0.8, 1.1], [-0.8, 1.1], [0.8, -1.1], [-0.8, -1.1], [1.7, 0.2], [-0.1, 2.0]],

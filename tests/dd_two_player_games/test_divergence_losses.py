@@ -30,8 +30,6 @@ from dd_two_player_games import losses
 from dd_two_player_games import settings
 from differentiable_games import divergences
 
-pytestmark = pytest.mark.hardly_optimised
-
 F_GANS = list(divergences.DIVERGENCES)
 ZERO_SUM = [
   names

@@ -29,6 +29,8 @@ from jaxline_harness import datasets
 from jaxline_harness import draws
 from jaxline_harness import errors
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture(scope='module')
 def network():

@@ -41,8 +41,6 @@ from jaxline_harness import optimizers
 from jaxline_harness import run_directory
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.hardly_optimised
-
 DEVICES = 4
 TURNS = {'simultaneous_updates': False}
 SIMULTANEOUS = small_experiments.SIMULTANEOUS

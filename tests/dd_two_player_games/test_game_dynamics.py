@@ -37,8 +37,6 @@ from jaxline_harness import device_mesh
 from tests import marks
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.hardly_optimised
-
 Terms = drift_utils.PlayerRegularizationTerms
 KEYS = jax.random.split(jax.random.PRNGKey(3), 8)
 DATA = np.random.default_rng(0).normal(size=(8, 8, 2)).astype(np.float32)

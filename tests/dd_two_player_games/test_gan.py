@@ -30,8 +30,6 @@ from dd_two_player_games import nets
 from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import utils
 
-pytestmark = pytest.mark.hardly_optimised
-
 KEY = jax.random.PRNGKey(4)
 DATA = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
 

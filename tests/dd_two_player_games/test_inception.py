@@ -22,6 +22,8 @@ import pytest
 from dd_two_player_games import inception
 from jaxline_harness import errors
 
+pytestmark = pytest.mark.optimised
+
 # The least size that leaves a pixel for the last block.
 SMALL = 75
 

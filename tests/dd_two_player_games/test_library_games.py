@@ -27,8 +27,6 @@ from dd_two_player_games import regularizer_estimates
 from differentiable_games import adjustments
 from differentiable_games import game
 
-pytestmark = pytest.mark.hardly_optimised
-
 
 class Network(hk.Module):
   def __init__(self, size):

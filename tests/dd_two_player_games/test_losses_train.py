@@ -22,8 +22,6 @@ from dd_two_player_games import losses
 from jaxline_harness import device_mesh
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.hardly_optimised
-
 # Of each kind one: divergences and kernels differ in functions that
 # test_divergence_losses.py tests, at large outputs, too.
 PAIRS = {

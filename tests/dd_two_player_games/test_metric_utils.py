@@ -28,6 +28,8 @@ from dd_two_player_games import tfgan_inception_utils
 from jaxline_harness import errors
 from tests.dd_two_player_games import small_experiments
 
+pytestmark = pytest.mark.optimised
+
 _CONFORMANCE = (
   pathlib.Path(__file__).parents[1] / 'data' / 'two_player_gan.json'
 )

@@ -25,8 +25,6 @@ from dd_two_player_games import losses
 from dd_two_player_games import model_utils
 from dd_two_player_games import nets
 
-pytestmark = pytest.mark.hardly_optimised
-
 DEVICES = 4
 
 

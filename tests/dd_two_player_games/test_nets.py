@@ -23,8 +23,6 @@ from convolutions_as_products import layers
 from dd_two_player_games import image_sizes
 from dd_two_player_games import nets
 
-pytestmark = pytest.mark.hardly_optimised
-
 
 def _transform(make_module):
   return hk.transform_with_state(lambda *args: make_module()(*args))

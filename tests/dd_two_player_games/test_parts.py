@@ -36,8 +36,6 @@ from tests import command_lines
 from tests.dd_two_player_games import small_experiments
 from tests.dd_two_player_games import test_config_checks
 
-pytestmark = pytest.mark.hardly_optimised
-
 EXAMPLES = pathlib.Path(__file__).parents[2] / 'examples'
 PREFIX = '--config.experiment_kwargs.config.'
 

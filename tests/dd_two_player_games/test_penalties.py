@@ -26,8 +26,6 @@ from dd_two_player_games import penalties
 from dd_two_player_games import regularizer_estimates
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.hardly_optimised
-
 NAMES = [name for name in dir(penalties) if 'penalty' in name]
 KEY = jax.random.PRNGKey(3)
 

@@ -33,8 +33,6 @@ from dd_two_player_games import optim
 from dd_two_player_games import regularizer_estimates
 from dd_two_player_games import utils
 
-pytestmark = pytest.mark.hardly_optimised
-
 DEVICES = 4
 NUM_LATENTS = 3
 LOSS_ARGS = ['params', 'state', 'data_batch', 'rng', 'is_training']

@@ -29,8 +29,6 @@ from dd_two_player_games import nets
 from dd_two_player_games import regularizer_estimates as estimates
 from dd_two_player_games import utils
 
-pytestmark = pytest.mark.hardly_optimised
-
 ESTIMATORS = (
   'biased_estimate_grad_fn',
   'biased_estimate_multiple_devices_grad_fn',

@@ -25,8 +25,6 @@ from tests.dd_two_player_games import small_experiments
 from tests.dd_two_player_games import test_conditioning
 from tests.dd_two_player_games import test_data_facts
 
-pytestmark = pytest.mark.hardly_optimised
-
 init_and_apply = test_conditioning.init_and_apply
 from_normals = test_conditioning.from_normals
 

@@ -41,6 +41,7 @@ CONFIGS = {
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize('name', CONFIGS)
 def test_chunks_and_restarts_change_no_bit(name):
   config = CONFIGS[name]()
@@ -63,6 +64,7 @@ def test_chunks_and_restarts_change_no_bit(name):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised
 def test_pmap_gives_the_same_step():
   """The loop's `shard_map` means what `pmap` does, gradients of sums too."""
   made = small_experiments.make(

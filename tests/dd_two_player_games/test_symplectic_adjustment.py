@@ -27,8 +27,6 @@ from dd_two_player_games import gan_grads_calculator
 from dd_two_player_games import losses
 from dd_two_player_games import regularizer_estimates
 
-pytestmark = pytest.mark.hardly_optimised
-
 Terms = drift_utils.PlayerRegularizationTerms
 LAM = 0.6
 KEY = jax.random.PRNGKey(3)

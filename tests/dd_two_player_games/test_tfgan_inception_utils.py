@@ -27,6 +27,8 @@ from dd_two_player_games import tfgan_inception_utils
 from jaxline_harness import datasets
 from jaxline_harness import errors
 
+pytestmark = pytest.mark.optimised
+
 
 def test_import_leaves_tensorflow_alone():
   program = (

@@ -32,8 +32,6 @@ from differentiable_games import toy_games
 from jaxline_harness import optimizers
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.hardly_optimised
-
 # The networks' states.
 
 

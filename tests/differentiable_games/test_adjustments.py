@@ -27,8 +27,6 @@ from differentiable_games import jacobian
 from differentiable_games import toy_games
 from tests.differentiable_games import sine_game
 
-pytestmark = pytest.mark.hardly_optimised
-
 TOLERANCE = 1e-9
 
 

@@ -23,8 +23,6 @@ from differentiable_games import game
 from differentiable_games import rules
 from tests.differentiable_games import sine_game
 
-pytestmark = pytest.mark.hardly_optimised
-
 SINES = sine_game.make((2, 3), seed=11)
 DECAY, NUM_STEPS = 0.8, 6
 BOTH = (optax.adam(0.1),) * 2

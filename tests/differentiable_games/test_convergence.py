@@ -35,8 +35,6 @@ from differentiable_games import toy_games
 from differentiable_games import unrolling
 from tests import marks
 
-pytestmark = pytest.mark.hardly_optimised
-
 BILINEAR = toy_games.bilinear(np.ones((1, 1)))
 DIRAC_GANS = {
   'saturating': (toy_games.dirac_gan(True), 1 / 2),

@@ -28,8 +28,6 @@ from differentiable_games import solved_adjustments
 from differentiable_games import toy_games
 from tests.differentiable_games import sine_game
 
-pytestmark = pytest.mark.hardly_optimised
-
 TOLERANCE = 1e-9
 SINES = sine_game.make((2, 3), seed=11)
 PARAMS = (np.array([0.3, -1.0]), np.array([0.5, 2.0, -0.2]))

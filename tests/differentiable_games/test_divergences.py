@@ -20,8 +20,6 @@ import pytest
 
 from differentiable_games import divergences
 
-pytestmark = pytest.mark.hardly_optimised
-
 NAMES = list(divergences.DIVERGENCES)
 RATIOS = np.array([1e-3, 0.2, 0.7, 1.0, 1.3, 4.0, 300.0])
 # Each divergence's f, written once more.

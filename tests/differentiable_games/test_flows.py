@@ -37,8 +37,6 @@ from differentiable_games import tableaus
 from differentiable_games import toy_games
 from tests.differentiable_games import sine_game
 
-pytestmark = pytest.mark.hardly_optimised
-
 # Errors of third order stay above 1e-12 here, rounding below 1e-15.
 SMALL = 2.0 ** -np.arange(5, 10)
 # Errors of fifth order need larger steps to stay above rounding.

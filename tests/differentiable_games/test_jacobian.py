@@ -25,8 +25,6 @@ from differentiable_games import game
 from differentiable_games import jacobian
 from tests.differentiable_games import sine_game
 
-pytestmark = pytest.mark.hardly_optimised
-
 TOLERANCE = 1e-9
 Pair = collections.namedtuple('Pair', ['disc', 'gen'])
 

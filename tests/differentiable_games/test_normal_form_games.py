@@ -23,8 +23,6 @@ import pytest
 from differentiable_games import game
 from differentiable_games import normal_form_games
 
-pytestmark = pytest.mark.hardly_optimised
-
 ZERO_SUM = {
   'pennies': normal_form_games.matching_pennies(),
   'rock_paper_scissors': normal_form_games.rock_paper_scissors(),

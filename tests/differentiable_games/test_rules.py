@@ -28,8 +28,6 @@ from differentiable_games import tableaus
 from differentiable_games import toy_games
 from tests.differentiable_games import sine_game
 
-pytestmark = pytest.mark.hardly_optimised
-
 TOLERANCE = 1e-9
 SINES = sine_game.make((2, 3), seed=11)
 

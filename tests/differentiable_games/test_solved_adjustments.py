@@ -25,8 +25,6 @@ from differentiable_games import solved_adjustments
 from differentiable_games import toy_games
 from tests.differentiable_games import sine_game
 
-pytestmark = pytest.mark.hardly_optimised
-
 TOLERANCE = 1e-8
 
 

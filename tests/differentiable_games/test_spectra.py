@@ -21,8 +21,6 @@ import pytest
 from differentiable_games import jacobian
 from differentiable_games import spectra
 
-pytestmark = pytest.mark.hardly_optimised
-
 
 @pytest.fixture(autouse=True)
 def _float64():

@@ -24,8 +24,6 @@ from differentiable_games import game
 from differentiable_games import jacobian
 from differentiable_games import toy_games
 
-pytestmark = pytest.mark.hardly_optimised
-
 
 def _sigmoid(x):
   return 1 / (1 + np.exp(-x))

@@ -24,8 +24,6 @@ from differentiable_games import latent_optimisation
 from differentiable_games import unrolling
 from tests.differentiable_games import sine_game
 
-pytestmark = pytest.mark.hardly_optimised
-
 TOLERANCE = 1e-9
 SINES = sine_game.make((2, 1, 3), seed=4)
 PARAMS = (

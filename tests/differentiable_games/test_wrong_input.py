@@ -34,8 +34,6 @@ from differentiable_games import tableaus
 from differentiable_games import toy_games
 from differentiable_games import unrolling
 
-pytestmark = pytest.mark.hardly_optimised
-
 LOSSES = toy_games.bilinear(np.array([[1.0, 0.5], [-0.3, 2.0]], np.float32))
 
 

@@ -23,6 +23,8 @@ import pytest
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import metrics
 
+pytestmark = pytest.mark.optimised
+
 N, D, K = 7, 6, 4
 METHODS = sorted(eigengame.METHODS)
 

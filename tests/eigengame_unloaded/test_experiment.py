@@ -37,8 +37,6 @@ from jaxline_harness import errors
 from jaxline_harness import memory
 from jaxline_harness import run_directory
 
-pytestmark = pytest.mark.hardly_optimised
-
 ROOT = pathlib.Path(__file__).parents[2]
 SGD = {'lr': 0.1, 'kwargs': {}}
 

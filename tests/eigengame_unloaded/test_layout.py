@@ -23,8 +23,6 @@ import pytest
 from eigengame_unloaded import eigengame
 from eigengame_unloaded import layout
 
-pytestmark = pytest.mark.hardly_optimised
-
 D, N = 6, 16
 GRIDS = [(1, 2), (2, 1), (2, 2), (4, 1), (1, 4)]
 

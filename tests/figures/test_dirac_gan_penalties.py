@@ -23,8 +23,6 @@ from differentiable_games import diagnostics
 from figures import dirac_gan_penalties as figure
 from tests import marks
 
-pytestmark = pytest.mark.hardly_optimised
-
 LINEAR = [name for name, m in figure.METHODS.items() if m.curvatures]
 CONVERGENT = {
   'GAN, instance noise',

@@ -20,6 +20,8 @@ import pytest
 from figures import _output
 from figures import eigengame
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.fixture(scope='module')
 def curves():

@@ -18,7 +18,7 @@ import pytest
 
 from figures import gan_dynamics
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.optimised]
 
 
 def test_quickly():

@@ -27,8 +27,6 @@ from figures import losses_and_rules
 from figures import mixture
 from jaxline_harness import errors
 
-pytestmark = pytest.mark.hardly_optimised
-
 QUICK = losses_and_rules.SIZES['quick']
 
 

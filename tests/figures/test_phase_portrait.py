@@ -26,6 +26,8 @@ from figures import _javascript
 from figures import phase_portrait
 from tests.dd_two_player_games import browser
 
+pytestmark = pytest.mark.optimised
+
 TOYS, METHODS = phase_portrait.TOYS, phase_portrait.METHODS
 
 

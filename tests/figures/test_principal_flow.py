@@ -30,6 +30,8 @@ from jaxline_harness import datasets
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import experiment
 
+pytestmark = pytest.mark.optimised
+
 
 @pytest.mark.slow
 def test_drift_of_a_network_shrinks_by_the_flow_s_order():

@@ -55,6 +55,7 @@ class Writer:
     del global_step, images
 
 
+@pytest.mark.optimised
 @pytest.mark.quick_cases(1)
 def test_trains_and_evaluates_to_the_same_last_bit(jaxline, toy):
   assert toy(test_launch.CONFIG)[0] == 0

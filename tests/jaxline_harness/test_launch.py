@@ -140,6 +140,7 @@ def test_train_as_a_program(tmp_path, one_device_env):
   assert [row['step'] for row in rows(run / 'eval/metrics.csv')] == ['20']
 
 
+@pytest.mark.optimised
 def test_stop_and_resume_gives_the_same_files(toy, tmp_path):
   assert toy(CONFIG, '--config.training_steps=47')[0] == 0
   other = '--config.checkpoint_dir=other'
@@ -798,6 +799,7 @@ def test_signal_saves_and_ends(training, numbers, status):
   assert f'Stopped at step {step}, saved' in training.log()
 
 
+@pytest.mark.optimised
 @pytest.mark.slow
 def test_signal_changes_no_bit(training, tmp_path, one_device_env):
   training.wait_for('train/metrics.csv')

@@ -62,6 +62,7 @@ def recorder(calls, interval, **kwargs):
   return periodic.PeriodicAction(record, interval, **kwargs)
 
 
+@pytest.mark.optimised
 def test_chunk_length_changes_no_bit():
   reference = make_experiment()
   run(reference, 230, max_chunk_steps=1)
@@ -79,6 +80,7 @@ def test_seed_changes_the_state():
   assert bits(first) != bits(second)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize('stop_at', [1, 57, 229])
 def test_stop_and_restart_changes_no_bit(stop_at):
   whole = make_experiment()

@@ -22,7 +22,6 @@ import pytest
 
 from notebooks import execute
 
-pytestmark = pytest.mark.hardly_optimised
 NAMES = execute.find_names()
 # What a test runs in place of what is stored.
 SMALL = {

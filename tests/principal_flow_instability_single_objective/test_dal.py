@@ -25,8 +25,6 @@ from principal_flow_instability_single_objective import batches
 from principal_flow_instability_single_objective import dal
 from principal_flow_instability_single_objective import hessian
 
-pytestmark = pytest.mark.hardly_optimised
-
 # A quadratic of two parameters, where ‖H g‖ / ‖g‖ is known.
 CURVATURES = jnp.array([4.0, 1.0])
 

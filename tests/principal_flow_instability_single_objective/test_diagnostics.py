@@ -23,8 +23,6 @@ import pytest
 
 from principal_flow_instability_single_objective import diagnostics
 
-pytestmark = pytest.mark.hardly_optimised
-
 CURVATURES = np.array([2.6, 1.0, 0.2])
 CENTRES = np.array([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0], [0, 1, 0], [0, -1, -2]])
 PARAMS = {'a': np.array([-1.0]), 'b': np.array([0.5, 2.0])}

@@ -145,6 +145,7 @@ def trained_with_dal(config_of):
   return train(config_of({'batch_size': 16}, dal=DAL), 5)
 
 
+@pytest.mark.optimised
 def test_restarts_and_chunks_change_no_bit(config_of, trained_with_dal):
   config = config_of({'batch_size': 16}, dal=DAL)
   first = make(config)
@@ -158,6 +159,7 @@ def test_restarts_and_chunks_change_no_bit(config_of, trained_with_dal):
   assert_equal(logs, trained_with_dal[1])
 
 
+@pytest.mark.optimised
 def test_dal_logs_its_learning_rate(trained_with_dal):
   state, logs = trained_with_dal
   ratio = logs['hessian_gradient_norm'] / logs['gradient_norm']

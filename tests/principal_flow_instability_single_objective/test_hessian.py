@@ -22,8 +22,6 @@ import pytest
 
 from principal_flow_instability_single_objective import hessian
 
-pytestmark = pytest.mark.hardly_optimised
-
 
 @pytest.fixture(autouse=True)
 def _float64():

@@ -23,8 +23,6 @@ import pytest
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import principal_flow
 
-pytestmark = pytest.mark.hardly_optimised
-
 # Errors stay above 1e-10 here, rounding below 1e-15.
 STEPS = 2.0 ** -np.arange(5, 9)
 # The next term of an error is at most a few per cent of it.
