@@ -27,6 +27,7 @@ from typing import Any
 from absl import logging
 import jax
 from jax import lax
+import jax.numpy as jnp
 from ml_collections import config_dict
 import numpy as np
 import optax
@@ -50,6 +51,7 @@ from dd_two_player_games import settings
 from dd_two_player_games import tfgan_inception_utils
 from dd_two_player_games import training
 from differentiable_games import dynamics
+from differentiable_games import game
 from differentiable_games import spectra
 from jaxline_harness import device_mesh
 from jaxline_harness import draws
@@ -171,8 +173,9 @@ class Experiment(train_loop.ChunkedExperiment):
       **logs,
       **singular_values(train_state.state.param_transforms.disc),
     }
+    logs = {k: jnp.asarray(v, jnp.float32) for k, v in logs.items()}
     train_state = train_state._replace(global_step=train_state.global_step + 1)
-    return train_state, lax.pmean(logs, axis_name='i')
+    return train_state, game.average_over_devices(logs, 'i')
 
   def examine(
     self, train_state: training.TrainState, data: dict[str, jax.Array]

@@ -22,6 +22,7 @@ from dd_two_player_games import drift_utils
 from dd_two_player_games import gan
 from dd_two_player_games import regularizer_estimates
 from differentiable_games import fields
+from differentiable_games import game
 from differentiable_games import jacobian
 
 _PLAIN = regularizer_estimates.biased_estimate_grad_fn
@@ -173,7 +174,6 @@ class GANGradsCalculator:
     for fn, coeff in zip(fns, coeffs, strict=True):
       if not jacobian.is_zero(coeff):
         term = fn(*args)
-        if axis_name is not None:
-          term = jax.lax.pmean(term, axis_name)
+        term = game.average_over_devices(term, axis_name)
         grads = optax.tree.add_scale(grads, coeff, term)
     return grads

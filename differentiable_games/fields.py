@@ -96,8 +96,8 @@ class Estimator:
 
   def stop(self, tree: Any, axis_name: str | None) -> Any:
     """The stopped factor, averaged over devices if so chosen."""
-    if self.average_stopped and axis_name is not None:
-      tree = jax.lax.pmean(tree, axis_name)
+    if self.average_stopped:
+      tree = game.average_over_devices(tree, axis_name)
     return jax.lax.stop_gradient(tree)
 
 
@@ -212,10 +212,6 @@ class Products:
     return f'{kind} term of {names[player]}'
 
 
-def _average(tree: Any, axis_name: str | None) -> Any:
-  return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
-
-
 def _moving(draws: Draws) -> list[int]:
   return [i for i, draw in enumerate(draws) if draw is not None]
 
@@ -258,7 +254,9 @@ class FirstOrderField:
           products |= product
     for i, product in products.items():
       directions[i] = optax.tree.add(directions[i], product)
-    return Evaluation(_average(directions, self.products.axis_name), passes)
+    return Evaluation(
+      game.average_over_devices(directions, self.products.axis_name), passes
+    )
 
   def _gradient(self, params, memory, draw, player):
     loss = self.products.model.losses[player]
@@ -278,7 +276,7 @@ class FirstOrderField:
       params, memory, draw, everyone
     )
     *_, pulls = pull.estimate(params, memory, draw, everyone)
-    gradients, products, pulls = _average(
+    gradients, products, pulls = game.average_over_devices(
       (gradients, products, pulls), self.products.axis_name
     )
     sign = adjustments.alignment_sign(
@@ -329,7 +327,7 @@ class ProductsField:
       if self.products.any_of([i]):
         *_, product = self.products.estimate(params, memory, draws[i], [i])
         directions[i] = product[i]
-    directions = _average(directions, self.products.axis_name)
+    directions = game.average_over_devices(directions, self.products.axis_name)
     return Evaluation(directions, [None] * len(params))
 
   def terms(

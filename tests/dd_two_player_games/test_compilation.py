@@ -46,6 +46,8 @@ def test_it_is_donated_and_stays_on_the_devices():
   state = points.abstract_train_state()
   assert program.aliased_parameters() == set(range(len(jax.tree.leaves(state))))
   assert not program.host_transfers()
+  # Of each player for the other's product, of all at last, and of the logs.
+  assert len(program.collectives()) <= 4
   sent = sum(c.num_bytes for c in program.collectives())
   gradients = sum(4 * leaf.size for leaf in jax.tree.leaves(state.params))
   # A regularised step sends two gradients of each player, and what it logs.
