@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from dd_two_player_games import labelled
 from dd_two_player_games import losses as gan_losses
 from dd_two_player_games import nets
+from dd_two_player_games import rematerialisation
 from differentiable_games import game
 from differentiable_games import latent_optimisation as latent_steps
 
@@ -146,6 +147,7 @@ class GAN:
     compute_dtype: str = 'float32',
     latent_optimisation: LatentOptimisation | None = None,
     convolutions: str = 'fast',
+    anew: str = rematerialisation.NOTHING,
   ):
     """Initialises the GAN.
 
@@ -166,6 +168,7 @@ class GAN:
         With it they are uniform on [-1, 1].
       convolutions: how the layers of `convolutions_as_products` compute, one
         of its IMPLEMENTATIONS.
+      anew: what derivatives compute anew, see `rematerialisation`.
 
     Raises:
       ValueError: for a penalty or transform of the generator: no loss would
@@ -177,19 +180,18 @@ class GAN:
     ):
       if value:
         raise ValueError(f'A {name} of the generator has no effect: remove it.')
-    self._disc, self._gen = (
-      labelled.take_batches(
-        nets.transform(module_class, kwargs, compute_dtype, convolutions)
-      )
-      for module_class, kwargs in zip(players_hk, players_kwargs, strict=True)
-    )
+
+    def make_network(make_module, kwargs):
+      net = nets.transform(make_module, kwargs, compute_dtype, convolutions)
+      return rematerialisation.apply_to(labelled.take_batches(net), anew)
+
+    self._disc, self._gen = map(make_network, players_hk, players_kwargs)
     transformer = player_param_transformers.disc
     self._disc_param_transform = transformer and nets.transform(transformer, {})
     self._losses = losses
     self._disc_penalty = penalties.disc
     self._num_latents = num_latents
     self._latent_optimisation = latent_optimisation
-
     self.disc_loss_fn_disc_grads = LossGradient(self.disc_loss, 0)
     self.disc_loss_fn_gen_grads = LossGradient(self.disc_loss, 1)
     self.gen_loss_fn_disc_grads = LossGradient(self.gen_loss, 0)
@@ -356,8 +358,7 @@ class GAN:
   ) -> tuple[GANTuple, GANTuple]:
     """Both losses from one pass: GANTuples of losses and of GANLossAux.
 
-    Arguments are those of `disc_loss`; what it gives for a player is what that
-    player's loss alone gives.
+    Arguments and values are those of `disc_loss` and `gen_loss`.
     """
     forward = self._forward(params, state, data_batch, rng, is_training)
     disc = self._disc_loss(forward, state, data_batch, rng, is_training)
@@ -452,9 +453,8 @@ class GAN:
       params.disc, state, update_stats=is_training
     )
     disc_state = state.players.disc
-
     labels = labelled.labels_of(data_batch)
-    num_data = examples_of(data_batch).shape[0]
+    num_data = len(examples_of(data_batch))
 
     def disc(batch):
       return self._disc.apply(disc_params, disc_state, batch, is_training)

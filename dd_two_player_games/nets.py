@@ -89,7 +89,15 @@ def spectral_norm() -> hk.SNParamsTree:
   References:
     Miyato et al., "Spectral Normalization for GANs", 2018.
   """
-  return hk.SNParamsTree(ignore_regex='.*(b|/gamma)$', eps=1e-12, n_steps=1)
+  return SNParamsTree(ignore_regex='.*(b|/gamma)$', eps=1e-12, n_steps=1)
+
+
+class SNParamsTree(hk.SNParamsTree):
+  """Spectral norm whose products are float32 on GPUs and TPUs, too."""
+
+  def __call__(self, tree: Any, update_stats: bool = True):
+    with jax.default_matmul_precision('highest'):
+      return super().__call__(tree, update_stats)
 
 
 def no_op() -> hk.Module:

@@ -25,6 +25,7 @@ from dd_two_player_games import data_utils
 from dd_two_player_games import drift_utils
 from dd_two_player_games import parts
 from dd_two_player_games import regularizer_estimates
+from dd_two_player_games import rematerialisation
 from dd_two_player_games import training as gan_training
 from differentiable_games import fields
 from differentiable_games import tableaus
@@ -254,6 +255,13 @@ _TRAINING: settings.Tree = {
   'num_latents': Setting(128, "Dimension of the generator's input."),
   'compute_dtype': Setting(
     'float32', "Of the networks' arithmetic.", one_of(('float32', 'bfloat16'))
+  ),
+  'rematerialise': Setting(
+    rematerialisation.NOTHING,
+    'What derivatives compute anew rather than keep: activations, all but what '
+    'convolutions and products give; networks, all between their ends. Takes '
+    'less memory and more time.',
+    one_of((rematerialisation.NOTHING, *rematerialisation.POLICIES)),
   ),
   'on_nonfinite': Setting(
     'stop',

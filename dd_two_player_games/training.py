@@ -406,6 +406,7 @@ def build_gan(
     num_latents=config.training.num_latents,
     compute_dtype=config.training.compute_dtype,
     convolutions=config.nets.convolutions,
+    anew=config.training.rematerialise,
     latent_optimisation=(
       None
       if jacobian.is_zero(latent_optimisation.alpha)

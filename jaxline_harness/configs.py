@@ -137,6 +137,19 @@ TOP_LEVEL: settings.Tree = {
     _KEYS,
     changes_no_step=True,
   ),
+  'matmul_precision': Setting(
+    None,
+    'Of products of float32 matrices and convolutions on GPUs and TPUs. '
+    'highest: float32; None: what JAX does, TF32 on GPUs and bfloat16 on TPUs '
+    'unless JAX_DEFAULT_MATMUL_PRECISION says otherwise; high: between the '
+    'two.',
+    settings.one_of(('default', 'high', 'highest')).or_none(),
+  ),
+  'deterministic': Setting(
+    False,
+    'Whether a GPU takes only operations that give the same bits each time, '
+    'which may be slower; CPUs and TPUs have no others.',
+  ),
   'legacy_random_seed_behavior': Setting(
     False, 'Uses the seed unsplit.', only_if=_KEYS
   ),

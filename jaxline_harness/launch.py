@@ -51,6 +51,7 @@ from absl import flags as absl_flags
 from absl import logging
 from ml_collections import config_dict
 
+from jaxline_harness import arithmetic
 from jaxline_harness import clusters
 from jaxline_harness import configs
 from jaxline_harness import distributed
@@ -182,6 +183,7 @@ def _run(
   absl_flags.FLAGS.mark_as_parsed()  # Or absl warns that they are not.
   absl_flags.FLAGS.set_default('logtostderr', True)
   config, mode, cluster, compilation = flags.parse(argv, schema)
+  arithmetic.choose(config)
   if compilation is not None:
     _compile(experiment_class, config, compilation)
     return

@@ -87,7 +87,7 @@ LEGAL = (
   ('best_model_eval_metric', 'empty', 'No best checkpoint is kept.'),
   (
     'best_* delete_* eval_initial_weights log_a* one_off_evaluate save_i* '
-    '*_updates *.run_image_metrics *.conditional',
+    '*_updates *.run_image_metrics *.conditional deterministic',
     'true false',
     'True and False are what there is.',
   ),

@@ -17,6 +17,7 @@ Lowering needs nothing; where the compilers are installed it is compiled.
 """
 
 import importlib.util
+import re
 
 import jax
 import pytest
@@ -54,17 +55,25 @@ def test_it_is_donated_and_stays_on_the_devices():
   assert 2 * gradients < sent < 3 * gradients
 
 
-@pytest.mark.parametrize('target', COMPILERS)
-def test_for_other_platforms(images, target):
+@pytest.mark.parametrize(
+  ('target', 'precision'), [('h100:2', 'highest'), ('v5e:2x1', None)]
+)
+def test_for_other_platforms(images, target, precision):
   """The CPU's convolutions and random numbers are not in it."""
-  target = machines.read_target(target)
+  name, target = target, machines.read_target(target)
   mesh = device_mesh.make_mesh(jax.local_devices()[:2])
-  text = images.lower_chunk(mesh, target.platform).as_text()
+  with jax.default_matmul_precision(precision):
+    text = images.lower_chunk(mesh, target.platform).as_text()
   assert 'stablehlo.convolution' in text
   assert 'stablehlo.all_reduce' in text
   # The CPU's numbers are drawn in one long function without a loop.
   assert 'threefry2x32' in text
-  if importlib.util.find_spec(COMPILERS[target.name]) is None:
+  # Spectral norm's products are of float32 always, others where it is wanted.
+  products = re.findall(r'stablehlo\.(?:convolution|dot_general).*', text)
+  in_float32 = ['HIGHEST' in line for line in products]
+  assert any(in_float32)
+  assert all(in_float32) == (precision == 'highest')
+  if importlib.util.find_spec(COMPILERS[name]) is None:
     return
   devices = machines.describe_devices(target)
   needs = compile_for.compile_training(images, target, devices)
