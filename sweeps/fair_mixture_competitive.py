@@ -1,0 +1,32 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""Competitive descent, tuned by as many runs as the ways of `fair_mixture`."""
+
+import dataclasses
+
+from jaxline_harness import shipped
+from run_sweeps import declaration
+
+_FAIR = declaration.load_sweep(shipped.find_file('sweeps', 'fair_mixture'))
+SWEEP = dataclasses.replace(
+  _FAIR,
+  axes={
+    'method': {
+      'SGD, competitive': {
+        **_FAIR.axes['method']['SGD'],
+        'training.adjustment': 'competitive',
+      }
+    }
+  },
+)
