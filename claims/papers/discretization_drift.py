@@ -47,11 +47,17 @@ _VARIANCE = declaration.Measurement(
 )
 _MIXTURE = declaration.Sweeps({'small': declaration.File('mixture_rules', 75)})
 _NON_SATURATING = declaration.Sweeps(
-  {'small': declaration.File('mixture_non_saturating', 75)}
+  {
+    'small': declaration.File('mixture_non_saturating_short', 10),
+    'full': declaration.File('mixture_non_saturating', 75),
+  }
 )
 _RATIOS = declaration.Sweeps({'small': declaration.File('mixture_ratios', 50)})
 _REGULARISERS = declaration.Sweeps(
-  {'small': declaration.File('mixture_regularisers', 90)}
+  {
+    'small': declaration.File('mixture_regularisers_short', 12),
+    'full': declaration.File('mixture_regularisers', 90),
+  }
 )
 
 

@@ -18,7 +18,10 @@ from claims import rules
 
 _PAPER = 'ODE-GAN (Qin et al., 2020)'
 _MIXTURE = declaration.Sweeps(
-  {'small': declaration.File('ode_gan_mixture', 60)}
+  {
+    'small': declaration.File('ode_gan_mixture_short', 12),
+    'full': declaration.File('ode_gan_mixture', 60),
+  }
 )
 
 CLAIMS = (
