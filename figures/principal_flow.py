@@ -21,7 +21,6 @@ edge of stability; drift-adjusted learning rates (DAL).
 """
 
 from collections.abc import Sequence
-import functools
 import json
 from typing import Any
 
@@ -29,23 +28,15 @@ import jax
 import jax.numpy as jnp
 from matplotlib.figure import Figure
 import numpy as np
-import optax
 
+from claims.measurements import principal_flows
 from figures import _output
 from figures import _principal_flow_training
-from jaxline_harness import datasets
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import principal_flow
 
 COSTS = {'small': '10 minutes', 'quick': ''}
 
-FLOWS = {
-  'gradient flow': principal_flow.gradient_flow,
-  'IGR flow': principal_flow.igr_flow,
-  'third-order flow': principal_flow.third_order_flow,
-  'principal flow': principal_flow.principal_flow,
-  'principal flow, third order': principal_flow.principal_flow_third_order,
-}
 COLOURS = {
   'gradient flow': '#9aa0a6',
   'IGR flow': '#edae49',
@@ -58,18 +49,6 @@ POINTS_A_STEP = 16
 
 
 # Gradient descent and flows of small losses, in float64.
-
-
-def descend(loss: hessian.Loss, start: Any, h: float, num_steps: int) -> Any:
-  """The points of gradient descent, the start first."""
-
-  def step(params, _):
-    grads = jax.grad(loss)(params)
-    moved = jax.tree.map(lambda p, g: p - h * g, params, grads)
-    return moved, moved
-
-  _, points = jax.lax.scan(step, start, None, length=num_steps)
-  return jax.tree.map(lambda s, p: jnp.concatenate([s[None], p]), start, points)
 
 
 def follow(
@@ -111,8 +90,11 @@ def quadratics(quick: bool) -> tuple[Figure, Any]:
   for axes, h, num_steps in zip(
     figure.subplots(1, 2), (0.9, 1.05), (200, 5), strict=True
   ):
-    steps = np.asarray(descend(loss, start, h, num_steps))
-    curves = {n: follow(FLOWS[n], loss, start, h, num_steps) for n in names}
+    steps = np.asarray(principal_flows.descend(loss, start, h, num_steps))
+    curves = {
+      n: follow(principal_flows.FLOWS[n], loss, start, h, num_steps)
+      for n in names
+    }
     extent = 1.1 * np.abs(steps[:, 0]).max()
     _contours(axes, loss, (-extent, extent), (-0.22, 0.03))
     _draw_paths(axes, steps, curves)
@@ -171,56 +153,15 @@ def banana(params: jax.Array) -> jax.Array:
   return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
-def small_network(seed: int = 0) -> tuple[hessian.Loss, dict[str, jax.Array]]:
-  """(loss, parameters) of a tanh network of 63 parameters.
-
-  It tells apart the first three classes of Fashion-MNIST's embedded images, of
-  which it sees 200, in 4 × 4 pixels.
-  """
-  dataset = datasets.load('fashion_mnist_10k')
-  chosen = np.flatnonzero(dataset.labels < 3)[:200]
-  pixels = dataset.examples[chosen].reshape(-1, 4, 7, 4, 7).mean(axis=(2, 4))
-  images = jnp.asarray(pixels.reshape(-1, 16) / 127.5 - 1)
-  labels = jax.nn.one_hot(dataset.labels[chosen], 3, dtype=images.dtype)
-  random = np.random.default_rng(seed)
-  params = {
-    'w0': jnp.asarray(random.normal(size=(16, 3)) / 4),
-    'b0': jnp.zeros(3),
-    'w1': jnp.asarray(random.normal(size=(3, 3)) / np.sqrt(3)),
-    'b1': jnp.zeros(3),
-  }
-
-  def loss(params):
-    hidden = jnp.tanh(images @ params['w0'] + params['b0'])
-    logits = hidden @ params['w1'] + params['b1']
-    # Analytic, as the principal flow needs.
-    return jnp.mean(
-      jnp.log(jnp.sum(jnp.exp(logits), -1)) - jnp.sum(labels * logits, -1)
-    )
-
-  return loss, params
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def drift(name: str, loss: hessian.Loss, params: Any, h: float) -> jax.Array:
-  """A flow's distance after time h to a step, in lengths of the step."""
-  step = jax.tree.map(lambda g: -h * g, jax.grad(loss)(params))
-  end = principal_flow.solve(
-    lambda p: FLOWS[name](loss, p, h),
-    *(params, h),
-    rtol=1e-5,
-    atol=1e-7,
-    throw=False,
-  )
-  moved = optax.tree.add(params, step)
-  return optax.tree.norm(optax.tree.sub(end, moved)) / optax.tree.norm(step)
-
-
 def nonlinear(quick: bool) -> tuple[Figure, Any]:
   """Paths on the banana function; the drift of each step of a network."""
   figure = Figure(figsize=(10.4, 8.2), dpi=140, layout='constrained')
   (paths, far), (near, network) = figure.subplots(2, 2)
-  names = ('gradient flow', 'principal flow') if quick else tuple(FLOWS)
+  names = (
+    ('gradient flow', 'principal flow')
+    if quick
+    else tuple(principal_flows.FLOWS)
+  )
   results = {
     'banana': [
       _draw_banana(None, near, (-1.2, 1.0), 0.0005, 30, names),
@@ -234,8 +175,11 @@ def nonlinear(quick: bool) -> tuple[Figure, Any]:
 
 def _draw_banana(paths, axes, start, h, num_steps, names):
   start = jnp.array(start)
-  steps = np.asarray(descend(banana, start, h, num_steps))
-  curves = {n: follow(FLOWS[n], banana, start, h, num_steps) for n in names}
+  steps = np.asarray(principal_flows.descend(banana, start, h, num_steps))
+  curves = {
+    n: follow(principal_flows.FLOWS[n], banana, start, h, num_steps)
+    for n in names
+  }
   if paths is not None:
     _contours(paths, banana, (-1.22, -0.84), (1.0, 1.22))
     shown = {n: c[: 5 * POINTS_A_STEP + 1] for n, c in curves.items()}
@@ -265,15 +209,17 @@ def _draw_banana(paths, axes, start, h, num_steps, names):
 
 
 def _draw_network(axes, num_steps, names, h=0.4, interval=20):
-  loss, params = small_network()
-  points = descend(loss, params, h, num_steps)
+  loss, params = principal_flows.small_network()
+  points = principal_flows.descend(loss, params, h, num_steps)
   at = np.arange(0, num_steps + 1, interval)
   chosen = [jax.tree.map(lambda leaf, i=i: leaf[i], points) for i in at]
   matrices = [hessian.dense(loss, point) for point in chosen]
   h_lambda = np.array([h * np.linalg.eigvalsh(m)[-1] for m in matrices])
   results = {}
   for name in names:
-    drifts = np.array([drift(name, loss, point, h) for point in chosen])
+    drifts = np.array(
+      [principal_flows.drift(name, loss, point, h) for point in chosen]
+    )
     axes.semilogy(at, drifts, '.-', color=COLOURS[name], label=name)
     results[name] = drifts.tolist()
   axes.fill_between(

@@ -15,6 +15,7 @@
 
 from claims import declaration
 from claims import rules
+from claims.measurements import full_batch
 from claims.measurements import principal_flows
 
 _PAPER = (
@@ -30,9 +31,16 @@ _QUADRATICS = declaration.Measurement(
 _NETWORK = declaration.Measurement(
   'principal_flow_network', principal_flows.measure_network, ['step'], 4
 )
-_DAL = declaration.Sweeps({'small': declaration.File('dal_full_batch', 20)})
-_ONE_FIGURE = (
-  '[`principal_flow.md`](principal_flow.md) has three seeds: not a verdict.'
+_EDGE = declaration.Measurement(
+  'edge_of_stability', full_batch.measure_edge, ['learning rate'], 2
+)
+_DAL = declaration.Measurement(
+  'dal_full_batch', full_batch.measure_dal, ['method'], 5
+)
+_PILOT = (
+  'Learning rates and the number of steps were chosen on seed 100, which is '
+  'not among those that count. A convolutional network takes twenty times as '
+  'long, and has not been run.'
 )
 
 
@@ -46,7 +54,6 @@ def _dal_claim(
     statement=statement,
     source=_DAL,
     rules=[rule],
-    note=_ONE_FIGURE,
   )
 
 
@@ -93,6 +100,47 @@ CLAIMS = (
       for step in ('0', '60', '240')
       for flow in ('gradient', 'IGR')
     ],
+  ),
+  declaration.Claim(
+    name='edge_of_stability',
+    paper=_PAPER,
+    section='section 5',
+    statement='Full-batch descent raises λ₀ to 2/h, where it then stays.',
+    source=_EDGE,
+    rules=[
+      rule
+      for rate in full_batch.EDGE_RATES
+      for rule in (
+        rules.Within(
+          f'h = {rate:g}, hλ₀ at the start',
+          *('at_the_start', 0.0, 1.9),
+          where={'learning rate': f'{rate:g}'},
+        ),
+        rules.Within(
+          f'h = {rate:g}, median of hλ₀ once it has been above 2',
+          *('from_the_edge_on', 1.8, 2.2),
+          where={'learning rate': f'{rate:g}'},
+        ),
+      )
+    ],
+    note=_PILOT,
+  ),
+  declaration.Claim(
+    name='unstable_above_the_edge',
+    paper=_PAPER,
+    section='section 5',
+    statement='Where hλ₀ > 2 the loss becomes unstable.',
+    source=_EDGE,
+    rules=[
+      rules.Within(
+        f'h = {rate:g}, share of steps that raise the loss, above 2/h less '
+        'below',
+        *('rises_more_often', 0.1),
+        where={'learning rate': f'{rate:g}'},
+      )
+      for rate in full_batch.EDGE_RATES
+    ],
+    note=_PILOT,
   ),
   _dal_claim(
     'dal_needs_no_sweep',

@@ -23,8 +23,9 @@ import optax
 import pytest
 from scipy.sparse import linalg
 
+from claims.measurements import full_batch
+from claims.measurements import principal_flows
 from figures import _output
-from figures import _principal_flow_training as training
 from figures import principal_flow
 from jaxline_harness import datasets
 from principal_flow_instability_single_objective import base_config
@@ -37,10 +38,10 @@ pytestmark = pytest.mark.optimised
 def test_drift_of_a_network_shrinks_by_the_flow_s_order():
   """In lengths of a step: halved with h, and quartered."""
   with jax.enable_x64(True):
-    loss, params = principal_flow.small_network()
+    loss, params = principal_flows.small_network()
     for name, factor in {'gradient flow': 2, 'IGR flow': 4}.items():
       drifts = [
-        principal_flow.drift(name, loss, params, h) for h in (0.1, 0.05)
+        principal_flows.drift(name, loss, params, h) for h in (0.1, 0.05)
       ]
       np.testing.assert_allclose(drifts[0] / drifts[1], factor, rtol=0.1)
 
@@ -55,7 +56,7 @@ def test_what_is_refused(capsys):
 def first_curvature_and_loss():
   """Of the figure's network: λ₀ by ARPACK from the loss written out anew."""
   config = base_config.get_base_config().unlock()
-  config.experiment_kwargs.config = training.FULL_BATCH
+  config.experiment_kwargs.config = full_batch.FULL_BATCH
   config = base_config.resolve(config).experiment_kwargs.config
   params = experiment.Experiment('train', None, config).initial_train_state()
   dataset = datasets.load('fashion_mnist_10k')
