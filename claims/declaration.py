@@ -20,7 +20,6 @@ CLAIMS = (
   declaration.Claim(
     name='alternating_helps',
     paper='Discretization Drift in Two-Player Games',
-    section='5',
     statement='Alternating descent beats simultaneous descent.',
     source=declaration.Sweeps({'small': declaration.File('mixture_rules', 60)}),
     rules=(rules.Better('alternating', 'simultaneous', 'modes_covered', 1.0),),
@@ -53,9 +52,6 @@ class Rule(Protocol):
 
   def read(self, table: tables.Table) -> Sequence[readings.Reading]:
     """The readings of a table that has ended."""
-
-  def describe(self) -> str:
-    """What is wanted, in one line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +132,6 @@ class Claim:
   Attributes:
     name: a short one, for commands.
     paper: its title.
-    section: where it says so.
     statement: in one sentence.
     source: what tests it.
     rules: all are to hold.
@@ -145,7 +140,6 @@ class Claim:
 
   name: str
   paper: str
-  section: str
   statement: str
   source: Sweeps | Measurement
   rules: Sequence[Rule]

@@ -13,7 +13,7 @@
 # limitations under the License.
 """Writes docs/claims.md from what is recorded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import pathlib
 
 from claims import catalogue
@@ -23,33 +23,36 @@ from claims import verdicts
 from jaxline_harness import files
 
 PATH = declaration.ROOT / 'docs' / 'claims.md'
-_HEAD = """# Claims of the papers, and what came out here
+_TITLE = '# Claims of the papers, and what came out here'
+_SCOPE = """
+Networks are small, and so are the data: what holds here need not hold for large
+networks, and what fails here need not fail there.
+"""
+_HOW = """## How a verdict is made
 
-`./run.sh reproduce` writes this page from the tables in
-[`docs/claims`](claims). No verdict is set by hand.
+`./run.sh reproduce` makes this page from the tables in [`docs/claims`](claims),
+and nothing else: no verdict is set by hand.
+
+- Each claim has a rule, an effect that is wanted, in
+  [`claims/papers`](../claims/papers). It was committed before the results that
+  it judges.
+- An effect has a 95 % bootstrap interval over at least five seeds. A claim
+  **holds** if the whole interval of each of its readings lies where it is
+  wanted, **fails** if one lies outside, and is **undecided** otherwise.
+- Methods are compared over all settings of a sweep, twice: each at its best,
+  and in the median over settings. A verdict needs both to agree.
 
 ```bash
 ./run.sh reproduce --dry-run         # what there is, and what it costs
 ./run.sh reproduce cancelling_helps  # runs what is missing of one claim
-./run.sh reproduce --size=full       # the papers' sizes, where there are such
+./run.sh reproduce --size=full       # the largest sizes, hours of a core
 ```
 
-An effect has a 95 % bootstrap interval over at least five seeds. A claim
-**holds** if the whole interval of each of its readings lies where the claim
-says, and **fails** if one lies outside; all else is **undecided**. Methods are
-compared over all settings of a sweep, twice: each at its best, and in the
-median over settings. The two readings must agree. The rules stand in
-[`claims/papers`](../claims/papers); they were committed before the results
-that they judge.
-
-Networks are small. What holds here need not hold for large ones, and what fails
-here need not fail there. Sweeps of what is recorded ran on another machine
-than the rest: `mixture_rules` on 14 cores, the others on one H100, whose
-minutes are those of the cores beside it.
+Minutes are those of one core. The sweep `mixture_rules` ran on a machine with
+14 cores, the other sweeps of what is recorded on that beside an H100.
 
 In the pictures green is what is wanted, a bar the interval, and dots are seeds.
 """
-_COLUMNS = ('claim', 'verdict', 'effect', 'seeds', 'minutes of a core')
 _TOLD = {
   readings.HOLDS: 'hold',
   readings.FAILS: 'fail',
@@ -68,7 +71,7 @@ def write(path: pathlib.Path = PATH) -> None:
 
 
 def make_page(folder: pathlib.Path = declaration.RESULTS) -> str:
-  """The page's text.
+  """The page's text: what came out, how, and then claim by claim.
 
   Args:
     folder: of recorded results.
@@ -81,91 +84,83 @@ def make_page(folder: pathlib.Path = declaration.RESULTS) -> str:
   told = ', '.join(
     f'{counted.count(verdict)} {verb}' for verdict, verb in _TOLD.items()
   )
-  lines = [_HEAD, f'Of {len(counted)} claims: {told}.', '']
-  papers = dict.fromkeys(claim.paper for claim in catalogue.CLAIMS)
-  for paper in papers:
-    claims = [claim for claim in catalogue.CLAIMS if claim.paper == paper]
-    run = [claim for claim in claims if outcomes[claim.name].found]
+  lines = [_TITLE, '', f'**Of {len(counted)} claims: {told}.**', _SCOPE]
+  lines += [*_make_table(outcomes), '', _HOW]
+  for paper, claims in _group_by_paper():
     lines += [f'## {paper}', '']
-    if run:
-      lines += [*_make_table(run, outcomes), '']
-    lines += [
-      _describe_missing(claim, outcomes[claim.name])
-      for claim in claims
-      if claim not in run
-    ]
-    lines += [''] if len(run) < len(claims) else []
-    for claim in run:
+    for claim in claims:
       lines += _make_section(claim, outcomes[claim.name])
   return '\n'.join(lines).rstrip() + '\n'
 
 
-def _make_table(
-  claims: Iterable[declaration.Claim], outcomes: dict[str, verdicts.Outcome]
-) -> list[str]:
-  """Of claims that were run."""
-  rows: list[Sequence[str]] = [_COLUMNS, ['---'] * len(_COLUMNS)]
-  for claim in claims:
-    outcome = outcomes[claim.name]
-    assert outcome.table is not None
-    rows.append(
-      [
-        f'[{claim.name}](#{claim.name}): {claim.statement}',
-        f'**{outcome.verdict}**',
-        '<br>'.join(map(_write_reading, outcome.all_readings)),
-        str(outcome.table.num_seeds),
-        _write_minutes(outcome.table.minutes),
-      ]
-    )
-  return [f'| {" | ".join(row)} |' for row in rows]
+def _group_by_paper() -> Iterator[tuple[str, list[declaration.Claim]]]:
+  for paper in dict.fromkeys(claim.paper for claim in catalogue.CLAIMS):
+    yield paper, [claim for claim in catalogue.CLAIMS if claim.paper == paper]
 
 
-def _write_reading(reading: readings.Reading) -> str:
-  effect = reading.effect
-  return (
-    f'{reading.name}: {effect.value:.3g} [{effect.low:.3g}, {effect.high:.3g}]'
-  )
+def _make_table(outcomes: dict[str, verdicts.Outcome]) -> Iterator[str]:
+  """Of all claims, the papers' names between."""
+  yield _make_row(['claim', 'verdict', 'seeds', 'minutes'])
+  yield _make_row(['---'] * 4)
+  for paper, claims in _group_by_paper():
+    yield _make_row([f'*{paper}*', '', '', ''])
+    for claim in claims:
+      table = outcomes[claim.name].table
+      yield _make_row(
+        [
+          f'[{claim.statement}](#{claim.name})',
+          f'**{outcomes[claim.name].verdict}**',
+          '' if table is None else str(table.num_seeds),
+          '' if table is None else _write_minutes(table.minutes),
+        ]
+      )
+
+
+def _make_row(cells: Iterable[str]) -> str:
+  return f'| {" | ".join(cells)} |'
 
 
 def _write_minutes(minutes: float) -> str:
   return f'{minutes:,.0f}' if minutes >= 1 else 'below 1'
 
 
-def _describe_missing(
-  claim: declaration.Claim, outcome: verdicts.Outcome
-) -> str:
-  """A claim that was not run, in one item of a list."""
-  costs = ', '.join(
-    f'{_write_minutes(minutes)} ({size})'
-    for size in declaration.SIZES[1:]
-    if (minutes := claim.source.minutes(size)) is not None
-  )
-  reason = f' ({outcome.reason})' if outcome.reason else ''
-  note = f' {claim.note}' if claim.note else ''
-  return (
-    f'- **Not run**{reason}: `{claim.name}`. {claim.statement} Minutes of a '
-    f'core, estimated: {costs}.{note}'
-  )
-
-
 def _make_section(
   claim: declaration.Claim, outcome: verdicts.Outcome
 ) -> list[str]:
-  """Of a claim that was run: what was wanted, and the picture."""
-  reason = f' {outcome.reason[:1].upper()}{outcome.reason[1:]}.'
-  wanted = ''.join(f'\n- {rule.describe()}' for rule in claim.rules)
-  lines = [
-    f'### {claim.name}',
-    '',
-    f'{claim.statement} ({claim.section[:1].upper()}{claim.section[1:]}.) '
-    f'Wanted:\n{wanted}',
-    '',
-    f'It **{outcome.verdict}**.'
-    if outcome.verdict != readings.UNDECIDED
-    else f'**Undecided.**{reason}',
-    '',
-  ]
+  """Of a claim: the verdict, what was wanted and measured, and the picture."""
+  lines = [f'### {claim.name}', '', f'{claim.statement} {_tell(outcome)}', '']
+  if outcome.found:
+    lines += [*_compare(outcome.all_readings), '']
   if claim.note:
     lines += [claim.note, '']
+  command = f'`./run.sh reproduce {claim.name}`'
+  costs = ', '.join(
+    f'{size} takes about {_write_minutes(minutes)} minutes of a core'
+    for size in declaration.SIZES[1:]
+    if (minutes := claim.source.minutes(size)) is not None
+  )
+  if not outcome.found:
+    return [*lines, f'{command}: {costs}.', '']
   picture = f'../figures/{declaration.PICTURES.name}/{claim.name}.png'
-  return [*lines, f'![{claim.name}]({picture})', '']
+  return [*lines, f'![{claim.name}]({picture})', '', command, '']
+
+
+def _tell(outcome: verdicts.Outcome) -> str:
+  reason = f': {outcome.reason}' if outcome.reason else ''
+  return f'**{outcome.verdict.capitalize()}**{reason}.'
+
+
+def _compare(found: Sequence[readings.Reading]) -> Iterator[str]:
+  """A table of what is wanted, and what was measured."""
+  yield _make_row(['', 'wanted', 'measured', ''])
+  yield _make_row(['---'] * 4)
+  for reading in found:
+    effect = reading.effect
+    yield _make_row(
+      [
+        reading.name,
+        reading.describe_wanted(),
+        f'{effect.value:.3g} [{effect.low:.3g}, {effect.high:.3g}]',
+        reading.verdict,
+      ]
+    )

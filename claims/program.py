@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     '--size',
     choices=declaration.SIZES,
     default='small',
-    help='quick decides nothing; full is the size of the papers',
+    help='quick decides nothing; full is the largest there is',
   )
   parser.add_argument(
     '--jobs',

@@ -52,6 +52,14 @@ class Reading:
       return FAILS
     return UNDECIDED
 
+  def describe_wanted(self) -> str:
+    """The range that is wanted."""
+    if not np.isfinite(self.high):
+      return f'at least {self.low:g}'
+    if not np.isfinite(self.low):
+      return f'at most {self.high:g}'
+    return f'{self.low:g} to {self.high:g}'
+
 
 def require_all(verdicts: Iterable[str]) -> str:
   """The verdict on several statements that are all made."""

@@ -50,14 +50,6 @@ class Within:
     reading = readings.Reading(self.name, effect, self.low, self.high, samples)
     return [reading]
 
-  def describe(self) -> str:
-    """What is wanted, in one line."""
-    if not np.isfinite(self.high):
-      return f'{self.name}: at least {self.low:g}'
-    if not np.isfinite(self.low):
-      return f'{self.name}: at most {self.high:g}'
-    return f'{self.name}: {self.low:g} to {self.high:g}'
-
 
 @dataclasses.dataclass(frozen=True)
 class Better:
@@ -130,15 +122,6 @@ class Better:
       [by_seed[seed] for seed in sorted(by_seed)] for by_seed in found.values()
     ]
 
-  def describe(self) -> str:
-    """What is wanted, in one line."""
-    way = 'more' if self.more_is_better else 'less'
-    return (
-      f'"{self.level}" has {way} {self.metric.replace("_", " ")} than '
-      f'"{self.than}", by at least {self.least:g}, at the best setting and in '
-      'the median over settings'
-    )
-
 
 @dataclasses.dataclass(frozen=True)
 class MoreKept:
@@ -168,7 +151,8 @@ class MoreKept:
     samples = [a - b for a, b in zip(kept, other, strict=True)]
     return [
       readings.Reading(
-        'difference of the shares of runs that are not lost',
+        f'share of runs with at least {self.kept_from:g} '
+        f'{self.metric.replace("_", " ")}, beyond "{self.than}"',
         summary.estimate([samples], np.mean),
         self.least,
         samples=samples,
@@ -182,11 +166,3 @@ class MoreKept:
     values = [list(by_seed.values()) for by_seed in found.values()]
     is_kept = np.asarray(values) >= self.kept_from
     return [float(share) for share in is_kept.mean(axis=0)]
-
-  def describe(self) -> str:
-    """What is wanted, in one line."""
-    return (
-      f'of all runs "{self.level}" loses fewer than "{self.than}", by '
-      f'{self.least:.0%} at least; lost is one that diverges or ends below '
-      f'{self.kept_from:g} {self.metric.replace("_", " ")}'
-    )

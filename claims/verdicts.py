@@ -31,7 +31,7 @@ class Outcome:
 
   Attributes:
     verdict: one of those of `readings`.
-    reason: why, where it is neither holds nor fails.
+    reason: why it counts as not run, where there are results.
     size: of the results; '' where there are none.
     table: the results.
     found: the readings of each rule.
@@ -70,27 +70,7 @@ def judge(claim: declaration.Claim, table: tables.Table) -> Outcome:
     readings.require_agreement(reading.verdict for reading in of_rule)
     for of_rule in found
   )
-  reason = ''
-  if verdict == readings.UNDECIDED:
-    reason = _explain(found)
-  return Outcome(verdict, reason, table=table, found=found)
-
-
-def _explain(found: Sequence[Sequence[readings.Reading]]) -> str:
-  """Says which readings do not decide."""
-  told = []
-  for of_rule in found:
-    verdicts = {reading.verdict for reading in of_rule}
-    if verdicts == {readings.HOLDS}:
-      continue
-    told += [f'{reading.name}: {_tell(reading)}' for reading in of_rule]
-  return '; '.join(told)
-
-
-def _tell(reading: readings.Reading) -> str:
-  if reading.verdict == readings.UNDECIDED:
-    return 'the interval does not decide'
-  return reading.verdict
+  return Outcome(verdict, table=table, found=found)
 
 
 def find_outcome(

@@ -29,7 +29,6 @@ CLAIMS = (
   declaration.Claim(
     name='mu_is_unbiased',
     paper=_PAPER,
-    section='section 3',
     statement=(
       'Directions of μ-EigenGame from minibatches are unbiased, those of '
       'α-EigenGame biased.'
@@ -51,7 +50,6 @@ CLAIMS = (
   declaration.Claim(
     name='grids_agree',
     paper=_PAPER,
-    section='section 4',
     statement=(
       'Spread over devices by players, by data or by both, μ-EigenGame '
       'computes what one device does.'

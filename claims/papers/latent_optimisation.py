@@ -27,7 +27,6 @@ CLAIMS = (
   declaration.Claim(
     name='logan_approximates_sga',
     paper=_PAPER,
-    section='section 3',
     statement=(
       'What latent optimisation adds to the gradients points the way of what '
       'SGA adds.'
@@ -46,7 +45,6 @@ CLAIMS = (
   declaration.Claim(
     name='logan_helps',
     paper=_PAPER,
-    section='section 5',
     statement=(
       'Latent optimisation improves a GAN, at equal steps and at equal time.'
     ),

@@ -28,7 +28,6 @@ CLAIMS = (
   declaration.Claim(
     name='ode_gan_regulariser',
     paper=_PAPER,
-    section='section 4',
     statement=(
       "Runge-Kutta 4 with the penalty on the generator's gradient does better "
       'than simultaneous descent, and better than without.'

@@ -50,7 +50,6 @@ def _dal_claim(
   return declaration.Claim(
     name=name,
     paper=_PAPER,
-    section='section 6',
     statement=statement,
     source=_DAL,
     rules=[rule],
@@ -61,7 +60,6 @@ CLAIMS = (
   declaration.Claim(
     name='principal_flow_quadratics',
     paper=_PAPER,
-    section='section 3',
     statement=(
       'On quadratics the principal flow is where gradient descent is, also '
       'where that oscillates or diverges; the gradient flow and the IGR flow '
@@ -85,7 +83,6 @@ CLAIMS = (
   declaration.Claim(
     name='principal_flow_networks',
     paper=_PAPER,
-    section='section 4',
     statement=(
       "A network's step of gradient descent ends nearer to the principal flow "
       'than to the gradient flow and the IGR flow, below hλ₀ = 2 and above.'
@@ -104,7 +101,6 @@ CLAIMS = (
   declaration.Claim(
     name='edge_of_stability',
     paper=_PAPER,
-    section='section 5',
     statement='Full-batch descent raises λ₀ to 2/h, where it then stays.',
     source=_EDGE,
     rules=[
@@ -128,7 +124,6 @@ CLAIMS = (
   declaration.Claim(
     name='unstable_above_the_edge',
     paper=_PAPER,
-    section='section 5',
     statement='Where hλ₀ > 2 the loss becomes unstable.',
     source=_EDGE,
     rules=[

@@ -50,7 +50,6 @@ CLAIMS = (
   declaration.Claim(
     name='sga_modes',
     paper=_PAPER,
-    section='section 4.2',
     statement=(
       'On a mixture of 16 Gaussians SGA covers all modes where RMSProp loses '
       'most.'
@@ -77,7 +76,6 @@ CLAIMS = (
   declaration.Claim(
     name='sga_gaussian',
     paper=_PAPER,
-    section='section 4.2',
     statement=(
       'On a Gaussian in 75 dimensions SGA learns all directions where RMSProp '
       'loses most.'
@@ -99,7 +97,6 @@ CLAIMS = (
   declaration.Claim(
     name='sga_learning_rates',
     paper=_PAPER,
-    section='section 4.1',
     statement=(
       'On linear games SGA converges over a wider range of learning rates than '
       'optimistic descent.'
@@ -110,7 +107,6 @@ CLAIMS = (
   declaration.Claim(
     name='aligned_signs',
     paper=_PAPER,
-    section='section 3.4',
     statement=(
       'With a fixed sign SGA is also drawn to unstable fixed points; with an '
       'aligned one only to stable ones.'

@@ -42,7 +42,6 @@ def claim(monkeypatch, tmp_path):
   made = declaration.Claim(
     name='toy_claim',
     paper='A paper',
-    section='section 1',
     statement='The score is large.',
     source=declaration.Measurement('toy', measure, ['way'], 2.0),
     rules=[rules.Within('score', 'score', low=0.5)],
@@ -68,7 +67,8 @@ def test_what_is_missing_is_run_once(claim, tmp_path, capsys):
   program.main([])
   assert MEASURED == [0, 1, 2, 3, 4]
   text = (tmp_path / 'claims.md').read_text()
-  assert '| **holds** | score: 3 [' in text
+  assert '| [The score is large.](#toy_claim) | **holds** | 5 |' in text
+  assert '| score | at least 0.5 | 3 [' in text
   assert '![toy_claim](../figures/claims/toy_claim.png)' in text
   assert (tmp_path / 'claims' / 'toy_claim.png').is_file()
   assert 'toy_claim: holds' in capsys.readouterr().out
