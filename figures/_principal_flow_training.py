@@ -13,22 +13,63 @@
 # limitations under the License.
 """The figures of docs/principal_flow.md that come from training networks."""
 
+import types
 from typing import Any
 
 from matplotlib.figure import Figure
 import numpy as np
 
-from claims.measurements import full_batch
+from jaxline_harness import periodic
+from jaxline_harness import train_loop
+from principal_flow_instability_single_objective import base_config
+from principal_flow_instability_single_objective import experiment
 
+# Of the embedded Fashion-MNIST: the last 2,000 images are for testing.
+NET = {'name': 'MLP', 'kwargs': {'hidden_sizes': [32, 32]}}
+FULL_BATCH = {'num_train_examples': 1000, 'net': NET}
 MINIBATCH = {
   'num_train_examples': 8000,
-  'net': full_batch.NET,
+  'net': NET,
   'training': {'batch_size': 64},
 }
 EDGE_RATES = (0.02, 0.05, 0.1, 0.2)
+FIXED_RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 POWERS = (1.0, 0.75, 0.5, 0.25)
 BLUES = ('#c6dbef', '#9ecae1', '#6baed6', '#3182bd', '#08519c', '#08204d')
 REDS = ('#7f0000', '#d1495b', '#f28e2b', '#edae49')
+
+
+def train(
+  settings: dict[str, Any], num_steps: int, interval: int
+) -> tuple[dict[str, float], dict[str, np.ndarray], dict[str, float]]:
+  """Trains with these settings of the experiment.
+
+  Args:
+    settings: over `base_config`.
+    num_steps: how many.
+    interval: steps between two measurements.
+
+  Returns:
+    What the experiment's evaluation gives at the start; each log by its name,
+    and 'step', one number a measurement; and the evaluation at the end.
+  """
+  config = base_config.get_base_config().unlock()
+  config.training_steps = num_steps
+  config.experiment_kwargs.config = settings
+  config.experiment_kwargs.config.eval.interval = interval
+  config = base_config.resolve(config)
+  rows: list[dict[str, Any]] = []
+  record = periodic.PeriodicAction(
+    lambda step, logs: rows.append({'step': step} | logs), interval
+  )
+  model = experiment.Experiment('train', None, config.experiment_kwargs.config)
+  model.ensure_train_state()
+  start = model.evaluate(global_step=0, rng=None, writer=None)
+  state = types.SimpleNamespace(global_step=0)
+  train_loop.run_loop(model, config, state, [record])
+  history = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+  end = model.evaluate(global_step=num_steps, rng=None, writer=None)
+  return start, history, end
 
 
 # 3. The edge of stability.
@@ -42,11 +83,11 @@ def edge_of_stability(quick: bool) -> tuple[Figure, Any]:
   results = []
   colours = dict(zip(EDGE_RATES, BLUES[1:5], strict=True))
   for h in EDGE_RATES[-1:] if quick else EDGE_RATES:
-    settings = full_batch.FULL_BATCH | {
+    settings = FULL_BATCH | {
       'optimizer': {'lr': h},
       'eval': {'num_eigenvalues': 1, 'num_products': 20},
     }
-    start, logs, end = full_batch.train(settings, num_steps, interval)
+    start, logs, end = train(settings, num_steps, interval)
     step = [0, *logs['step'].tolist()]
     curves = {
       name: [start[name], *logs[name].tolist()]
@@ -85,10 +126,10 @@ def edge_of_stability(quick: bool) -> tuple[Figure, Any]:
 def dal(quick: bool) -> tuple[Figure, Any]:
   """DAL-p against fixed learning rates, full batch and minibatches."""
   cases = {
-    'full batch of 1,000': (full_batch.FULL_BATCH, 20 if quick else 500),
+    'full batch of 1,000': (FULL_BATCH, 20 if quick else 500),
     'minibatches of 64 out of 8,000': (MINIBATCH, 20 if quick else 1000),
   }
-  fixed = {f'h = {h}': {'optimizer': {'lr': h}} for h in full_batch.FIXED_RATES}
+  fixed = {f'h = {h}': {'optimizer': {'lr': h}} for h in FIXED_RATES}
   adjusted = {f'DAL-{p:g}': {'dal': {'power': p}} for p in POWERS}
   methods = fixed | adjusted
   colours = dict(zip(methods, BLUES + REDS, strict=True))
@@ -117,10 +158,11 @@ def dal(quick: bool) -> tuple[Figure, Any]:
 
 def _draw_method(panels, name, colour, settings, num_steps, num_seeds):
   """Trains with some seeds and draws medians; returns a row of the table."""
+  evaluation = {'num_eigenvalues': 1, 'num_products': 15, 'num_examples': 250}
   _, histories, ends = zip(
     *(
-      full_batch.train(
-        settings | {'random_seed': seed, 'eval': full_batch.EVALUATION},
+      train(
+        settings | {'random_seed': seed, 'eval': evaluation},
         *(num_steps, max(num_steps // 30, 1)),
       )
       for seed in range(num_seeds)

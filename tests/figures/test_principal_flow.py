@@ -23,9 +23,9 @@ import optax
 import pytest
 from scipy.sparse import linalg
 
-from claims.measurements import full_batch
 from claims.measurements import principal_flows
 from figures import _output
+from figures import _principal_flow_training as training
 from figures import principal_flow
 from jaxline_harness import datasets
 from principal_flow_instability_single_objective import base_config
@@ -56,7 +56,7 @@ def test_what_is_refused(capsys):
 def first_curvature_and_loss():
   """Of the figure's network: λ₀ by ARPACK from the loss written out anew."""
   config = base_config.get_base_config().unlock()
-  config.experiment_kwargs.config = full_batch.FULL_BATCH
+  config.experiment_kwargs.config = training.FULL_BATCH
   config = base_config.resolve(config).experiment_kwargs.config
   params = experiment.Experiment('train', None, config).initial_train_state()
   dataset = datasets.load('fashion_mnist_10k')
