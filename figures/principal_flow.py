@@ -29,9 +29,9 @@ import jax.numpy as jnp
 from matplotlib.figure import Figure
 import numpy as np
 
-from claims.measurements import principal_flows
 from figures import _output
 from figures import _principal_flow_training
+from principal_flow_instability_single_objective import descent
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import principal_flow
 
@@ -90,10 +90,9 @@ def quadratics(quick: bool) -> tuple[Figure, Any]:
   for axes, h, num_steps in zip(
     figure.subplots(1, 2), (0.9, 1.05), (200, 5), strict=True
   ):
-    steps = np.asarray(principal_flows.descend(loss, start, h, num_steps))
+    steps = np.asarray(descent.descend(loss, start, h, num_steps))
     curves = {
-      n: follow(principal_flows.FLOWS[n], loss, start, h, num_steps)
-      for n in names
+      n: follow(descent.FLOWS[n], loss, start, h, num_steps) for n in names
     }
     extent = 1.1 * np.abs(steps[:, 0]).max()
     _contours(axes, loss, (-extent, extent), (-0.22, 0.03))
@@ -157,11 +156,7 @@ def nonlinear(quick: bool) -> tuple[Figure, Any]:
   """Paths on the banana function; the drift of each step of a network."""
   figure = Figure(figsize=(10.4, 8.2), dpi=140, layout='constrained')
   (paths, far), (near, network) = figure.subplots(2, 2)
-  names = (
-    ('gradient flow', 'principal flow')
-    if quick
-    else tuple(principal_flows.FLOWS)
-  )
+  names = ('gradient flow', 'principal flow') if quick else tuple(descent.FLOWS)
   results = {
     'banana': [
       _draw_banana(None, near, (-1.2, 1.0), 0.0005, 30, names),
@@ -175,10 +170,9 @@ def nonlinear(quick: bool) -> tuple[Figure, Any]:
 
 def _draw_banana(paths, axes, start, h, num_steps, names):
   start = jnp.array(start)
-  steps = np.asarray(principal_flows.descend(banana, start, h, num_steps))
+  steps = np.asarray(descent.descend(banana, start, h, num_steps))
   curves = {
-    n: follow(principal_flows.FLOWS[n], banana, start, h, num_steps)
-    for n in names
+    n: follow(descent.FLOWS[n], banana, start, h, num_steps) for n in names
   }
   if paths is not None:
     _contours(paths, banana, (-1.22, -0.84), (1.0, 1.22))
@@ -209,8 +203,8 @@ def _draw_banana(paths, axes, start, h, num_steps, names):
 
 
 def _draw_network(axes, num_steps, names, h=0.4, interval=20):
-  loss, params = principal_flows.small_network()
-  points = principal_flows.descend(loss, params, h, num_steps)
+  loss, params = descent.make_small_network()
+  points = descent.descend(loss, params, h, num_steps)
   at = np.arange(0, num_steps + 1, interval)
   chosen = [jax.tree.map(lambda leaf, i=i: leaf[i], points) for i in at]
   matrices = [hessian.dense(loss, point) for point in chosen]
@@ -218,7 +212,7 @@ def _draw_network(axes, num_steps, names, h=0.4, interval=20):
   results = {}
   for name in names:
     drifts = np.array(
-      [principal_flows.drift(name, loss, point, h) for point in chosen]
+      [descent.measure_drift(name, loss, point, h) for point in chosen]
     )
     axes.semilogy(at, drifts, '.-', color=COLOURS[name], label=name)
     results[name] = drifts.tolist()

@@ -23,12 +23,12 @@ import optax
 import pytest
 from scipy.sparse import linalg
 
-from claims.measurements import principal_flows
 from figures import _output
 from figures import _principal_flow_training as training
 from figures import principal_flow
 from jaxline_harness import datasets
 from principal_flow_instability_single_objective import base_config
+from principal_flow_instability_single_objective import descent
 from principal_flow_instability_single_objective import experiment
 
 pytestmark = pytest.mark.optimised
@@ -38,10 +38,10 @@ pytestmark = pytest.mark.optimised
 def test_drift_of_a_network_shrinks_by_the_flow_s_order():
   """In lengths of a step: halved with h, and quartered."""
   with jax.enable_x64(True):
-    loss, params = principal_flows.small_network()
+    loss, params = descent.make_small_network()
     for name, factor in {'gradient flow': 2, 'IGR flow': 4}.items():
       drifts = [
-        principal_flows.drift(name, loss, params, h) for h in (0.1, 0.05)
+        descent.measure_drift(name, loss, params, h) for h in (0.1, 0.05)
       ]
       np.testing.assert_allclose(drifts[0] / drifts[1], factor, rtol=0.1)
 
