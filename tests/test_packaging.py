@@ -70,7 +70,7 @@ FORBIDDEN_IMPORTS = {
     for name in RUNNERS
   },
   'configs': {*ABOVE, *RUNNERS} - {'configs'},
-  'examples': {*ABOVE, *RUNNERS} - {'examples'},
+  'examples': {*ABOVE, *RUNNERS} - {'configs', 'examples'},
   'sweeps': {*ABOVE} - {'configs', 'sweeps'},
   'figures': {'claims', 'tests'},
   'claims': {'benchmarks', 'examples', 'tests'},
