@@ -21,8 +21,6 @@ import pytest
 from dd_two_player_games import data_utils
 from jaxline_harness import errors
 
-pytestmark = pytest.mark.optimised
-
 # Processors.
 
 

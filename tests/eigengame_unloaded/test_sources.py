@@ -23,8 +23,6 @@ from eigengame_unloaded import graphs
 from eigengame_unloaded import sources
 from jaxline_harness import errors
 
-pytestmark = pytest.mark.optimised
-
 KEY = jax.random.PRNGKey(3)
 RANDOM = np.random.default_rng(0)
 MATRIX = RANDOM.standard_normal((40, 5)).astype(np.float32)

@@ -29,8 +29,6 @@ from figures import logan
 from figures import mixture
 from jaxline_harness import errors
 
-pytestmark = pytest.mark.optimised
-
 
 def _run(samples, **more):
   """A run that was looked at once for each of these samples."""
