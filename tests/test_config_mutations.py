@@ -38,11 +38,13 @@ CONFIGS = {
   )
 }
 # One of each experiment; the others are slow.
-QUICK = (
-  'dal_fashion_mnist_config',
-  'eigengame_synthetic_config',
-  'sgd_fashion_mnist_config',
-)
+QUICK = {
+  'dd_two_player_games': 'sgd_fashion_mnist_config',
+  'eigengame_unloaded': 'eigengame_synthetic_config',
+  'principal_flow_instability_single_objective': 'dal_fashion_mnist_config',
+}
+# Of what the quick one has too, others are damaged in one way of so many.
+ONE_IN = 10
 
 # What is put in the place of every value, whatever that is.
 VALUES = {
@@ -262,15 +264,36 @@ def problem(package, name, label, line, whole):
   return f'{missing} is not in: {line}' if missing else None
 
 
-@pytest.mark.parametrize('name', marks.slow_but(QUICK, CONFIGS))
+def values_of(config):
+  """A config's values, copied, by their dotted names."""
+  return {
+    place: node[key] for place, node, key in places(copy.deepcopy(config))
+  }
+
+
+def damages_worth_a_try(name):
+  """Yields the damages of a config, few of them where the quick one's are."""
+  whole, package = load(name)
+  known = {}
+  if name != QUICK[package]:
+    known = values_of(load(QUICK[package])[0])
+  values = values_of(whole)
+  for number, damage in enumerate(damages(whole)):
+    field, _, _ = damage
+    is_known = field in known and repr(known[field]) == repr(values[field])
+    if not is_known or number % ONE_IN == 0:
+      yield damage
+  assert values_of(whole) == values  # It is whole again.
+
+
+@pytest.mark.parametrize('name', marks.slow_but(QUICK.values(), CONFIGS))
 def test_damaged_config_is_refused_in_one_line(name):
   whole, package = load(name)
   assert refusal(whole, package) is None
-  values = {
-    place: node[key] for place, node, key in places(copy.deepcopy(whole))
-  }
-  count, problems = 0, []
-  for field, label, config in damages(whole):
+  values = values_of(whole)
+  tried, count, problems = set(), 0, []
+  for field, label, config in damages_worth_a_try(name):
+    tried.add(field)
     count += 1
     try:
       line = refusal(config, package)
@@ -281,8 +304,8 @@ def test_damaged_config_is_refused_in_one_line(name):
     if found:
       problems.append(f'{field}, {label}: {found}')
   assert not problems, '\n'.join(problems)
-  assert refusal(whole, package) is None
-  assert count > 15 * len(values)
+  assert tried == values.keys()
+  assert count > (15 if name in QUICK.values() else 1.5) * len(values)
 
 
 def test_all_that_is_called_legal_is_taken():
