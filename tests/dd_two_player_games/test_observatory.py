@@ -28,8 +28,6 @@ from differentiable_games import dynamics
 from jaxline_harness import errors
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.optimised
-
 SIMULTANEOUS = small_experiments.SIMULTANEOUS
 NO_TRANSFORM = {'discriminator': None, 'generator': None}
 OBSERVED = {'dynamics': {'every': 2, 'drift_every': 1, 'spectrum_every': 2}}

@@ -30,8 +30,6 @@ from differentiable_games import rules
 from differentiable_games import toy_games
 from tests import marks
 
-pytestmark = pytest.mark.optimised
-
 NAMES = ('a', 'b')
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from figures import gan_dynamics
 
-pytestmark = [pytest.mark.slow, pytest.mark.optimised]
+pytestmark = pytest.mark.slow
 
 
 def test_quickly():
