@@ -21,8 +21,6 @@ import pytest
 from figures import linear_games
 from figures import normal_form_games
 
-pytestmark = pytest.mark.optimised
-
 
 @pytest.fixture(autouse=True)
 def _float64():
