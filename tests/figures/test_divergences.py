@@ -22,8 +22,6 @@ from differentiable_games import divergences
 from figures import disjoint_supports
 from figures import mode_seeking
 
-pytestmark = pytest.mark.optimised
-
 
 @pytest.mark.parametrize('name', mode_seeking.NAMES)
 def test_divergences_are_those_of_the_table(name):
