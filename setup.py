@@ -59,6 +59,9 @@ EXTRAS_REQUIRE = {
     'plotly>=7',
     'tensorboard>=2.18',
   ],
+  # Loggers that config.loggers may name.
+  'wandb': ['wandb>=0.20'],
+  'mlflow': ['mlflow>=3'],
   # Data sets that tensorflow_datasets reads.
   'tfds': [
     'importlib_resources>=6',  # tensorflow_datasets uses it undeclared.

@@ -335,9 +335,7 @@ class Experiment(train_loop.ChunkedExperiment):
     return metrics
 
   def write_samples(self, writer: Any, global_step: int) -> None:
-    writer.write_png(
-      f'samples/step_{global_step:08d}.png', self._picture(global_step)
-    )
+    writer.write_samples(global_step, self._picture(global_step))
 
   # Evaluation.
 

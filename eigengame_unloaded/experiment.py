@@ -302,7 +302,7 @@ class Experiment(train_loop.ChunkedExperiment):
   def write_samples(self, writer: Any, global_step: int) -> None:
     picture = self._picture(self.eigenvectors())
     if picture is not None:
-      writer.write_png(f'samples/step_{global_step:08d}.png', picture)
+      writer.write_samples(global_step, picture)
 
   def _picture(self, eigenvectors) -> np.ndarray | None:
     """The players as images, beside the exact eigenvectors."""

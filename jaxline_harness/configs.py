@@ -23,6 +23,7 @@ from typing import Any
 from ml_collections import config_dict
 
 from jaxline_harness import errors
+from jaxline_harness import loggers
 from jaxline_harness import settings
 from jaxline_harness.settings import Setting
 
@@ -83,6 +84,12 @@ _FREE: settings.Tree = {
     only_if=(lambda _: False, 'process 0 logs what is averaged over all'),
   ),
   'log_all_train_data': Setting(False, 'A row of metrics at every step.'),
+  'loggers': Setting(
+    loggers.DEFAULT,
+    'What gets metrics, pictures and the config. The tables (csv) are the '
+    "run's own record: every run writes them, named or not.",
+    loggers.field(),
+  ),
   'max_checkpoints_to_keep': Setting(5, 'So many of the newest.', _SIZE),
   'save_initial_train_checkpoint': Setting(
     False, 'Saves before the first step, too.'

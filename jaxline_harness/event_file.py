@@ -18,6 +18,7 @@ first error, say a full disk, and the program then waits for it for ever.
 """
 
 from collections.abc import Mapping
+import json
 import os
 import socket
 import struct
@@ -59,6 +60,12 @@ class EventFile:
       step, [summary.scalar(name, value) for name, value in scalars.items()]
     )
 
+  def write_text(self, step: int, name: str, text: str) -> None:
+    """Writes a text, which TensorBoard reads as Markdown."""
+    from tensorboardX import summary  # pylint: disable=g-import-not-at-top
+
+    self._write_summaries(step, [summary.text(name, text)])
+
   def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
     """Writes uint8 images `[height, width, channels]`, or batches of them."""
     from tensorboardX import summary  # pylint: disable=g-import-not-at-top
@@ -88,3 +95,44 @@ class EventFile:
     length = struct.pack('<Q', len(data))
     checksums = (struct.pack('<I', masked_crc32c(x)) for x in (length, data))
     files.append(self.path, length + next(checksums) + data + next(checksums))
+
+
+class TensorBoard:
+  """A `loggers.Logger`: each series of a run has a folder of its own."""
+
+  def __init__(
+    self,
+    run_dir: str,
+    config: Mapping[str, Any] | None,
+    restored_step: int | None,
+  ):
+    """Hides what was written beyond `restored_step`; see `loggers.Logger`."""
+    self._run_dir = run_dir
+    self._config = config
+    self._step = restored_step
+    self._files: dict[str, EventFile] = {}
+
+  def write_scalars(
+    self, series: str, step: int, scalars: Mapping[str, float]
+  ) -> None:
+    """See `loggers.Logger`."""
+    self._open(series).write_scalars(step, scalars)
+
+  def write_images(
+    self, series: str, step: int, images: Mapping[str, np.ndarray]
+  ) -> None:
+    """See `loggers.Logger`."""
+    self._open(series).write_images(step, images)
+
+  def close(self) -> None:
+    """See `loggers.Logger`; each event is written at once."""
+
+  def _open(self, series: str) -> EventFile:
+    if series not in self._files:
+      purge_step = None if self._step is None else self._step + 1
+      file = EventFile(os.path.join(self._run_dir, series), purge_step)
+      self._files[series] = file
+      if self._config is not None:
+        text = json.dumps(self._config, indent=2).replace('\n', '\n    ')
+        file.write_text(self._step or 0, 'config', f'    {text}')
+    return self._files[series]

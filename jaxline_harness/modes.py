@@ -33,6 +33,7 @@ from jaxline_harness import configs
 from jaxline_harness import distributed
 from jaxline_harness import errors
 from jaxline_harness import files
+from jaxline_harness import loggers
 from jaxline_harness import periodic
 from jaxline_harness import run_directory
 from jaxline_harness import run_lock
@@ -101,12 +102,15 @@ def run_training(
     errors.TrainingError: if training cannot go on.
   """
   is_first = jax.process_index() == 0
+  if is_first:
+    loggers.check_installed(config.loggers)
   checkpointer = checkpointing.Checkpointer(config, 'train', schema=schema)
   state = checkpointer.get_experiment_state('latest')
   state.experiment_module = make_experiment(experiment_class, 'train', config)
   with contextlib.ExitStack() as stack:
     if is_first:
       stack.enter_context(run_lock.locked(config.checkpoint_dir))
+      stack.callback(_close_writer, checkpointer)
     step = checkpointer.step_to_restore()
     if is_first:
       own = step is not None and checkpointer.own_step() is not None
@@ -152,19 +156,18 @@ def _train_from(
   experiment = state.experiment_module
   state.global_step = 0
   is_first = jax.process_index() == 0
-  checkpointer.writer = None
+  _close_writer(checkpointer)
   if is_first:
-    checkpointer.writer = run_directory.Writer(
-      config.checkpoint_dir, 'train', step or 0, config.on_save_error
+    checkpointer.writer = run_directory.Writer.of_config(
+      config, 'train', step or 0
     )
   if step is not None:
     checkpointer.restore('latest')
   elif is_first and config.save_initial_train_checkpoint:
     checkpointer.save('latest')
   try:
-    actions = _make_actions(
-      config, checkpointer, _make_observers(config, checkpointer, step or 0)
-    )
+    observers = _make_observers(config, checkpointer)
+    actions = _make_actions(config, checkpointer, observers)
     train_loop.run_loop(experiment, config, state, actions)
   except errors.NonFiniteError as error:
     message = f'{error}; {checkpointer.save_for_inspection(error.states)}'
@@ -185,13 +188,19 @@ def _train_from(
   return True
 
 
+def _close_writer(checkpointer: checkpointing.Checkpointer) -> None:
+  if checkpointer.writer is not None:
+    checkpointer.writer.close()
+  checkpointer.writer = None
+
+
 def _make_observers(
-  config: config_dict.ConfigDict, checkpointer: Any, restored_step: int
+  config: config_dict.ConfigDict, checkpointer: Any
 ) -> list[periodic.PeriodicAction]:
   """Returns what measures, and writes, an experiment's observations."""
   experiment = checkpointer.get_experiment_state('latest').experiment_module
   return [
-    _make_observer(observation, config, checkpointer, restored_step)
+    _make_observer(observation, config, checkpointer)
     for observation in experiment.observations()
     if observation.every
   ]
@@ -201,14 +210,9 @@ def _make_observer(
   observation: train_loop.Observation,
   config: config_dict.ConfigDict,
   checkpointer: Any,
-  restored_step: int,
 ) -> periodic.PeriodicAction:
   series, every, measure = observation
-  writer = None
-  if checkpointer.writer is not None:
-    writer = run_directory.Writer(
-      config.checkpoint_dir, series, restored_step, config.on_save_error
-    )
+  writer = checkpointer.writer and checkpointer.writer.of_series(series)
 
   def observe(step, logs):
     del logs
@@ -313,6 +317,8 @@ def run_evaluation(
     errors.UserError: if there is nothing to evaluate, or what the best is
       chosen by is not measured.
   """
+  if jax.process_index() == 0:
+    loggers.check_installed(config.loggers)
   checkpointer = checkpointing.Checkpointer(config, 'eval', schema=schema)
   paths: Sequence[str | None]
   if every:
@@ -325,12 +331,12 @@ def run_evaluation(
   state = checkpointer.get_experiment_state('latest')
   state.experiment_module, state.global_step = experiment, 0
   writer = None
-  if jax.process_index() == 0:
-    writer = run_directory.Writer(
-      config.checkpoint_dir, 'eval', on_error=config.on_save_error
-    )
-  for path in paths:
-    _evaluate(path, config, checkpointer, writer)
+  with contextlib.ExitStack() as stack:
+    if jax.process_index() == 0:
+      writer = run_directory.Writer.of_config(config, 'eval')
+      stack.callback(writer.close)
+    for path in paths:
+      _evaluate(path, config, checkpointer, writer)
 
 
 def _choose_all(

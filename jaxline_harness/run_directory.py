@@ -17,7 +17,7 @@
 config.json                 the resolved config, the defaults that it changes,
                             versions, git commit, devices
 checkpoints/                see checkpointing.py
-train/  eval/               TensorBoard event files; metrics.csv
+train/  eval/               metrics.csv; event files of TensorBoard's
 samples/  eval/metrics_*    pictures and figures that the experiment writes
 ```
 """
@@ -38,8 +38,8 @@ import numpy as np
 
 from jaxline_harness import configs
 from jaxline_harness import errors
-from jaxline_harness import event_file
 from jaxline_harness import files
+from jaxline_harness import loggers
 from jaxline_harness import metrics_table
 from jaxline_harness import outside
 from jaxline_harness import settings
@@ -278,6 +278,7 @@ class Writer:
     mode: str,
     restored_step: int | None = None,
     on_error: str = 'stop',
+    run_loggers: loggers.Loggers | None = None,
   ):
     """Opens `<run_dir>/<mode>/`.
 
@@ -288,12 +289,18 @@ class Writer:
         it are dropped, since their steps are made again.
       on_error: what a file that cannot be written, on a full disk say, leads
         to: 'stop' raises TrainingError, 'go_on' warns.
+      run_loggers: get the same; by default those of a run that names none.
 
     Raises:
       errors.UserError: if the folder cannot be used.
     """
     self.run_dir = os.path.abspath(run_dir)
+    self._series = mode
+    self._restored_step = restored_step
     self._on_error = on_error
+    self._loggers = run_loggers or loggers.Loggers(
+      loggers.DEFAULT, self.run_dir, restored_step=restored_step
+    )
     self._folder = os.path.join(self.run_dir, mode)
     self._table_path = os.path.join(self._folder, METRICS_FILE)
     files.make_folder(self._folder)
@@ -303,11 +310,33 @@ class Writer:
       raise errors.UserError(
         f'cannot use {self._table_path} ({error.strerror})'
       ) from error
-    self._purge_step = None if restored_step is None else restored_step + 1
-    self._events: event_file.EventFile | None = None
+
+  @classmethod
+  def of_config(
+    cls,
+    config: config_dict.ConfigDict,
+    mode: str,
+    restored_step: int | None = None,
+  ) -> 'Writer':
+    """Opens the folder of a full config, and starts the loggers it names."""
+    run_dir = config.checkpoint_dir
+    run_loggers = loggers.Loggers(
+      config.loggers, run_dir, to_plain(config), restored_step
+    )
+    return cls(run_dir, mode, restored_step, config.on_save_error, run_loggers)
+
+  def of_series(self, series: str) -> 'Writer':
+    """Returns a writer of another series, to the same loggers."""
+    return Writer(
+      self.run_dir, series, self._restored_step, self._on_error, self._loggers
+    )
+
+  def close(self) -> None:
+    """Ends the loggers, those of all series."""
+    self._loggers.close()
 
   def write_scalars(self, global_step: int, scalars: Mapping[str, Any]) -> None:
-    """Writes scalars to TensorBoard and metrics.csv.
+    """Writes scalars to metrics.csv and the loggers.
 
     Args:
       global_step: the step.
@@ -319,8 +348,8 @@ class Writer:
       # str of a numpy scalar has just the digits of its type.
       self._table.write(step, {k: str(v) for k, v in values.items()})
     with self._handle_errors(self._folder):
-      self._open_events().write_scalars(
-        step, {k: float(v) for k, v in values.items()}
+      self._loggers.write_scalars(
+        self._series, step, {k: float(v) for k, v in values.items()}
       )
 
   def sync(self) -> None:
@@ -331,7 +360,7 @@ class Writer:
   def write_images(
     self, global_step: int, images: Mapping[str, np.ndarray]
   ) -> None:
-    """Writes images to TensorBoard.
+    """Writes images to the loggers.
 
     Args:
       global_step: the step.
@@ -340,7 +369,18 @@ class Writer:
     """
     checked = {k: _check_image(k, v, dims=(3, 4)) for k, v in images.items()}
     with self._handle_errors(self._folder):
-      self._open_events().write_images(int(global_step), checked)
+      self._loggers.write_images(self._series, int(global_step), checked)
+
+  def write_samples(self, global_step: int, image: np.ndarray) -> None:
+    """Writes a picture of samples, as a file and to the loggers.
+
+    Args:
+      global_step: the step.
+      image: as `write_png` takes it, with 1 or 3 channels.
+    """
+    self.write_png(f'samples/step_{global_step:08d}.png', image)
+    with_channels = image[..., None] if image.ndim == 2 else image
+    self.write_images(global_step, {'samples': with_channels})
 
   def write_png(self, relative_path: str, image: np.ndarray) -> None:
     """Writes a PNG file.
@@ -362,11 +402,6 @@ class Writer:
   def write_json(self, relative_path: str, obj: Any) -> None:
     """Writes a JSON file, from the run's folder; numpy values are welcome."""
     self._write_file(relative_path, _to_json(obj))
-
-  def _open_events(self) -> event_file.EventFile:
-    if self._events is None:
-      self._events = event_file.EventFile(self._folder, self._purge_step)
-    return self._events
 
   def _write_file(self, relative_path: str, content: str | bytes) -> None:
     path = os.path.join(self.run_dir, relative_path)

@@ -290,6 +290,7 @@ class MappedSeeds(train_loop.ChunkedExperiment):
         )
       if own_writer is not None:
         own_writer.write_scalars(of_run.global_step, metrics)
+        own_writer.close()
       scalars |= {f'{name}{member.suffix}': v for name, v in metrics.items()}
     return scalars
 
@@ -308,7 +309,7 @@ class MappedSeeds(train_loop.ChunkedExperiment):
     state.experiment_module = self._experiments[k]
     state.global_step = int(step)
     checkpointer.save('latest')
-    return run_directory.Writer(config.checkpoint_dir, 'eval')
+    return run_directory.Writer.of_config(config, 'eval')
 
 
 def _list_members(config: config_dict.ConfigDict) -> list[Member]:

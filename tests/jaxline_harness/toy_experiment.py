@@ -92,7 +92,7 @@ class Experiment(train_loop.ChunkedExperiment):
   def write_samples(self, writer, global_step):
     w = device_mesh.unreplicate(self.train_state.params['w'])
     image = np.clip(w * 64 + 128, 0, 255).astype(np.uint8)[None]
-    writer.write_png(f'samples/step_{global_step:08d}.png', image)
+    writer.write_samples(global_step, image)
 
   def evaluate(self, *, global_step, rng, writer):
     del rng
