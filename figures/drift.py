@@ -28,6 +28,7 @@ from differentiable_games import game
 from differentiable_games import rules
 from differentiable_games import toy_games
 from figures import _output
+from figures import _style
 
 COSTS = {'small': '7 seconds', 'quick': '7 seconds'}
 
@@ -69,37 +70,43 @@ def draw(num_steps: int) -> Figure:
 
   flow = points_of_flow(gradient, num_steps)
   modified = points_of_flow(flows.modified_field(losses, drift), num_steps)
-  figure = Figure(figsize=(9.6, 4.6), dpi=140, layout='constrained')
+  figure = _style.new_figure(
+    4.8,
+    'Dirac GAN, zero-sum: players move at once, learning rate '
+    f'h = {LEARNING_RATE}, {num_steps} steps',
+  )
   left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-  for axes, field, title, colour in (
-    (left, gradient, 'Gradient descent drifts off the flow', '#d1495b'),
-    (right, cancelled, 'Interaction terms cancelled', '#00798c'),
+  for axes, field, title, method in (
+    (left, gradient, 'Steps drift off the flow', 'simultaneous'),
+    (
+      right,
+      cancelled,
+      'With drift cancelled they stay on it',
+      'drift cancelled',
+    ),
   ):
     steps = points_of_steps(field, rates, num_steps)
-    axes.plot(*flow.T, color='#9aa0a6', lw=2.5, label='flow')
+    axes.plot(*flow.T, color=_style.METHODS['flow'], lw=2.5, label='flow')
     if axes is left:
       axes.plot(
-        *modified.T, color='#edae49', lw=1.5, label='modified flow (drift)'
+        *modified.T,
+        color=_style.METHODS['modified flow'],
+        lw=1.5,
+        label='modified flow (drift)',
       )
-    axes.plot(*steps.T, '.', color=colour, ms=5, label='steps')
+    axes.plot(
+      *steps.T,
+      '.',
+      color=_style.METHODS[method],
+      ms=5,
+      label=f'steps, {method}',
+    )
     axes.plot(*START, 'k*', ms=11, label='start')
     axes.set(title=title, xlabel='discriminator φ', aspect='equal')
-    axes.spines[['top', 'right']].set_visible(False)
   left.set_ylabel('generator θ')
   limit = 1.15 * np.abs(points_of_steps(gradient, rates, num_steps)).max()
   left.set(xlim=(-limit, limit), ylim=(-limit, limit))
-  handles, labels = left.get_legend_handles_labels()
-  figure.legend(
-    [*handles, right.lines[1]],
-    [*labels, 'steps, cancelled'],
-    loc='outside lower center',
-    ncols=5,
-    frameon=False,
-  )
-  figure.suptitle(
-    f'Dirac GAN, saturating loss, simultaneous, learning rate {LEARNING_RATE}, '
-    f'{num_steps} steps'
-  )
+  _style.place_legend(figure, left, right)
   return figure
 
 

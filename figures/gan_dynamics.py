@@ -30,6 +30,7 @@ from dd_two_player_games import base_config
 from dd_two_player_games import experiment
 from figures import _gan_runs
 from figures import _output
+from figures import _style
 from jaxline_harness import errors
 from jaxline_harness import modes
 
@@ -50,7 +51,10 @@ SIZES = {
 }
 RATE = 0.02
 METHODS = {'plain': None, 'interaction cancelled': 'cancel_interaction_terms'}
-COLOURS = {'plain': '#c0392b', 'interaction cancelled': '#2471a3'}
+COLOURS = {
+  'plain': _style.METHODS['simultaneous'],
+  'interaction cancelled': _style.METHODS['drift cancelled'],
+}
 _NUM_LEADING = 5
 _NETWORK = {'depth': 4, 'hidden_size': 64}
 
@@ -104,11 +108,13 @@ def measure_run(method: str, seed: int, size: Size) -> dict[str, Any]:
 def draw_dynamics(results: dict[str, dict[int, Any]]) -> Figure:
   """Drift of both methods over training, seeds as thin lines."""
   panels = {
-    'e_flow': 'distance of a step from the flow',
-    'gen/other_dot_prod/drift': "generator's interaction drift",
+    'e_flow': 'distance of a step from the flow\n(1: the length of the step)',
+    'gen/other_dot_prod/drift': "generator's interaction drift,\nsize",
     'modes_covered': 'modes covered, of 16',
   }
-  figure = Figure(figsize=(11, 3.2), dpi=120, layout='constrained')
+  figure = _style.new_figure(
+    3.9, 'Seeds are thin, their medians thick; players move at once by SGD'
+  )
   for axes, (key, label) in zip(
     figure.subplots(1, len(panels)), panels.items(), strict=True
   ):
@@ -123,14 +129,13 @@ def draw_dynamics(results: dict[str, dict[int, Any]]) -> Figure:
     axes.set(title=label, xlabel='step')
     if key != 'modes_covered':
       axes.set_yscale('log')
-    axes.spines[['top', 'right']].set_visible(False)
-  figure.axes[0].legend(frameon=False, fontsize=8)
+  _style.place_legend(figure, figure.axes[0])
   return figure
 
 
 def draw_spectrum(results: dict[str, dict[int, Any]]) -> Figure:
   """Leading eigenvalues of the Jacobian, the unstable half-plane shaded."""
-  figure = Figure(figsize=(9, 3.6), dpi=120, layout='constrained')
+  figure = _style.new_figure(3.9, 'Leading eigenvalues of the Jacobian')
   panels = figure.subplots(1, len(results), sharex=True, sharey=True)
   for axes, (method, of_seeds) in zip(panels, results.items(), strict=True):
     for run in of_seeds.values():
@@ -148,7 +153,6 @@ def draw_spectrum(results: dict[str, dict[int, Any]]) -> Figure:
     axes.set_yscale('symlog', linthresh=1)
     axes.axvspan(-1e5, 0, color='#c0392b', alpha=0.08, lw=0)
     axes.set(title=method, xlabel='real part')
-    axes.spines[['top', 'right']].set_visible(False)
   runs = [run for of_seeds in results.values() for run in of_seeds.values()]
   low = min(min(run['smallest_real']) for run in runs)
   high = max(max(run['largest_real']) for run in runs)

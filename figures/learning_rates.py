@@ -24,10 +24,12 @@ the last figures.
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 import numpy as np
 
 from figures import _gan_runs
 from figures import _output
+from figures import _style
 from figures import mixture
 from figures._gan_runs import both_optimizers
 
@@ -76,22 +78,27 @@ def draw(results: dict[str, dict[float, dict[str, Any]]]) -> Figure:
     'high_quality_share': 'high quality',
   }
   equilibrium = {'disc_loss': 2 * np.log(2), 'gen_loss': np.log(2)}
-  figure = Figure(figsize=(12, 3.2), dpi=120, layout='constrained')
-  panels = figure.subplots(1, len(labels))
+  figure = _style.new_figure(
+    5.2, 'After the last step, by learning rate (dotted: at the equilibrium)'
+  )
+  panels = figure.subplots(2, len(labels) // 2).ravel()
   for axes, (key, label) in zip(panels, labels.items(), strict=True):
     for name, of_rates in results.items():
       (line,) = axes.semilogx(
         list(of_rates),
         [np.nan if r['diverged'] else r[key][-1] for r in of_rates.values()],
         'o-',
+        color=_style.METHODS.get(name.rpartition(', ')[2]),
         label=name,
       )
       _mark_diverged(axes, of_rates, line.get_color())
     if key in equilibrium:
       axes.axhline(equilibrium[key], color='#555', ls=':', lw=1)
     axes.set(title=label, xlabel='learning rate')
-    axes.spines[['top', 'right']].set_visible(False)
-  panels[2].legend(frameon=False, fontsize=8, loc='center right')
+  panels[2].set_title('modes reached, of 16')
+  panels[2].yaxis.set_major_locator(MaxNLocator(integer=True))
+  panels[3].set_title('share of samples of high quality')
+  _style.place_legend(figure, panels[0])
   return figure
 
 

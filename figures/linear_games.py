@@ -35,6 +35,7 @@ from differentiable_games import game
 from differentiable_games import rules
 from differentiable_games import toy_games
 from figures import _output
+from figures import _style
 
 COSTS = {'small': '', 'quick': ''}
 
@@ -123,8 +124,9 @@ def gradient_of(case: Case):
   return lambda params: game.simultaneous_gradient(case.losses, params)
 
 
-def draw_case(axes, case: Case, order: Sequence[int] | None) -> None:
-  """Draws steps, flow and modified flow into one panel."""
+def draw_case(axes, case: Case, name: str) -> float:
+  """Draws steps, flow and modified flow; returns how far the steps get."""
+  order = ORDERS[name]
   rates = (case.learning_rate,) * 2
   start = tuple(map(jnp.float64, case.start))
   times = jnp.linspace(0.0, case.num_steps, 8 * case.num_steps + 1)
@@ -139,39 +141,39 @@ def draw_case(axes, case: Case, order: Sequence[int] | None) -> None:
   steps = rules.trajectory(
     rule_of(case, order), gradient_of(case), start, case.num_steps
   )
-  axes.plot(*flow, color='#9aa0a6', lw=2.0, label='flow')
-  axes.plot(*modified, color='#edae49', lw=1.5, label='modified flow')
-  axes.plot(*steps, '.', color='#00798c', ms=3.5, label='steps')
+  colours = _style.METHODS
+  axes.plot(*flow, color=colours['flow'], lw=2.0, label='flow')
+  axes.plot(
+    *modified, color=colours['modified flow'], lw=1.5, label='modified flow'
+  )
+  axes.plot(*steps, '.', color=colours[name], ms=3.5, label=f'steps, {name}')
   axes.plot(*case.start, 'k*', ms=10, label='start')
-  limit = 1.1 * np.abs(np.array(steps)).max()
-  axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect='equal')
+  axes.set(aspect='equal')
   axes.set_xlabel(case.names[0])
   axes.set_ylabel(case.names[1], rotation=0)
-  axes.spines[['top', 'right']].set_visible(False)
+  return np.abs(np.array(steps)).max()
 
 
 def draw(cases: dict[str, Case]) -> Figure:
-  """Draws a column of panels a case."""
-  figure = Figure(
-    figsize=(3.6 * len(cases), 7.9), dpi=140, layout='constrained'
+  """Draws a column of panels a case; both have the same limits."""
+  figure = _style.new_figure(
+    7.3, 'Which order of steps converges is told by the modified flow'
   )
   panels = figure.subplots(len(ORDERS), len(cases), squeeze=False)
-  for row, (name, order) in zip(panels, ORDERS.items(), strict=True):
-    for axes, (title, case) in zip(row, cases.items(), strict=True):
-      draw_case(axes, case, order)
+  for column, (title, case) in zip(panels.T, cases.items(), strict=True):
+    farthest = 0.0
+    for axes, (name, order) in zip(column, ORDERS.items(), strict=True):
+      farthest = max(farthest, draw_case(axes, case, name))
       predicted = predict(case, order)
       axes.set_title(
-        f'{title}, {name}\n'
-        f'trace {predicted.trace:+.3f}, determinant '
-        f'{predicted.determinant:.3f}: {predicted.verdict}',
-        fontsize=9,
+        f'{title}, h = {case.learning_rate}: {case.num_steps} steps\n'
+        f'trace {predicted.trace:+.3f}, det {predicted.determinant:.3f}: '
+        f'{predicted.verdict}'
       )
-  figure.legend(
-    *panels[0, 0].get_legend_handles_labels(),
-    loc='outside lower center',
-    ncols=4,
-    frameon=False,
-  )
+    limit = 1.1 * farthest
+    for axes in column:
+      axes.set(xlim=(-limit, limit), ylim=(-limit, limit))
+  _style.place_legend(figure, *panels[:, 0])
   return figure
 
 

@@ -1,0 +1,71 @@
+# Copyright 2026 The differentiable_games Authors
+#
+# Licensed under the Apache License, Version 2.0 (the "License");
+# you may not use this file except in compliance with the License.
+# You may obtain a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS,
+# WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+# See the License for the specific language governing permissions and
+# limitations under the License.
+"""The style of all pictures: a size that a README can show, colours by method.
+
+A README shows them 800 pixels wide, where text of 9 points is 10 pixels high.
+"""
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 9.6  # Inches.
+_DPI = 150
+
+# A method, a flow or an adjustment has its colour in every picture.
+METHODS = {
+  'flow': '#9aa0a6',
+  'modified flow': '#edae49',
+  'simultaneous': '#d1495b',
+  'alternating': '#2f6db3',
+  'drift cancelled': '#00798c',
+  'optimistic': '#7cb342',
+  'SGA': '#e07b00',
+}
+
+mpl.rcParams.update(
+  {
+    'axes.labelsize': 10,
+    'axes.spines.right': False,
+    'axes.spines.top': False,
+    'axes.titlesize': 10.5,
+    'figure.titlesize': 11.5,
+    'font.size': 10,
+    'legend.fontsize': 9.5,
+    'legend.frameon': False,
+    'xtick.labelsize': 9,
+    'ytick.labelsize': 9,
+  }
+)
+
+
+def new_figure(height: float, title: str = '') -> Figure:
+  """An empty figure as wide as all, with the title of the whole."""
+  figure = Figure(figsize=(WIDTH, height), dpi=_DPI, layout='constrained')
+  if title:
+    figure.suptitle(title)
+  return figure
+
+
+def place_legend(figure: Figure, *panels: Axes, ncols: int = 5) -> None:
+  """One legend for all of these panels, below them."""
+  entries = {}
+  for axes in panels:
+    handles, labels = axes.get_legend_handles_labels()
+    entries |= dict(zip(labels, handles, strict=True))
+  figure.legend(
+    *(entries.values(), entries.keys()),
+    loc='outside lower center',
+    ncols=ncols,
+  )
