@@ -13,7 +13,7 @@
 # limitations under the License.
 """How a training step scales: its speed, what it sends, and a projection.
 
-  python benchmarks/scaling.py                 all three parts
+  python benchmarks/scaling.py                 all four parts
   python benchmarks/scaling.py --parts bytes projection
 
 **bytes.** All-reduces of a compiled step, counted in the optimised program of
@@ -25,8 +25,14 @@ each process on its own share of the cores given. A device of XLA's CPU backend
 is a set of threads: several devices on one machine share its cores and memory,
 so that two cores can be at most twice as fast as one.
 
-**projection.** Seconds a step on GPUs from the counted bytes and operations and
-from assumptions, which the figures name. Nothing of it is measured.
+**programs.** What the program of a step moves and starts on one GPU, as it was
+compiled for it, which need not be here:
+
+  ./run.sh compile sgd_cifar --target=h100 --hlo=FILE
+  python benchmarks/scaling.py --parts programs --programs cancelled=FILE
+
+**projection.** Seconds a step on GPUs from what was counted and from the rates
+of `Assumptions`. Nothing of it is measured.
 
 The figures are written to `--output`; a part that is not asked for stays as it
 is there.
@@ -55,7 +61,7 @@ sys.path.insert(0, str(ROOT))
 import report  # noqa: E402
 import train_step  # noqa: E402
 
-PARTS = ('bytes', 'time', 'projection')
+PARTS = ('bytes', 'time', 'programs', 'projection')
 _BYTES = {'f32': 4, 'bf16': 2, 's32': 4, 'u32': 4, 'pred': 1}
 _COLLECTIVE = re.compile(
   r' = (.*?) (?:all-reduce|all-gather|all-to-all|reduce-scatter|'
@@ -311,25 +317,23 @@ def time_table(results: list[dict[str, Any]]) -> str:
 
 
 class Assumptions(NamedTuple):
-  """Of a cluster of nodes like NVIDIA's DGX A100, on the low side.
+  """Of nodes like NVIDIA's DGX H100; bandwidths as stated by their makers.
 
   Attributes:
-    tflops: of matrix products in the format that XLA takes for float32 (TF32).
-    utilisation: the share of it that a step of these small networks reaches.
-    fixed_ms: of a step, whatever its batch: starting kernels.
+    memory_gbytes: bandwidth of a GPU's memory, GB/s.
+    kernel_us: of starting a kernel, in microseconds.
     node_gpus: GPUs of a node.
-    node_gbytes: bandwidth of an all-reduce within a node, GB/s a GPU.
-    network_gbytes: the same over several nodes.
+    node_gbytes: of NVLink, one way, GB/s a GPU.
+    network_gbytes: of a node's network adapter of 400 Gb/s, GB/s a GPU.
     node_us: latency of a hop within a node, in microseconds.
     network_us: the same between nodes.
   """
 
-  tflops: float = 156.0
-  utilisation: float = 0.2
-  fixed_ms: float = 1.0
+  memory_gbytes: float = 3352.0
+  kernel_us: float = 3.0
   node_gpus: int = 8
-  node_gbytes: float = 200.0
-  network_gbytes: float = 20.0
+  node_gbytes: float = 450.0
+  network_gbytes: float = 50.0
   node_us: float = 3.0
   network_us: float = 8.0
 
@@ -344,15 +348,51 @@ def all_reduce_seconds(size: int, gpus: int, given: Assumptions) -> float:
   return min(ring, tree)
 
 
+def read_program(variant: str, path: str) -> dict[str, Any]:
+  """What a step of a program moves and starts, as compiled for one GPU.
+
+  Args:
+    variant: of the CIFAR networks.
+    path: of what `./run.sh compile --hlo=FILE` kept.
+  """
+  from jaxline_harness import program_text
+
+  program = program_text.Program(pathlib.Path(path).read_text())
+  return {
+    'case': 'cifar',
+    'variant': variant,
+    'bytes_moved': program.bytes_moved(),
+    'kernels': sum(program.kernels().values()),
+  }
+
+
+def programs_table(programs: list[dict[str, Any]]) -> str:
+  """What `read_program` gave, as a Markdown table."""
+  lines = ['| case | moved a step (GB) | kernels |', '|---' * 3 + '|']
+  for of in programs:
+    lines.append(
+      f'| {of["case"]}, {of["variant"]} | {of["bytes_moved"] / 1e9:.2f} '
+      f'| {of["kernels"]} |'
+    )
+  return '\n'.join(lines)
+
+
 def project(
-  counted: list[dict[str, Any]], given: Assumptions
+  counted: list[dict[str, Any]],
+  programs: list[dict[str, Any]],
+  given: Assumptions,
 ) -> list[dict[str, Any]]:
   """Steps of the cases on 8 to 256 GPUs; no transfer overlaps with computing.
 
+  What takes the time of a GPU is moving arrays, as the batch has it, and
+  starting kernels: both are more than its operations at their peak rate.
+
   Args:
     counted: what `count` gave.
+    programs: what `read_program` gave for the same cases.
     given: the assumptions.
   """
+  compiled = {(of['case'], of['variant']): of for of in programs}
   results = []
   for of in counted:
     for scaling in ('weak', 'strong'):
@@ -360,9 +400,10 @@ def project(
         each = of['batch_size']
         if scaling == 'strong':
           each = 8 * of['batch_size'] // gpus
-        computing = of['flops'] / of['batch_size'] * each
-        computing /= 1e12 * given.tflops * given.utilisation
-        computing += 1e-3 * given.fixed_ms
+        program = compiled[of['case'], of['variant']]
+        computing = program['bytes_moved'] / of['batch_size'] * each
+        computing /= 1e9 * given.memory_gbytes
+        computing += 1e-6 * given.kernel_us * program['kernels']
         sending = sum(
           all_reduce_seconds(size, gpus, given) for size in of['sizes']
         )
@@ -420,6 +461,9 @@ def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
   parser.add_argument('--serve', help=argparse.SUPPRESS)
   parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS)
+  parser.add_argument(
+    '--programs', nargs='+', default=[], metavar='VARIANT=FILE'
+  )
   parser.add_argument('--case', default='mnist', help='of the part time')
   parser.add_argument('--variant', default='plain', help='of the part time')
   parser.add_argument('--batch-size', type=int, default=64)
@@ -447,11 +491,15 @@ def main() -> None:
     parts['time'] = measure(
       args.case, args.variant, args.batch_size, args.cores, args.rounds
     )
+  if args.programs:
+    parts['programs'] = [
+      read_program(*given.split('=', 1)) for given in args.programs
+    ]
   if 'projection' in args.parts:
     cifar = [r for r in parts['bytes'] if r['case'] == 'cifar']
-    parts['projection'] = project(cifar, Assumptions())
+    parts['projection'] = project(cifar, parts['programs'], Assumptions())
   report.write(args.output, start, [parts], assumptions=Assumptions()._asdict())
-  tables = (bytes_table, time_table, projection_table)
+  tables = (bytes_table, time_table, programs_table, projection_table)
   for part, table in zip(PARTS, tables, strict=True):
     print(f'{part}\n\n{table(parts[part])}\n')
 

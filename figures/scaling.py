@@ -15,9 +15,9 @@
 
   ./run.sh figures scaling
 
-Nothing of it is measured: benchmarks/scaling.py counts what a compiled step
-computes and sends, and projects that by the assumptions in `docs/scaling.json`,
-which this figure draws. Writes `figures/scaling.png`.
+Nothing of it is measured: benchmarks/scaling.py counts what a step that was
+compiled for an H100 moves, starts and sends, and projects that by the rates in
+`docs/scaling.json`, which this figure draws. Writes `figures/scaling.png`.
 """
 
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def draw(rows: Sequence[dict[str, Any]]) -> Figure:
     ncols=2,
     frameon=False,
   )
-  figure.suptitle('CIFAR GAN, eight GPUs a node: projected, not measured')
+  figure.suptitle('CIFAR GAN, eight H100s a node: projected, not measured')
   return figure
 
 

@@ -90,13 +90,19 @@ def test_no_all_reduce_beats_its_bandwidth_or_latency(gpus):
 
 def test_projection():
   counted = {'case': 'cifar', 'variant': 'plain', 'sizes': [4 * 10**6]}
-  counted |= {'batch_size': 128, 'flops': 1e12}
-  results = scaling.project([counted], scaling.Assumptions())
+  counted |= {'batch_size': 128}
+  program = {'case': 'cifar', 'variant': 'plain'}
+  program |= {'bytes_moved': 3352 * 10**7, 'kernels': 500}
+  results = scaling.project([counted], [program], scaling.Assumptions())
   weak = [r for r in results if r['scaling'] == 'weak']
   strong = [r for r in results if r['scaling'] == 'strong']
   assert [r['gpus'] for r in weak] == [8, 16, 32, 64, 128, 256]
   assert {r['batch_size'] for r in strong} == {8 * 128}
   assert {r['batch_size'] // r['gpus'] for r in weak} == {128}
+  # 10 ms of memory's bandwidth for each 128 examples, and 1.5 ms of starts.
+  for row in results:
+    wanted = 0.01 * row['batch_size'] / row['gpus'] / 128 + 0.0015
+    assert row['computing_seconds'] == pytest.approx(wanted)
   rates = [r['examples_per_second'] for r in weak]
   assert rates == sorted(rates)
   table = scaling.projection_table(results).split('\n')
