@@ -48,8 +48,8 @@ and nothing else: no verdict is set by hand.
 ./run.sh reproduce --size=full       # the largest sizes, hours of a core
 ```
 
-Minutes are those of one core. The sweep `mixture_rules` ran on a machine with
-14 cores, the other sweeps of what is recorded on that beside an H100.
+Minutes are those of one core. Of what is recorded, the sweep `mixture_rules`
+ran on a machine with 14 cores, the other sweeps on the cores beside an H100.
 
 In the pictures green is what is wanted, a bar the interval, and dots are seeds.
 """
