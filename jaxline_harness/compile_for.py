@@ -49,7 +49,6 @@ class Needs:
     compile_seconds: that XLA took.
     argument_bytes: of the state and the data.
     temporary_bytes: of all else at the peak.
-    flops: of a step as it is written, by XLA's count.
     program: its text.
     text: the same, as XLA prints it.
     has_bfloat16: whether it computes with it.
@@ -58,7 +57,6 @@ class Needs:
   compile_seconds: float
   argument_bytes: int
   temporary_bytes: int
-  flops: float
   program: program_text.Program
   text: str
   has_bfloat16: bool
@@ -148,16 +146,12 @@ def compile_training(
       f'{target.name}: it does not compile: {errors.one_line(error, 500)}'
     ) from error
   seconds = time.monotonic() - start
-  # XLA counts operations for devices that are here.
-  here = device_mesh.make_mesh(jax.devices()[: target.num_devices])
-  counted = experiment.lower_chunk(here, target.platform).cost_analysis()
   sizes, text = compiled.memory_analysis(), compiled.as_text()
   own = sizes.temp_size_in_bytes + sizes.output_size_in_bytes
   return Needs(
     compile_seconds=seconds,
     argument_bytes=sizes.argument_size_in_bytes,
     temporary_bytes=own - sizes.alias_size_in_bytes,
-    flops=counted['flops'],
     program=program_text.Program(text, 1 if target.platform == 'tpu' else None),
     text=text,
     has_bfloat16='bf16[' in lowered.as_text(dialect='hlo'),
@@ -186,7 +180,8 @@ def describe(
     f'{_show(needs.argument_bytes)} of state and data, '
     f'{_show(needs.temporary_bytes)} of temporaries and results'
   )
-  yield f'operations a step {needs.flops:.4g} a device'
+  flops = needs.program.flops()
+  yield f'operations a step {flops:.4g} a device, of products and convolutions'
   yield f'memory traffic    {needs.program.bytes_moved():,} bytes a step'
   yield f'kernels a step    {_describe_kernels(needs.program.kernels())}'
   transfers = needs.program.host_transfers()
@@ -225,7 +220,7 @@ def floor_seconds(
   )
   share = (num_devices - 1) / num_devices
   return {
-    'computing': needs.flops / rate,
+    'computing': needs.program.flops() / rate,
     'memory': needs.program.bytes_moved() / kind.memory_bandwidth,
     'sending': sent * share / kind.link_bandwidth,
   }

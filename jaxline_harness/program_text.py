@@ -36,6 +36,11 @@ _ARRAY = re.compile(r'\b([a-z]+\d*\w*)\[([\d,<=]*)\](\{[^}]*\})?')
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 _TARGET = re.compile(r'custom_call_target="([^"]*)"')
 _ALIAS = re.compile(r'\{[\d, ]*\}: \((\d+), \{[\d, ]*\}')
+_CONTRACTED = re.compile(
+  r'(?:lhs_contracting_dims=\{|"lhs_contracting_dimensions":\[)([\d,"]*)'
+)
+_DIM_LABELS = re.compile(r'dim_labels=(\w+)_(\w+)->(\w+)')
+_WINDOW = re.compile(r'window=\{([^}]*)\}')
 _BITS = re.compile(r'\d+')
 _SCALAR = re.compile(r'\w+\[\]')
 _COLLECTIVES = (
@@ -202,6 +207,28 @@ class Program:
       counts[kind] = counts.get(kind, 0) + times
     return counts
 
+  def flops(self) -> int:
+    """Returns the operations of a step's products and convolutions.
+
+    A multiplication and an addition are two. What is done element by element
+    is not counted, nor what meets a convolution's padding.
+    """
+    return sum(times * self._flops_of(of) for of, times in self.step)
+
+  def _flops_of(self, of: Instruction) -> int:
+    if of.opcode in ('convolution', 'custom-call', 'dot'):
+      result = read_shape(of.type)
+      operands = [read_shape(self._arrays[name]) for name in of.operands]
+      if labels := _DIM_LABELS.search(of.rest):
+        return _convolution_flops(of.rest, labels, [*operands[:2], result])
+      if contracted := _CONTRACTED.search(of.rest):
+        numbers = map(int, _BITS.findall(contracted[1]))
+        return (
+          2 * math.prod(result) * math.prod(operands[0][i] for i in numbers)
+        )
+    inner = (i for name in of.callees for i in self._computations[name])
+    return sum(map(self._flops_of, inner))
+
   def bytes_moved(self) -> int:
     """Returns the bytes of main memory that a step's kernels read and write.
 
@@ -270,6 +297,59 @@ def _read_by(user: Instruction, argument: str, whole: int) -> int:
 
 def _is_collective(opcode: str) -> bool:
   return opcode.removesuffix('-start') in _COLLECTIVES
+
+
+def _convolution_flops(
+  rest: str, labels: re.Match[str], shapes: Sequence[tuple[int, ...]]
+) -> int:
+  """Returns the operations of a convolution, or of a gradient of one.
+
+  Args:
+    rest: what follows the operands.
+    labels: of the dimensions of images, kernel and result.
+    shapes: of the two operands and the result.
+  """
+  images, kernel, result = shapes
+  # cuDNN's gradients have the window and the labels of the convolution.
+  if '__cudnn$convBackwardFilter' in rest:
+    kernel, result = result, kernel
+  elif '__cudnn$convBackwardInput' in rest:
+    images, result = result, images
+  of_images, of_kernel, of_result = labels.groups()
+  window = _WINDOW.search(rest)
+  fields = dict(x.split('=') for x in window[1].split()) if window else {}
+  split = {name: text.split('x') for name, text in fields.items()}
+  total = 2 * result[of_result.index('b')]
+  total *= kernel[of_kernel.index('i')] * kernel[of_kernel.index('o')]
+  for i, taps in enumerate(split.get('size', ())):
+    total *= _count_pairs(
+      images[of_images.index(str(i))],
+      int(taps),
+      result[of_result.index(str(i))],
+      {name: texts[i] for name, texts in split.items()},
+    )
+  return total
+
+
+def _count_pairs(
+  size: int, taps: int, results: int, window: Mapping[str, str]
+) -> int:
+  """Returns how often a tap meets an input, along one dimension."""
+  step = int(window.get('stride', 1))
+  before = int(window.get('pad', '0_0').split('_')[0])
+  gap, apart = (int(window.get(f'{x}_dilate', 1)) for x in ('lhs', 'rhs'))
+  met = (
+    i * step + tap * apart - before
+    for i in range(results)
+    for tap in range(taps)
+  )
+  return sum(0 <= at <= (size - 1) * gap and at % gap == 0 for at in met)
+
+
+def read_shape(type_text: str) -> tuple[int, ...]:
+  """Returns the shape of an array, or of the first of a tuple of arrays."""
+  found = _ARRAY.search(type_text)
+  return tuple(map(int, _BITS.findall(found[2]))) if found else ()
 
 
 def count_bytes(type_text: str, unless: str | None = None) -> int:

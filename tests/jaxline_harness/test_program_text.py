@@ -138,6 +138,85 @@ def test_bytes_that_a_step_moves(on_chip, near):
   )
 
 
+# One convolution of 2 images, 3 to 5 channels, as XLA may write it and its
+# gradients. Along each dimension 4 times 4 taps meet all but 2 inputs.
+IMAGES, KERNEL, RESULT = 'f32[2,8,8,3]', 'f32[5,4,4,3]', 'f32[2,4,4,5]'
+OF_CONVOLUTION = 2 * (2 * 3 * 5) * 14**2
+WINDOW = 'window={size=4x4 stride=2x2 pad=1_1x1_1}, dim_labels=b01f_o01i->b01f'
+CUDNN = WINDOW + ', custom_call_target="__cudnn$conv%s"'
+
+
+@pytest.mark.parametrize(
+  ('opcode', 'operands', 'result', 'rest', 'flops'),
+  [
+    ('convolution', [IMAGES, KERNEL], RESULT, WINDOW, OF_CONVOLUTION),
+    (
+      *('custom-call', [IMAGES, KERNEL], f'({RESULT}, u8[0])'),
+      *(CUDNN % 'Forward', OF_CONVOLUTION),
+    ),
+    (
+      *('custom-call', [RESULT, KERNEL], f'({IMAGES}, u8[0])'),
+      *(CUDNN % 'BackwardInput', OF_CONVOLUTION),
+    ),
+    (
+      *('custom-call', [IMAGES, RESULT], f'({KERNEL}, u8[0])'),
+      *(CUDNN % 'BackwardFilter', OF_CONVOLUTION),
+    ),
+    (
+      *('convolution', [RESULT, KERNEL], IMAGES),
+      'window={size=4x4 pad=2_2x2_2 lhs_dilate=2x2}, '
+      'dim_labels=b01f_i01o->b01f',
+      OF_CONVOLUTION,
+    ),
+    (
+      *('convolution', [IMAGES, RESULT], KERNEL),
+      'window={size=4x4 pad=1_1x1_1 rhs_dilate=2x2}, '
+      'dim_labels=f01b_i01o->f01b',
+      OF_CONVOLUTION,
+    ),
+    (
+      *('convolution', ['f32[6,3]', 'f32[3,5]'], 'f32[6,5]'),
+      *('dim_labels=bf_io->bf', 2 * 6 * 3 * 5),
+    ),
+    (
+      *('dot', ['f32[7,3,6]', 'f32[7,5,3]'], 'f32[7,6,5]'),
+      'lhs_batch_dims={0}, lhs_contracting_dims={1}, rhs_batch_dims={0}, '
+      'rhs_contracting_dims={2}',
+      2 * 7 * 6 * 3 * 5,
+    ),
+    (
+      *('custom-call', ['f32[6,3]', 'f32[3,5]'], '(f32[6,5], s8[4096])'),
+      'custom_call_target="__cublas$gemm", backend_config={'
+      '"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"],'
+      '"rhs_contracting_dimensions":["0"]}}',
+      2 * 6 * 3 * 5,
+    ),
+    ('custom-call', ['f32[6]'], 'f32[6]', 'custom_call_target="Sort"', 0),
+    ('add', ['f32[6]', 'f32[6]'], 'f32[6]', '', 0),
+  ],
+)
+def test_operations(opcode, operands, result, rest, flops):
+  """Within a fusion, as most are."""
+  names = [f'%a{i}' for i in range(len(operands))]
+  arguments = '\n'.join(
+    f'  {name} = {kind} parameter({i})'
+    for i, (name, kind) in enumerate(zip(names, operands, strict=True))
+  )
+  text = f"""HloModule m
+
+%inner (a: f32[]) -> f32[] {{
+{arguments}
+  ROOT %made = {result} {opcode}({', '.join(names)}), {rest}
+}}
+
+ENTRY %main (x: f32[]) -> f32[] {{
+  %x = f32[] parameter(0)
+  ROOT %all = {result} fusion(%x), kind=kOutput, calls=%inner
+}}
+"""
+  assert program_text.Program(text).flops() == flops
+
+
 @pytest.mark.parametrize(
   ('text', 'size'),
   [
@@ -154,10 +233,17 @@ def test_bytes_of_arrays(text, size):
 
 
 def test_a_loop_that_jax_compiles():
-  """The step is the body of the loop; it reads and writes x once."""
+  """The step is the body of the loop; it reads and writes x once.
+
+  XLA drops one of its three products, and computes the other two as one.
+  """
+
+  def update(_, x):
+    dropped = x @ jnp.cos(x)
+    return jnp.where(False, dropped, (jnp.sin(x) @ x + jnp.sin(x) @ x) / 2)
 
   def train(x, last):
-    return jax.lax.fori_loop(0, last, lambda _, x: jnp.sin(x) @ x, x)
+    return jax.lax.fori_loop(0, last, update, x)
 
   shape = jax.ShapeDtypeStruct((32, 32), jnp.float32)
   run = jax.jit(train, donate_argnums=0)
@@ -166,6 +252,7 @@ def test_a_loop_that_jax_compiles():
   assert program.aliased_parameters() == {0}
   assert not program.collectives()
   assert not program.host_transfers()
+  assert program.flops() == 2 * 32**3
   matrix = 4 * 32 * 32
   # sin reads x and writes, the product reads both and writes; a copy at most.
   assert 5 * matrix <= program.bytes_moved() <= 7 * matrix + 100
