@@ -32,6 +32,26 @@ METHODS = {
   'drift cancelled': '#00798c',
   'optimistic': '#7cb342',
   'SGA': '#e07b00',
+  'LOGAN': '#5c6bc0',
+}
+
+# A loss's colour is no method's.
+LOSSES = {
+  'saturating': '#5b2a86',
+  'zero-sum': '#5b2a86',
+  'zero-sum, spectral norm': '#d16ba5',
+  'non-saturating': '#8c6d31',
+  'hinge': '#e377c2',
+  'least squares': '#1a1a1a',
+  'Wasserstein, penalty': '#20a4b5',
+}
+
+DIVERGENCES = {
+  'kl': 'KL',
+  'reverse_kl': 'reverse KL',
+  'pearson': 'Pearson χ²',
+  'squared_hellinger': 'squared Hellinger',
+  'jensen_shannon': 'Jensen-Shannon',
 }
 
 mpl.rcParams.update(

@@ -29,6 +29,7 @@ import numpy as np
 
 from figures import _gan_runs
 from figures import _output
+from figures import _style
 from figures import mixture
 from figures._gan_runs import both_optimizers
 from figures._gan_runs import setting
@@ -43,6 +44,13 @@ METRICS = {
   'modes_covered': 'modes covered',
   'FID': 'FID',
 }
+_LABELS = METRICS | {
+  'high_quality_share': 'share of high quality',
+  'modes_covered': 'modes covered, of 16',
+  'FID': 'FID, less is better',
+}
+_TITLES = {'mixture': 'Mixture', 'fashion': 'Fashion-MNIST'}
+_TIMES = {'steps': 'step', 'seconds': 'processor time, seconds'}
 
 
 class FashionSize(NamedTuple):
@@ -140,20 +148,34 @@ def draw(results: dict[str, dict[str, dict[str, Any]]]) -> Figure:
   shown = [
     (data, metric)
     for data, of_methods in results.items()
-    for metric in next(iter(of_methods.values()))
-    if metric in METRICS
+    for metric in ('high_quality_share', 'modes_covered', 'FID')
+    if metric in next(iter(of_methods.values()))
   ]
-  figure = Figure(figsize=(4 * len(shown), 5.6), dpi=120, layout='constrained')
+  figure = _style.new_figure(
+    5.6, 'After as many steps, above, and as much time; titles: at the end'
+  )
   panels = figure.subplots(2, len(shown), sharey='col', squeeze=False)
   for column, (data, metric) in zip(panels.T, shown, strict=True):
-    for axes, time in zip(column, ('steps', 'seconds'), strict=True):
+    for axes, (time, label) in zip(column, _TIMES.items(), strict=True):
       for name, result in results[data].items():
-        axes.plot(result[time], result[metric], 'o-', ms=3, label=name)
-      axes.set_xlabel(time)
-      axes.spines[['top', 'right']].set_visible(False)
-    column[0].set_title(f'{data}: {METRICS[metric]}')
-  panels[0, 0].legend(frameon=False, fontsize=8)
+        axes.plot(
+          *(result[time], result[metric], 'o-'),
+          color=_style.METHODS[name.rpartition(', ')[2]],
+          ms=3,
+          label=name,
+        )
+      axes.set(xlabel=label, ylabel=_LABELS[metric])
+    ends = ', '.join(
+      f'{name.rpartition(", ")[2]} {_format(metric, result[metric][-1])}'
+      for name, result in results[data].items()
+    )
+    column[0].set_title(f'{_TITLES.get(data, data)}:\n{ends}')
+  _style.place_legend(figure, panels[0, 0])
   return figure
+
+
+def _format(metric, value):
+  return f'{value:.0%}' if metric == 'high_quality_share' else f'{value:.0f}'
 
 
 def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
