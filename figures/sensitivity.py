@@ -29,10 +29,12 @@ import math
 from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 import numpy as np
 
 from figures import _gan_runs
 from figures import _output
+from figures import _style
 from run_sweeps import declaration
 from run_sweeps import pictures
 from run_sweeps import program
@@ -49,6 +51,7 @@ COSTS = {
 # that of a generator that has learnt nothing.
 _DIVERGED = {'modes_covered': 0.0, 'high_quality_share': 0.0, 'FID': 400.0}
 _NUM_MODES = 16
+_DIVERGED_COLOUR = '#b3261e'
 _WASSERSTEIN = 'Wasserstein, penalty'
 # Among so many runs of a loss the best one is compared in the table.
 _FEW = 5
@@ -230,33 +233,44 @@ def draw(
   Returns:
     The figure.
   """
-  figure = Figure(
-    figsize=(11, 0.3 + 3.6 * len(found)), dpi=110, layout='constrained'
+  figure = _style.new_figure(
+    0.4 + 3.6 * len(found),
+    'Scores of random draws of the rates by loss, with their quartiles',
   )
   rows = figure.subplots(len(found), 2, squeeze=False)
   for (spread, best), (data, runs) in zip(rows, found.items(), strict=True):
-    label = 'FID (less is better)'
+    label = 'FID, less is better'
     if data == 'mixture':
-      label = 'modes reached / 16 × share of high quality'
+      label = 'share of modes × of high quality'
     _draw_spread(spread, runs)
-    spread.set_xlabel(label, fontsize=8)
-    spread.set_title(titles[data], fontsize=9)
+    spread.set(xlabel=label, title=titles[data])
     _draw_best(best, data, runs)
-    best.set_ylabel(label, fontsize=8)
-    best.set_title('the best of k runs: mean, 5 % to 95 %', fontsize=9)
-    for axes in (spread, best):
-      axes.tick_params(labelsize=8)
-      axes.spines[['top', 'right']].set_visible(False)
+    best.set(ylabel=label, title=_compare(data, runs))
   return figure
+
+
+def _compare(data, runs):
+  """How far draws are apart, and how far losses are."""
+  scores = {
+    loss: [r['score'] for r in of_loss] for loss, of_loss in runs.items()
+  }
+  choose = max if data == 'mixture' else min
+  best = [choose(of_loss) for of_loss in scores.values()]
+  apart = [np.ptp(of_loss) for of_loss in scores.values()]
+  form = '.2f' if data == 'mixture' else '.0f'
+  return (
+    f"a loss's draws: up to {max(apart):{form}} apart;\n"
+    f'the best ones of losses: {np.ptp(best):{form}}'
+  )
 
 
 def _draw_spread(axes, runs):
   """A box and a point a run; a cross for one that diverged."""
-  for row, of_loss in enumerate(runs.values()):
+  for row, (loss, of_loss) in enumerate(runs.items()):
     pictures.draw_quartiles(axes, row, [run['score'] for run in of_loss])
     for has_diverged, marker, color in (
-      (False, 'o', f'C{row}'),
-      (True, 'x', 'tab:red'),
+      (False, 'o', _style.LOSSES[loss]),
+      (True, 'x', _DIVERGED_COLOUR),
     ):
       shown = [r['score'] for r in of_loss if r['diverged'] == has_diverged]
       axes.plot(shown, [row] * len(shown), marker, color=color, ms=4, alpha=0.7)
@@ -267,25 +281,27 @@ def _draw_spread(axes, runs):
         row,
         f'{num_diverged} of {len(of_loss)}\ndiverged',
         transform=axes.get_yaxis_transform(),
-        fontsize=7,
         va='center',
-        color='tab:red',
+        color=_DIVERGED_COLOUR,
       )
   axes.set_yticks(range(len(runs)), list(runs))
+  for label, loss in zip(axes.get_yticklabels(), runs, strict=True):
+    label.set_color(_style.LOSSES[loss])
   axes.set_ylim(len(runs) - 0.5, -0.5)
 
 
 def _draw_best(axes, data, runs):
-  for row, (loss, of_loss) in enumerate(runs.items()):
+  for loss, of_loss in runs.items():
     scores = [run['score'] for run in of_loss]
     numbers = range(1, len(scores) + 1)
     means, lows, highs = zip(
       *(best_of(scores, k, data == 'mixture') for k in numbers), strict=True
     )
-    axes.plot(numbers, means, 'o-', ms=3, color=f'C{row}', label=loss)
-    axes.fill_between(numbers, lows, highs, color=f'C{row}', alpha=0.1, lw=0)
-  axes.set_xlabel('k, runs of the random search', fontsize=8)
-  axes.legend(frameon=False, fontsize=7)
+    colour = _style.LOSSES[loss]
+    axes.plot(numbers, means, 'o-', ms=3, color=colour, label=loss)
+    axes.fill_between(numbers, lows, highs, color=colour, alpha=0.07, lw=0)
+  axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+  axes.set_xlabel('best of k draws: mean, and 5 % to 95 %')
 
 
 def table(data: str, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -328,8 +344,8 @@ def main() -> None:
     )
     found[data] = list_runs(plan, program.run(plan))
     titles[data] = (
-      f'{data}: {size.runs} runs a loss, {size.num_steps:,} steps, width '
-      f'{size.width}'
+      f'{data}, width {size.width}:\n'
+      f'{size.runs} draws a loss, {size.num_steps:,} steps'
     )
   _gan_runs.write('sensitivity', arguments.size, draw(found, titles), found)
   for data, runs in found.items():
