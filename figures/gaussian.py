@@ -31,6 +31,7 @@ import numpy as np
 from dd_two_player_games import data_utils
 from figures import _gan_runs
 from figures import _output
+from figures import _style
 from figures._gan_runs import setting
 from figures.mixture import METHODS
 
@@ -41,6 +42,7 @@ CONFIG = 'gaussian_75'
 NUM_SAMPLES = 10_000
 NUM_LOOKS = 5
 COMPARED = ('RMSProp', 'RMSProp, SGA')
+_COLOURED_AS = {'RMSProp': 'simultaneous', 'RMSProp, SGA': 'SGA'}
 
 
 class Size(NamedTuple):
@@ -97,30 +99,37 @@ def measure(run: _gan_runs.Run) -> dict[str, Any]:
 
 def draw(results: dict[str, dict[str, Any]]) -> Figure:
   """Draws the singular values of each method, a curve a step."""
-  figure = Figure(
-    figsize=(4 * len(results), 3.6), dpi=120, layout='constrained'
+  figure = _style.new_figure(
+    4.2,
+    "Singular values of the samples' covariance "
+    '(the darker, the later the step)',
   )
   panels = figure.subplots(1, len(results), sharey=True, squeeze=False)[0]
   data = data_utils.standard_gaussian(NUM_SAMPLES, 0).examples
   for axes, (name, result) in zip(panels, results.items(), strict=True):
+    colour = _style.METHODS[_COLOURED_AS[name]]
     # The first look is at the generator as it was drawn.
     shown = list(zip(result['steps'], result['singular_values'], strict=True))
-    for k, (step, values) in enumerate(shown[1:]):
+    for k, (step, values) in enumerate(shown[1:], start=1):
       axes.semilogy(
-        np.maximum(values, 1e-6),
-        color=f'{0.75 * (1 - (k + 1) / (len(shown) - 1)):.2f}',
+        values,
+        color=colour,
+        alpha=k / (len(shown) - 1),
         label=f'step {step:,}',
       )
     axes.semilogy(
       data_utils.covariance_singular_values(data),
-      color='#d1495b',
+      color='black',
       ls='--',
-      label='data',
+      label=f'{NUM_SAMPLES:,} samples of the data',
     )
-    axes.set(title=name, xlabel='singular value, from the largest')
-    axes.spines[['top', 'right']].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-  panels[0].set_ylabel("of the samples' covariance")
+    last = shown[-1][1]
+    axes.set(
+      title=f'{name}: at last from {min(last):.2g} to {max(last):.2g}',
+      xlabel='number of the singular value, from the largest',
+    )
+    axes.legend()
+  panels[0].set_ylabel('singular value, 1 is right')
   return figure
 
 
