@@ -36,6 +36,7 @@ from differentiable_games import divergences
 from figures import _gan_runs
 from figures import _many_gans
 from figures import _output
+from figures import _style
 
 COSTS = {'small': 'minutes', 'quick': ''}
 
@@ -55,7 +56,7 @@ SIZES = {
 }
 NAMES = tuple(divergences.DIVERGENCES)
 GENERATORS = {'zero-sum': '', 'non-saturating': '_non_saturating'}
-COLOURS = {'zero-sum': '#d1495b', 'non-saturating': '#00798c'}
+_HIGHEST = 0.85  # Higher densities are cut off.
 # Of the two Gaussians.
 WEIGHTS, DEVIATION = (0.65, 0.35), 0.5
 MEANS = {'near': (-1.0, 1.5), 'far': (-1.6, 2.0)}
@@ -208,13 +209,23 @@ def describe(name: str, mixture: str, size: Size) -> dict[str, Any]:
 
 def draw(results: dict[str, dict[str, dict[str, Any]]]) -> Figure:
   """A row a mixture, a panel a divergence: data, best Gaussian, and GANs'."""
-  figure = Figure(figsize=(15, 3.2 * len(results)), layout='constrained')
-  panels = figure.subplots(len(results), len(NAMES), squeeze=False)
+  figure = _style.new_figure(
+    0.8 + 2.3 * len(results),
+    'Where modes are near, zero-sum GANs find the Gaussian that fits best '
+    '(a line a seed)',
+  )
+  panels = figure.subplots(
+    len(results), len(NAMES), squeeze=False, sharex=True, sharey=True
+  )
   for row, (mixture, of_names) in zip(panels, results.items(), strict=True):
     for axes, (name, described) in zip(row, of_names.items(), strict=True):
       _draw_panel(axes, mixture, described)
-      axes.set_title(name.replace('_', ' '))
-  panels[0, 1].legend(frameon=False, fontsize=8, loc='upper right')
+      if mixture == next(iter(results)):
+        axes.set_title(_style.DIVERGENCES[name])
+    row[0].set_ylabel(f'{mixture} modes:\ndensity')
+  for axes in panels[-1]:
+    axes.set(xlabel='x', xticks=(-2, 0, 2, 4))
+  _style.place_legend(figure, *panels[:, 1])
   return figure
 
 
@@ -236,9 +247,15 @@ def _draw_panel(axes: Any, mixture: str, described: dict[str, Any]) -> None:
         **style,
       )
 
-  for generator, colour in COLOURS.items():
+  highest = 0.0
+  for generator in GENERATORS:
     draw_gaussians(
-      *(described[generator], f'GAN, {generator}'), color=colour, alpha=0.7
+      *(described[generator], f'GANs, {generator}'),
+      color=_style.LOSSES[generator],
+      alpha=0.7,
+    )
+    highest = max(
+      highest, stats.norm.pdf(0) / min(described[generator]['scale'])
     )
   exact = described['exact']
   best = {name: values[:1] for name, values in exact.items()}
@@ -247,9 +264,9 @@ def _draw_panel(axes: Any, mixture: str, described: dict[str, Any]) -> None:
   draw_gaussians(
     others, 'local minima', color='black', linestyle=':', linewidth=1
   )
-  axes.set_ylim(0, 0.85)
-  axes.set_yticks([])
-  axes.spines[['top', 'right', 'left']].set_visible(False)
+  axes.set_ylim(0, _HIGHEST)
+  if highest > _HIGHEST:
+    axes.text(4.5, 0.78, f'cut off:\nup to {highest:.1f}', ha='right', va='top')
 
 
 def main() -> None:
