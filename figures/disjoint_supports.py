@@ -36,6 +36,7 @@ from differentiable_games import rules
 from figures import _gan_runs
 from figures import _many_gans
 from figures import _output
+from figures import _style
 
 COSTS = {'small': 'minutes', 'quick': ''}
 
@@ -69,11 +70,6 @@ GANS = {
   'zero-sum': ('generator_saturating_loss', None),
   'zero-sum, spectral norm': ('generator_saturating_loss', 'spectral_norm'),
   'non-saturating': ('generator_goodfellow_loss', None),
-}
-COLOURS = {
-  'zero-sum': '#d1495b',
-  'zero-sum, spectral norm': '#e08e0b',
-  'non-saturating': '#00798c',
 }
 _BOUNDED = 'zero-sum, spectral norm'
 START, FARTHEST = 10.0, 12.0
@@ -225,22 +221,25 @@ def draw(
     bounded: the same with spectral norm.
     locations: what `learn_locations` gives.
   """
-  figure = Figure(figsize=(14, 3.8), layout='constrained')
+  figure = _style.new_figure(
+    4.6,
+    'Data N(0, 1), samples N(d, 1). Lines are medians over seeds, bands all of '
+    'them',
+  )
   left, middle, right = figure.subplots(1, 3)
   _draw_divergences(left, plain, bounded)
   _draw_gradients(middle, plain, bounded)
-  for name, colour in COLOURS.items():
-    _band(right, locations['step'], np.array(locations[name]).T, colour, name)
+  for name in GANS:
+    values = np.array(locations[name]).T
+    _band(right, locations['step'], values, _style.LOSSES[name], name)
   right.axhline(0, color='#aaaaaa', linewidth=0.8)
-  right.set_title('GANs: location of the samples')
-  for axes, label in (
-    (left, 'distance'),
-    (middle, 'distance'),
-    (right, 'step'),
-  ):
-    axes.set_xlabel(label)
-    axes.legend(frameon=False, fontsize=8)
-    axes.spines[['top', 'right']].set_visible(False)
+  right.set(
+    title=f'Without it, zero-sum GANs\nfrom d = {START:g} hardly move',
+    xlabel='step',
+    ylabel='location d of the samples',
+  )
+  left.legend(handlelength=1.2, loc='lower right')
+  _style.place_legend(figure, middle, ncols=4)
   return figure
 
 
@@ -248,36 +247,47 @@ def _draw_divergences(axes, plain, bounded):
   distances = plain['distance']
   axes.plot(
     *(distances, np.array(plain['exact'])[:, 0], 'k--'),
-    label='exact, the best one',
+    label='the best one',
   )
   for k, (step, found) in enumerate(plain['learned'].items()):
     strength = (k + 1) / len(plain['learned'])
     _band(
-      *(axes, distances, found['divergence'], '#6a4c93'),
+      *(axes, distances, found['divergence'], '#6b7280'),
       *(f'{step} steps', strength),
     )
   step, found = list(bounded['learned'].items())[-1]
   _band(
-    *(axes, distances, found['divergence'], COLOURS[_BOUNDED]),
-    f'{step} steps, spectral norm',
+    *(axes, distances, found['divergence'], _style.LOSSES[_BOUNDED]),
+    f'{step} steps,\nspectral norm',
   )
-  axes.set_title('Jensen-Shannon, by discriminators')
+  axes.set(
+    title='The divergence is flat far away,\nas trained discriminators see',
+    xlabel='distance d',
+    ylabel='Jensen-Shannon divergence, nats',
+  )
 
 
 def _draw_gradients(axes, plain, bounded):
   distances, exact = plain['distance'], np.array(plain['exact'])
-  axes.plot(*(distances[1:], 2 * exact[1:, 1], 'k--'), label='zero-sum, exact')
+  axes.plot(
+    *(distances[1:], 2 * exact[1:, 1], 'k--'),
+    label='zero-sum, best discriminator',
+  )
   step, last = list(plain['learned'].items())[-1]
   for name, slopes in (
     ('zero-sum', last['zero-sum']),
     (_BOUNDED, bounded['learned'][step]['zero-sum']),
     ('non-saturating', last['non-saturating']),
   ):
-    values = np.maximum(np.abs(slopes), 1e-9)
-    _band(axes, distances, values, COLOURS[name], f'{name}, {step} steps')
-  axes.set_yscale('log')
-  axes.set_ylim(1e-8, 1e2)
-  axes.set_title("|gradient| of the generator's loss")
+    _band(axes, distances, np.abs(slopes), _style.LOSSES[name], name)
+  axes.set(
+    yscale='log',
+    ylim=(1e-8, 1e2),
+    title='Without spectral norm the zero-\n'
+    f'sum gradient vanishes ({step} steps)',
+    xlabel='distance d',
+    ylabel="|gradient| of the generator's loss",
+  )
 
 
 def _band(axes, x, values, colour, label, strength=1.0):
