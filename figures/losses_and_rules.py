@@ -24,6 +24,7 @@ figure goes on. Writes `figures/losses_and_rules.png` and
 `docs/losses_and_rules.json`, and prints the table.
 """
 
+import collections
 import json
 import math
 import pathlib
@@ -41,6 +42,7 @@ from dd_two_player_games import experiment
 from dd_two_player_games import training
 from figures import _gan_runs
 from figures import _output
+from figures import _style
 from figures import mixture
 from figures._gan_runs import both_optimizers
 from figures._gan_runs import setting
@@ -300,11 +302,19 @@ def make_cell(size: Size, loss: str, rule: str, path: pathlib.Path) -> Cell:
 
 # The picture and the table.
 
+_MOST_TOLD = 'modes covered, best rate'
+_TITLES = {
+  _MOST_TOLD: 'modes covered of 16, best rate',
+  'high quality, best rate': 'samples of high quality, best rate',
+  'modes covered, median of all': 'modes covered of 16, median of all runs',
+  'diverged, of all': 'runs that diverged',
+}
+
 
 def summarise(cell: Cell) -> dict[str, float]:
   """The figures of a cell: of its best rate, and of all its runs."""
   return {
-    'modes covered, best rate': float(np.mean(cell.covered[cell.best])),
+    _MOST_TOLD: float(np.mean(cell.covered[cell.best])),
     'high quality, best rate': float(np.mean(cell.quality[cell.best])),
     'modes covered, median of all': float(np.median(cell.covered)),
     'diverged, of all': float(np.mean(cell.diverged)),
@@ -319,11 +329,11 @@ def draw(cells: dict[str, dict[str, Cell]], title: str) -> Figure:
     for loss, of_loss in cells.items()
   }
   names = list(next(iter(next(iter(summaries.values())).values())))
-  figure = Figure(
-    figsize=(11, 1.8 + 0.6 * len(losses)), dpi=110, layout='constrained'
+  figure = _style.new_figure(
+    1.8 + 0.7 * len(losses), f'{_find_winner(summaries)}\n{title}'
   )
-  figure.suptitle(title, fontsize=10)
-  for axes, name in zip(figure.subplots(2, 2).flat, names, strict=True):
+  panels = figure.subplots(2, 2, sharex=True, sharey=True)
+  for axes, name in zip(panels.flat, names, strict=True):
     is_count = name.startswith('modes')
     values = np.array(
       [
@@ -333,7 +343,7 @@ def draw(cells: dict[str, dict[str, Cell]], title: str) -> Figure:
     )
     axes.imshow(
       values,
-      cmap='Reds' if name.startswith('diverged') else 'viridis',
+      cmap='Reds' if 'diverged' in name else 'viridis',
       vmin=0,
       vmax=16 if is_count else 1,
       aspect='auto',
@@ -341,16 +351,41 @@ def draw(cells: dict[str, dict[str, Cell]], title: str) -> Figure:
     for (row, column), value in np.ndenumerate(values):
       if not np.isnan(value):
         _write_value(axes, row, column, value, is_count, name)
-    axes.set_title(name, fontsize=9)
-    axes.set_xticks(range(len(rules)), rules, fontsize=7, rotation=15)
-    axes.set_yticks(range(len(losses)), losses, fontsize=7)
+    axes.set_title(_TITLES[name])
+    axes.set_xticks(
+      *(range(len(rules)), rules),
+      rotation=30,
+      rotation_mode='anchor',
+      ha='right',
+    )
+    axes.set_yticks(range(len(losses)), map(_spell, losses))
     axes.tick_params(length=0)
   return figure
 
 
+def _find_winner(summaries):
+  """Which rule covers most modes at its best rate with how many losses."""
+  firsts = collections.Counter()
+  for of_loss in summaries.values():
+    covered = {rule: found[_MOST_TOLD] for rule, found in of_loss.items()}
+    best = max(covered.values())
+    if best:
+      firsts.update(rule for rule, value in covered.items() if value == best)
+  if not firsts:
+    return 'No run covers a mode'
+  ((rule, count),) = firsts.most_common(1)
+  return f'{rule} covers most modes with {count} of {len(summaries)} losses'
+
+
+def _spell(loss):
+  """A loss's name in the picture."""
+  family, comma, name = loss.partition(', ')
+  return family + comma + _style.DIVERGENCES.get(name.replace(' ', '_'), name)
+
+
 def _write_value(axes, row, column, value, is_count, name):
   is_dark = (value / 16 if is_count else value) < 0.6
-  if name.startswith('diverged'):
+  if 'diverged' in name:
     is_dark = not is_dark
   axes.text(
     column,
@@ -358,7 +393,7 @@ def _write_value(axes, row, column, value, is_count, name):
     f'{value:.1f}' if is_count else f'{value:.0%}',
     ha='center',
     va='center',
-    fontsize=7,
+    fontsize=9,
     color='white' if is_dark else 'black',
   )
 
@@ -392,8 +427,8 @@ def main() -> None:
   }
   rates = ', '.join(f'{rate:.2g}' for rate in size.rates)
   title = (
-    f'{size.num_seeds} seeds, SGD at {rates}, {size.num_steps:,} steps, width '
-    f'{size.width}, batch {size.batch_size}'
+    f'Mixture, {size.num_seeds} seeds, SGD at {rates}, {size.num_steps:,} '
+    f'steps, width {size.width}, batch {size.batch_size}'
   )
   results = {
     loss: {rule: cell._asdict() for rule, cell in of_loss.items()}
