@@ -41,13 +41,13 @@ from differentiable_games import fields
 from differentiable_games import game
 from differentiable_games import rules
 from figures import _output
+from figures import _style
 from jaxline_harness import optimizers
 
 COSTS = {'small': 'a minute', 'quick': ''}
 
 LEARNING_RATE = 0.2
 ORDERS = ('simultaneous', 'alternating')
-_COLOURS = {'simultaneous': '#d1495b', 'alternating': '#00798c'}
 _START = (1.0, 1.0)
 _NUM_DRAWN = 500
 # From so near, even the fastest divergence stays near for so many steps; nearer
@@ -228,7 +228,7 @@ def draw_portrait(axes, name: str, results: dict[str, Any]) -> None:
   limit = 2.4
   for order in ORDERS:
     points = trajectory(method, order, _START, _NUM_DRAWN)
-    axes.plot(*points, color=_COLOURS[order], lw=0.9, alpha=0.85)
+    axes.plot(*points, color=_style.METHODS[order], lw=0.9, alpha=0.85)
   axes.plot(*_START, 'k*', ms=8)
   axes.plot(0, 0, 'k+', ms=9)
   axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect='equal')
@@ -239,10 +239,10 @@ def draw_portrait(axes, name: str, results: dict[str, Any]) -> None:
   if verdicts[0] != verdicts[1]:
     text = f'simultaneous {verdicts[0]},\nalternating {verdicts[1]}'
   colour = '#2e7d32' if all(converges) else '#b3261e'
-  axes.set_title(name, fontsize=10)
-  axes.set_xlabel(text, fontsize=9, color=colour)
+  axes.set_title(name)
+  axes.set_xlabel(text, color=colour)
   for spine in axes.spines.values():
-    spine.set_color(colour)
+    spine.set(color=colour, visible=True)
 
 
 def draw_rates(axes, results: dict[str, dict[str, Any]]) -> None:
@@ -253,7 +253,7 @@ def draw_rates(axes, results: dict[str, dict[str, Any]]) -> None:
   for k, name in enumerate(names):
     for order, shift in zip(ORDERS, (-0.16, 0.16), strict=True):
       found = results[name][order]
-      colour, y = _COLOURS[order], k + shift
+      colour, y = _style.METHODS[order], k + shift
       if found['predicted'] is None:
         continue
       axes.plot(found['predicted'], y, 'o', ms=10, mfc='none', color=colour)
@@ -263,22 +263,20 @@ def draw_rates(axes, results: dict[str, dict[str, Any]]) -> None:
       (1.002, k),
       xycoords=('axes fraction', 'data'),
       va='center',
-      fontsize=9,
     )
   axes.annotate(
     'eigenvalues of the flow',
     (1.002, -0.75),
     xycoords=('axes fraction', 'data'),
     va='center',
-    fontsize=9,
     annotation_clip=False,
   )
-  axes.set_yticks(range(len(names)), names, fontsize=9)
+  axes.set_yticks(range(len(names)), names)
   axes.set(xlim=(0.94, 1.03), ylim=(len(names) - 0.4, -0.6))
   axes.set_xlabel(
-    'a step multiplies the distance by (circle: theory, dot: measured)'
+    'a step multiplies the distance by (circle: theory, dot: measured; shaded: '
+    'converges)'
   )
-  axes.spines[['top', 'right']].set_visible(False)
 
 
 def _eigenvalue_text(method: Method) -> str:
@@ -291,20 +289,21 @@ def _eigenvalue_text(method: Method) -> str:
 
 def draw(results: dict[str, dict[str, Any]]) -> Figure:
   """Draws a portrait a method, and all factors of a step."""
-  figure = Figure(figsize=(12.6, 9.6), dpi=120, layout='constrained')
-  above, below = figure.subfigures(2, 1, height_ratios=(5, 4))
-  panels = above.subplots(2, -(-len(results) // 2), squeeze=False).flat
+  figure = _style.new_figure(11.4)
+  above, below = figure.subfigures(2, 1, height_ratios=(5, 3))
+  panels = above.subplots(3, -(-len(results) // 3), squeeze=False).flat
   for axes, (name, found) in zip(panels, results.items(), strict=False):
     draw_portrait(axes, name, found)
   above.suptitle(
-    'Dirac GAN: φ across, θ up; learning rate 0.2, start ★, equilibrium +',
-    fontsize=11,
+    "What does not punish the discriminator's slope does not converge\n"
+    'Dirac GAN: φ across, θ up, both from -2.4 to 2.4; learning rate '
+    f'{LEARNING_RATE}; start ★, equilibrium +'
   )
   axes = below.subplots()
   draw_rates(axes, results)
   for order in ORDERS:
-    axes.plot([], [], 'o', color=_COLOURS[order], label=order)
-  axes.legend(loc='lower right', frameon=False, fontsize=9)
+    axes.plot([], [], 'o', color=_style.METHODS[order], label=order)
+  axes.legend(loc='lower right')
   return figure
 
 
