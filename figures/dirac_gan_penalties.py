@@ -291,7 +291,8 @@ def draw(results: dict[str, dict[str, Any]]) -> Figure:
   """Draws a portrait a method, and all factors of a step."""
   figure = _style.new_figure(11.4)
   above, below = figure.subfigures(2, 1, height_ratios=(5, 3))
-  panels = above.subplots(3, -(-len(results) // 3), squeeze=False).flat
+  rows = min(3, len(results))
+  panels = above.subplots(rows, -(-len(results) // rows), squeeze=False).flat
   for axes, (name, found) in zip(panels, results.items(), strict=False):
     draw_portrait(axes, name, found)
   above.suptitle(
