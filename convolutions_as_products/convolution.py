@@ -142,6 +142,10 @@ def _conv_by_xla(x, w, geometry, precision=None):
 
 
 def _to_images_by_xla(y, w, geometry, precision):
+  if geometry.stride > 1:
+    # XLA finds cuDNN's gradient only by the kernel's flip. Where that is merged
+    # with what made the kernel, images are filled with zeros instead.
+    w = lax.optimization_barrier(w)
   shape = y.shape[0], *geometry.images, w.shape[2]
   transpose = jax.linear_transpose(
     lambda x: _conv_by_xla(x, w, geometry, precision),

@@ -14,6 +14,7 @@
 """Convolutions as matrix products against XLA's, and what they become."""
 
 import functools
+import importlib.util
 import re
 
 import jax
@@ -23,6 +24,7 @@ import pytest
 
 from convolutions_as_products import convolution
 from convolutions_as_products import products
+from jaxline_harness import machines
 
 pytestmark = pytest.mark.optimised
 
@@ -273,6 +275,32 @@ def test_xlas_transposes(stride):
       np.testing.assert_allclose(
         ours(*args, geometry), xlas(*args, geometry, None), rtol=0, atol=1e-10
       )
+
+
+def test_gpus_get_the_gradient_of_a_strided_convolution():
+  """Where cuDNN has one: for a kernel that is normalised, and one flipped."""
+
+  def compute(x, w, y):
+    def loss(x):
+      return jnp.sum(jnp.sin(convolution.conv(x, w / jnp.sum(w), 2)))
+
+    return jax.grad(loss)(x), convolution.conv_transpose(y, w, 2)
+
+  target = machines.read_target('h100')
+  has_compiler = importlib.util.find_spec('jax_cuda12_plugin') is not None
+  devices = machines.describe_devices(target) if has_compiler else jax.devices()
+  place = jax.sharding.SingleDeviceSharding(devices[0])
+  shapes = [
+    jax.ShapeDtypeStruct(shape, jnp.float32, sharding=place)
+    for shape in ((32, 16, 16, 64), (4, 4, 64, 64), (32, 8, 8, 64))
+  ]
+  traced = jax.jit(compute).trace(*shapes)
+  lowered = traced.lower(lowering_platforms=('cuda',))
+  assert 'stablehlo.optimization_barrier' in lowered.as_text()
+  if has_compiler:
+    text = lowered.compile().as_text()
+    assert text.count('custom_call_target="__cudnn$convBackwardInput"') == 2
+    assert 'padding=0_0_0x2_2_1' not in text
 
 
 @pytest.mark.parametrize('precision', [None, 'highest', 'tensorfloat32'])
