@@ -573,6 +573,7 @@ def test_commands_without_the_truth(one_device_env, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.optimised  # 20,000 steps take more time than their compilation.
 @pytest.mark.parametrize(
   ('config', 'num_eigenvectors'),
   [('eigengame_synthetic', 10), ('eigengame_fashion_mnist', 16)],
