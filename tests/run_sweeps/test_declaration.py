@@ -243,7 +243,7 @@ def test_the_shipped_sweeps_can_run(tmp_path, name):
   path = shipped.find_file('sweeps', name)
   sweep = dataclasses.replace(declaration.load_sweep(path), seeds=[0])
   if sweep.search is not None:
-    sweep = dataclasses.replace(sweep, search=random_search.Search(1))
+    sweep = dataclasses.replace(sweep, search=random_search.Search(2))
   plan = declaration.make_plan(sweep, name, str(tmp_path))
   # No combination is another one by another name.
   found = {
