@@ -20,7 +20,8 @@ method and its coefficients, and sees the field, the flow, the modified flow,
 the steps, and the eigenvalues that decide what converges. What the page
 computes is traced from the library and written as JavaScript, function by
 function; by hand are only the drawing, the loop that follows a flow and the
-roots of a polynomial.
+roots of a polynomial. Writes the page, and one portrait of it as a picture,
+`figures/phase_portrait.png`.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 import optax
 
 from differentiable_games import adjustments
@@ -42,8 +44,10 @@ from differentiable_games import rules
 from differentiable_games import tableaus
 from differentiable_games import toy_games
 from figures import _javascript
+from figures import _output
+from figures import _portrait
 
-COSTS = {'small': '40 seconds', 'quick': '10 seconds'}
+COSTS = {'small': 'a minute', 'quick': '30 seconds'}
 
 TEMPLATE = pathlib.Path(__file__).with_suffix('.html')
 SCRIPT = pathlib.Path(__file__).with_suffix('.js')
@@ -490,17 +494,42 @@ def make_page(toys: dict[str, Toy], methods: dict[str, Method]) -> str:
   )
 
 
+def draw_portrait(num_steps: int) -> Figure:
+  """Draws the first game with a little penalty, which drift makes diverge."""
+  toy, name, penalty = TOYS['dirac_gan'], 'simultaneous', 0.05
+  rates = (toy.rate,) * 2
+  with jax.enable_x64(True):
+    losses = toy.make(penalty)
+    way = METHODS[name].make(losses, rates, 0.0, 0.0)
+    portrait = _portrait.Portrait(
+      flow=flows.flow_of_descent(losses, rates),
+      modified=flows.modified_flow_of_descent(losses, rates),
+      rule=way.rule,
+      field=way.field,
+      start=toy.start,
+      num_steps=num_steps,
+      names=toy.names,
+      extent=toy.extent,
+      method=name,
+    )
+    title = f'{toy.title} with penalty R1 of {penalty}, h = {toy.rate}'
+    return _portrait.draw(portrait, f'{title}, {num_steps} steps')
+
+
 def main() -> None:
   """Writes the page; a quick one has the first two games and methods."""
   parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
   parser.add_argument('--size', choices=tuple(COSTS), default='small')
   output, number = OUTPUT, None
-  if parser.parse_args().size == 'quick':
-    output, number = OUTPUT.parents[1] / 'runs' / 'figures' / OUTPUT.name, 2
+  size = parser.parse_args().size
+  if size == 'quick':
+    output, number = _output.FOLDER / OUTPUT.name, 2
     output.parent.mkdir(parents=True, exist_ok=True)
   some = [dict(list(all_.items())[:number]) for all_ in (TOYS, METHODS)]
   output.write_text(make_page(*some))
   print(output)
+  figure = draw_portrait(num_steps=10 if size == 'quick' else 100)
+  _output.write_picture('phase_portrait', size, figure)
 
 
 if __name__ == '__main__':
