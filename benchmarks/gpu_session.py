@@ -146,10 +146,11 @@ def run_part(part: Part, out: pathlib.Path) -> dict[str, Any]:
       status = process.wait(part.limit)
       end = f'status {status}' if status else 'done'
     except subprocess.TimeoutExpired:
-      # With what it has started.
-      os.killpg(process.pid, signal.SIGKILL)
-      process.wait()
       end = f'stopped after {part.limit} s'
+    finally:
+      if process.poll() is None:  # Also when the session itself is stopped.
+        os.killpg(process.pid, signal.SIGKILL)  # With what it has started.
+        process.wait()
   return {
     'part': part.name,
     'date': time.strftime('%Y-%m-%d %H:%M'),
