@@ -15,7 +15,8 @@
 
 Two-player zero-sum games in softmax strategies. For each method the median,
 over random starts, of the strategies' distance to the equilibrium and of their
-exploitability. Writes `figures/normal_form_games.png` and prints the ends.
+exploitability. Writes `figures/normal_form_games.png`, exploitability over
+gradients evaluated, and prints the ends of both.
 """
 
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from differentiable_games import solved_adjustments
 from differentiable_games import tableaus
 from differentiable_games import unrolling
 from figures import _output
+from figures import _style
 
 COSTS = {'small': '', 'quick': ''}
 
@@ -184,41 +186,110 @@ def measure(case: Case, method: Callable) -> tuple[np.ndarray, np.ndarray]:
   return tuple(np.median(values, axis=0) for values in run(keys))
 
 
+# What a step takes, in evaluations of both players' gradients; a product with
+# their Jacobian counts as one. Of competitive descent, see `count_evaluations`.
+_EVALUATIONS = {
+  'drift cancelled': 2,
+  'Runge-Kutta 4': 4,
+  'extragradient': 2,
+  'LOLA': 2,
+  'SGA, aligned': 3,
+  'consensus, aligned': 2,
+  'unrolled': 11,
+}
+GROUPS = {
+  'one field': (
+    'simultaneous',
+    'alternating',
+    'negative momentum',
+    'Runge-Kutta 4',
+  ),
+  'looking ahead': ('optimistic', 'extragradient', 'lookahead', 'unrolled'),
+  'products with J': (
+    'drift cancelled',
+    'competitive',
+    'LOLA',
+    'SGA, aligned',
+    'consensus, aligned',
+  ),
+}
+# Curves of these groups do not meet those of GANs.
+_COLOURS = _style.METHODS | {
+  'negative momentum': '#20a4b5',
+  'Runge-Kutta 4': '#6d4c41',
+  'extragradient': '#1b5e20',
+  'lookahead': '#b08d57',
+  'unrolled': '#202124',
+  'competitive': '#5c6bc0',
+  'LOLA': '#c2185b',
+  'SGA, aligned': _style.METHODS['SGA'],
+  'consensus, aligned': '#8c2d04',
+}
+# Exploitabilities are drawn from here on; a curve that ends at so small a share
+# of its start has converged, and is shown to its end.
+_LEAST, _CONVERGED = 1e-12, 1e-2
+
+
+def count_evaluations(name: str, num_actions: int) -> int:
+  """Gradients that a method's step evaluates, or products with J.
+
+  Conjugate gradients in softmax strategies end after as many products as there
+  are actions, less one; two half products and the gradient come with them.
+  """
+  if name == 'competitive':
+    return 2 + num_actions - 1
+  return _EVALUATIONS.get(name, 1)
+
+
 def draw(results: dict[str, dict[str, tuple]]) -> Figure:
-  """Draws distances above, exploitabilities below, a column a game."""
-  figure = Figure(
-    figsize=(3.4 * len(results), 7.0), dpi=140, layout='constrained'
+  """Draws exploitabilities, a column a game and a row a group of methods."""
+  figure = _style.new_figure(
+    8.4,
+    'All that looks ahead converges in the small games; in the large one '
+    f'unrolling gets furthest\nMedians of {NUM_STARTS} starts over evaluations '
+    'of both gradients; a product with J counts as one',
   )
-  panels = figure.subplots(2, len(results), sharex='col', squeeze=False)
-  for column, (title, methods) in enumerate(results.items()):
-    for k, values in enumerate(methods.values()):
-      # Many curves are one line: later ones are thinner, and dashed.
-      style = {
-        'color': f'C{k % 10}',
-        'lw': 3.2 - 0.2 * k,
-        'ls': '-' if k < 7 else (0, (4, 1 + k % 3)),
-      }
-      for axes, value in zip(panels[:, column], values, strict=True):
-        every = max(1, len(value) // NUM_POINTS)
-        axes.semilogy(
-          np.arange(len(value))[::every],
-          np.maximum(value, 1e-12)[::every],
-          **style,
-        )
-    panels[0, column].set_title(title)
-    panels[1, column].set_xlabel('steps')
-  panels[0, 0].set_ylabel('distance to equilibrium')
-  panels[1, 0].set_ylabel('exploitability')
-  for axes in panels.flat:
-    axes.spines[['top', 'right']].set_visible(False)
-  figure.legend(
-    panels[0, 0].lines,
-    next(iter(results.values())),
-    loc='outside lower center',
-    ncols=7,
-    frameon=False,
+  cases = make_cases()
+  panels = figure.subplots(
+    len(GROUPS), len(results), sharex='col', sharey='col', squeeze=False
   )
+  for column, (title, methods) in zip(panels.T, results.items(), strict=True):
+    num_actions = len(cases[title].payoffs[0])
+    ends = [
+      _draw_curve(axes, name, *(methods[name][1], num_actions))
+      for axes, names in zip(column, GROUPS.values(), strict=True)
+      for name in names
+    ]
+    column[0].set_title(title)
+    if any(ends):
+      column[0].set_xlim(0, 1.02 * max(ends))
+    column[-1].set_xlabel('evaluations')
+  for axes, group in zip(panels[:, 0], GROUPS, strict=True):
+    axes.set_ylabel(f'{group}:\nexploitability')
+  panels[0, 0].text(
+    *(0.05, 0.06, f'below {_LEAST:g}\ndrawn at it'),
+    transform=panels[0, 0].transAxes,
+  )
+  for axes in panels[:, -1]:
+    axes.legend(
+      loc='center left',
+      bbox_to_anchor=(1, 0.5),
+      handlelength=1.2,
+    )
   return figure
+
+
+def _draw_curve(axes, name, exploitabilities, num_actions):
+  """Draws a method; returns where it has converged, 0 if it does not."""
+  values = np.maximum(exploitabilities, _LEAST)
+  every = max(1, len(values) // NUM_POINTS)
+  evaluations = np.arange(len(values)) * count_evaluations(name, num_actions)
+  axes.semilogy(
+    *(evaluations[::every], values[::every]), color=_COLOURS[name], label=name
+  )
+  if values[-1] > _CONVERGED * values[0]:
+    return 0
+  return evaluations[np.argmin(values)]
 
 
 def main() -> None:
