@@ -31,6 +31,7 @@ import numpy as np
 
 from figures import _output
 from figures import _principal_flow_training
+from figures import _style
 from principal_flow_instability_single_objective import descent
 from principal_flow_instability_single_objective import hessian
 from principal_flow_instability_single_objective import principal_flow
@@ -108,7 +109,7 @@ def quadratics(quick: bool) -> tuple[Figure, Any]:
         },
       }
     )
-  _legend(figure, axes)
+  _style.place_legend(figure, axes)
   return figure, results
 
 
@@ -128,19 +129,6 @@ def _draw_paths(axes, steps, curves):
   axes.plot(*steps.T, '.', color=STEPS_COLOUR, ms=6, label='gradient descent')
   axes.plot(*steps[0], 'k*', ms=10, label='start')
   axes.spines[['top', 'right']].set_visible(False)
-
-
-def _legend(figure, *panels):
-  entries = {}
-  for axes in panels:
-    handles, labels = axes.get_legend_handles_labels()
-    entries |= dict(zip(labels, handles, strict=True))
-  figure.legend(
-    *(entries.values(), entries.keys()),
-    loc='outside lower center',
-    ncols=5,
-    frameon=False,
-  )
 
 
 # 2. The banana function and a small network.
@@ -164,7 +152,7 @@ def nonlinear(quick: bool) -> tuple[Figure, Any]:
     ],
     'network': _draw_network(network, 20 if quick else 240, names),
   }
-  _legend(figure, paths, network)
+  _style.place_legend(figure, paths, network)
   return figure, results
 
 
