@@ -229,6 +229,14 @@ def load_sweep(path: pathlib.Path) -> Sweep:
   return sweep
 
 
+def load_shipped(name: str) -> Sweep:
+  """The sweep of this name that comes with the project, for one like it.
+
+  Sweeps cannot import each other: an installation has no package of theirs.
+  """
+  return load_sweep(shipped.find_file('sweeps', name))
+
+
 # Plans.
 
 

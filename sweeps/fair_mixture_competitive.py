@@ -15,10 +15,9 @@
 
 import dataclasses
 
-from jaxline_harness import shipped
 from run_sweeps import declaration
 
-_FAIR = declaration.load_sweep(shipped.find_file('sweeps', 'fair_mixture'))
+_FAIR = declaration.load_shipped('fair_mixture')
 SWEEP = dataclasses.replace(
   _FAIR,
   axes={

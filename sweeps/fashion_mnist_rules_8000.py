@@ -15,11 +15,10 @@
 
 import dataclasses
 
-from jaxline_harness import shipped
 from run_sweeps import declaration
 
 SWEEP = dataclasses.replace(
-  declaration.load_sweep(shipped.find_file('sweeps', 'fashion_mnist_rules')),
+  declaration.load_shipped('fashion_mnist_rules'),
   overrides={'training_steps': 8000},
   seeds=[0],
 )

@@ -18,10 +18,10 @@ A step with latent optimisation takes two and a half of those without.
 
 import dataclasses
 
-from sweeps import sga_modes
+from run_sweeps import declaration
 
 SWEEP = dataclasses.replace(
-  sga_modes.SWEEP,
+  declaration.load_shipped('sga_modes'),
   axes={
     'method': {
       'LOGAN': {

@@ -15,12 +15,13 @@
 
 import dataclasses
 
-from sweeps import mixture_rules
+from run_sweeps import declaration
 
+_BASE = declaration.load_shipped('mixture_rules')
 SWEEP = dataclasses.replace(
-  mixture_rules.SWEEP,
+  _BASE,
   overrides={
-    **mixture_rules.SWEEP.overrides,
+    **_BASE.overrides,
     'losses.generator': 'generator_goodfellow_loss',
   },
 )

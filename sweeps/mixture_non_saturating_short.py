@@ -19,9 +19,9 @@ compares.
 
 import dataclasses
 
-from sweeps import mixture_non_saturating
+from run_sweeps import declaration
 
-_WHOLE = mixture_non_saturating.SWEEP
+_WHOLE = declaration.load_shipped('mixture_non_saturating')
 
 SWEEP = dataclasses.replace(
   _WHOLE,

@@ -19,12 +19,13 @@ generator's interaction term changes its sign where its rate is twice as large.
 
 import dataclasses
 
-from sweeps import mixture_rules
+from run_sweeps import declaration
 
+_BASE = declaration.load_shipped('mixture_rules')
 SWEEP = dataclasses.replace(
-  mixture_rules.SWEEP,
+  _BASE,
   overrides={
-    **mixture_rules.SWEEP.overrides,
+    **_BASE.overrides,
     'training.update_rule': 'alternating',
     # From the second step on `alpha` times the rate: a factor, which an axis
     # may set apart from the rate.

@@ -19,7 +19,7 @@ three coefficients at three learning rates.
 
 import dataclasses
 
-from sweeps import mixture_rules
+from run_sweeps import declaration
 
 _TRAINING = 'training.grad_regularizes'
 _CANCELLED = f'{_TRAINING}.dd_coeffs_multiplier.*.other_dot_prod'
@@ -27,7 +27,7 @@ _EXPLICIT = f'{_TRAINING}.explicit_non_dd_coeffs.*'
 _PLAIN = {'training.update_rule': 'simultaneous'}
 
 SWEEP = dataclasses.replace(
-  mixture_rules.SWEEP,
+  declaration.load_shipped('mixture_rules'),
   axes={
     'method': {
       **{

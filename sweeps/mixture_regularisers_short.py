@@ -18,9 +18,9 @@
 
 import dataclasses
 
-from sweeps import mixture_regularisers
+from run_sweeps import declaration
 
-_WHOLE = mixture_regularisers.SWEEP
+_WHOLE = declaration.load_shipped('mixture_regularisers')
 _METHODS = (
   'interaction terms cancelled, 0.5',
   'interaction terms cancelled, 1',

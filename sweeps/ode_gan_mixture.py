@@ -19,13 +19,14 @@ half the squared norm of the generator's gradient.
 
 import dataclasses
 
-from sweeps import mixture_rules
+from run_sweeps import declaration
 
-_RULES = mixture_rules.SWEEP.axes['rule']
+_BASE = declaration.load_shipped('mixture_rules')
+_RULES = _BASE.axes['rule']
 _PENALTY = 'training.grad_regularizes.explicit_non_dd_coeffs.disc.other_norm'
 
 SWEEP = dataclasses.replace(
-  mixture_rules.SWEEP,
+  _BASE,
   axes={
     'rule': {
       'simultaneous': _RULES['simultaneous'],

@@ -18,9 +18,9 @@ Half of its steps, two of its four rates, and the larger of its two penalties.
 
 import dataclasses
 
-from sweeps import ode_gan_mixture
+from run_sweeps import declaration
 
-_WHOLE = ode_gan_mixture.SWEEP
+_WHOLE = declaration.load_shipped('ode_gan_mixture')
 _RULES = ('simultaneous', 'Runge-Kutta 4', 'Runge-Kutta 4 with penalty, 0.02')
 
 SWEEP = dataclasses.replace(

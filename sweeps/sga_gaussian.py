@@ -15,10 +15,10 @@
 
 import dataclasses
 
-from sweeps import sga_modes_full
+from run_sweeps import declaration
 
 SWEEP = dataclasses.replace(
-  sga_modes_full.SWEEP,
+  declaration.load_shipped('sga_modes_full'),
   config='gaussian_75',
   metrics=('covariance_error',),
   diverged_as={'covariance_error': 100.0},

@@ -15,12 +15,13 @@
 
 import dataclasses
 
-from sweeps import sga_modes_full
+from run_sweeps import declaration
 
+_BASE = declaration.load_shipped('sga_modes_full')
 SWEEP = dataclasses.replace(
-  sga_modes_full.SWEEP,
+  _BASE,
   overrides={
-    **sga_modes_full.SWEEP.overrides,
+    **_BASE.overrides,
     'nets.*.hidden_size': 128,
     'training.batch_size': 128,
     'optimizers.*.lr': 4e-4,
