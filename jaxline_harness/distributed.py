@@ -256,7 +256,10 @@ class _Session:
       f'error: {reason}; all processes end, and go on from the newest '
       'checkpoint when started again',
       file=sys.stderr,
+      flush=True,
     )
+    if self.is_first:  # With it ends the service by which the others hear.
+      time.sleep(_LINGER_SECONDS)
     leave_at_once(1)
 
 
