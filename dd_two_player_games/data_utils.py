@@ -90,6 +90,7 @@ def load_dataset(
   dataset_name: str,
   split: str = 'train',
   data_dir: str | os.PathLike[str] | None = None,
+  on_disk: bool = False,
 ) -> datasets.Dataset:
   """Loads a data set for a GAN.
 
@@ -98,6 +99,7 @@ def load_dataset(
       `datasets.load` takes.
     split: which split of it.
     data_dir: where data sets lie; see `datasets.load`.
+    on_disk: see there.
 
   Returns:
     The split: images or points.
@@ -106,7 +108,7 @@ def load_dataset(
     UserError: the data set does not exist, cannot be had, or is damaged.
   """
   if dataset_name not in MADE:
-    return datasets.load(dataset_name, split, data_dir, other_names=list(MADE))
+    return datasets.load(dataset_name, split, data_dir, list(MADE), on_disk)
   dataset_files.check_split(dataset_name, split, tuple(_SEEDS_OF_MADE))
   make, size = MADE[dataset_name]
   return make(size, _SEEDS_OF_MADE[split])

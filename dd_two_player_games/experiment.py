@@ -54,10 +54,11 @@ from differentiable_games import dynamics
 from differentiable_games import game
 from differentiable_games import spectra
 from jaxline_harness import device_mesh
-from jaxline_harness import draws
+from jaxline_harness import drawn_ahead
 from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import launch
+from jaxline_harness import periodic
 from jaxline_harness import prng
 from jaxline_harness import shipped
 from jaxline_harness import train_loop
@@ -92,8 +93,9 @@ class Experiment(train_loop.ChunkedExperiment):
     """
     super().__init__(mode, init_rng)
     self._config = config
+    on_host = config.data_on == 'host'
     self._dataset = data_utils.load_dataset(
-      config.dataset, 'train', config.data_dir or None
+      config.dataset, 'train', config.data_dir or None, on_host
     )
     self._processor = parts.PROCESSORS.find(config.data_processor)
     self._is_images = self._dataset.examples.ndim == 4
@@ -112,17 +114,24 @@ class Experiment(train_loop.ChunkedExperiment):
     self._observatory = observatory.Observatory(
       config, self._gan, self._trainer
     )
+    self._examples = self._data
+    if on_host:
+      size, num_draws = config.training.batch_size, self._trainer.num_draws
+      self._examples = drawn_ahead.Source(
+        self._data, self._data_key, size, num_draws
+      )
     if config.training.on_nonfinite == 'back_off':
       self.max_back_offs = config.training.back_off_times
     network_checks.check_shapes(
       *(config, self._gan, self._dataset.name, self._first_examples()),
       self.initial_train_state,
     )
+    data = drawn_ahead.shapes_of(self.device_data())
     network_checks.check_step(
-      config, self.device_data(), self.initial_train_state, self.update
+      config, data, self.initial_train_state, self.update
     )
     network_checks.check_memory(
-      config, self._gan, self._data, self._facts, self.abstract_train_state()
+      config, self._gan, data, self._facts, self.abstract_train_state()
     )
     self._warned: set[str] = set()
     self._most_modes = 0.0
@@ -147,7 +156,7 @@ class Experiment(train_loop.ChunkedExperiment):
   def device_data(self) -> dict[str, np.ndarray]:
     # Keys are data, not constants, so that all seeds share compiled programs.
     return {
-      'examples': self._data,
+      'examples': self._examples,
       'data_key': np.asarray(self._data_key),
       'latents_key': np.asarray(self._latents_key),
     }
@@ -184,21 +193,16 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def _draws(self, train_state, data):
     """Maps the number of a draw within the step to a minibatch and a key."""
-    first = train_state.global_step * self._trainer.num_draws
-    device, num_devices = lax.axis_index('i'), lax.axis_size('i')
+    size, num_draws = self._config.training.batch_size, self._trainer.num_draws
+    step, examples = train_state.global_step, data['examples']
 
     def draw(k):
-      number = first + k  # Of the whole run.
-      batch = draws.draw_batch(
-        data['examples'],
-        data['data_key'],
-        number,
-        self._config.training.batch_size,
-        device,
-        num_devices,
+      batch = drawn_ahead.draw_batch(
+        examples, data['data_key'], step, k, size, num_draws
       )
+      number = step * num_draws + k  # Of the whole run.
       key = jax.random.fold_in(data['latents_key'], number)
-      key = jax.random.fold_in(key, device)
+      key = jax.random.fold_in(key, lax.axis_index('i'))
       batch = labelled.map_examples(self._processor.preprocess, batch)
       return batch, prng.step_key(key)
 
@@ -251,14 +255,14 @@ class Experiment(train_loop.ChunkedExperiment):
       self._warned.add('divergence')
       logging.warning('%s (training.on_divergence=stop ends there)', message)
 
-  def observations(self) -> list[train_loop.Observation]:
+  def observations(self) -> list[periodic.Observation]:
     chosen = self._config.training.dynamics
     return [
-      train_loop.Observation('dynamics', chosen.every, self._observe),
-      train_loop.Observation(
+      periodic.Observation('dynamics', chosen.every, self._observe),
+      periodic.Observation(
         'spectrum', chosen.spectrum_every, self._observe_spectrum
       ),
-      train_loop.Observation(
+      periodic.Observation(
         'eval', self._config.eval.every, self._evaluate_in_training
       ),
     ]

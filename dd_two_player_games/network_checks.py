@@ -118,7 +118,7 @@ def check_step(
 def check_memory(
   config: config_dict.ConfigDict,
   model: gan.GAN,
-  data: labelled.Batch,
+  data: Any,
   facts: data_facts.DataFacts,
   train_state: Any,
 ) -> None:
@@ -127,7 +127,7 @@ def check_memory(
   Args:
     config: the experiment's config.
     model: of the networks.
-    data: all of it.
+    data: what a step is given, or its shapes.
     facts: of the data.
     train_state: shapes and types of the TrainState.
 
@@ -135,7 +135,8 @@ def check_memory(
     errors.UserError: if they do not.
   """
   memory.check_devices(
-    f'{_PATH}.nets, training.num_latents: parameters, optimisers and data',
+    f'{_PATH}.nets, training.num_latents, data_on={config.data_on}: '
+    'parameters, optimisers and data',
     memory.size_of((train_state, data)),
   )
   num_samples = config.eval.batch_size

@@ -398,7 +398,14 @@ SETTINGS: settings.Tree = {
     'fashion_mnist_10k',
     'fashion_mnist_10k (embedded), mixture_of_gaussians or gaussian_75 (made), '
     'mnist, cifar10 or another name of tensorflow_datasets, or the path of an '
-    '.npz or a folder of images.',
+    '.npz, an .npy or a folder of images.',
+  ),
+  'data_on': Setting(
+    'device',
+    'Where the examples are kept: all of them on each device, or on the host, '
+    'a folder or an .npy on its disk, from where batches are drawn ahead.',
+    one_of(('device', 'host')),
+    changes_no_step=True,
   ),
   'data_dir': Setting(
     '',

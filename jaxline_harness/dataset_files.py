@@ -11,7 +11,7 @@
 # WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
 # See the License for the specific language governing permissions and
 # limitations under the License.
-"""The files that data sets lie in: idx, CIFAR-10's binary ones, `.npz`.
+"""The files that data sets lie in: idx, CIFAR-10's binary, `.npz`, `.npy`.
 
 Folders of images are in `image_folders`.
 """
@@ -279,6 +279,28 @@ def read_npz(
   if labels is not None:
     labels = _check_labels(labels, len(images), path)
   return images, labels
+
+
+def open_npy(path: pathlib.Path) -> np.ndarray:
+  """Maps images on disk into memory, uint8 `(N, height, width, channels)`.
+
+  Raises:
+    UserError: there are none, or the file is damaged.
+  """
+  try:
+    images = np.load(path, mmap_mode='r', allow_pickle=False)
+  # What a file of any content makes NumPy raise is not documented.
+  except Exception as error:
+    raise errors.UserError(
+      f'{path}: cannot be read as an .npy of images '
+      f'({errors.one_line(error, 200)}).'
+    ) from None
+  if not isinstance(images, np.ndarray) or not images.flags.c_contiguous:
+    raise errors.UserError(
+      f'{path}: not an .npy of images one after the other; save '
+      'np.ascontiguousarray of them.'
+    )
+  return _check_images(images, path)
 
 
 def _names_in_npz(names: Collection[str]) -> dict[str, tuple[str, str]]:

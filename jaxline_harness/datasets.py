@@ -15,7 +15,8 @@
 
 `load` reads a whole data set into memory: an embedded one, the original files
 of MNIST, Fashion-MNIST or CIFAR-10, whatever image classification data set
-`tensorflow_datasets` has, an `.npz` or a folder of images.
+`tensorflow_datasets` has, an `.npz` or a folder of images. An `.npy` stays on
+disk, and so do images of a folder where that is wanted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,7 @@ from jaxline_harness import errors
 from jaxline_harness import image_folders
 
 Dataset = dataset_files.Dataset
+_SUFFIXES = ('.npz', '.npy')
 NAMES = ('fashion_mnist_10k', 'fashion_mnist', 'mnist', 'cifar10')
 
 _HOW_TO_GET = {
@@ -62,6 +64,7 @@ def load(
   split: str = 'train',
   data_dir: str | os.PathLike[str] | None = None,
   other_names: Sequence[str] = (),
+  on_disk: bool = False,
 ) -> Dataset:
   """Reads a data set of images.
 
@@ -69,8 +72,9 @@ def load(
 
   1. the original files of `mnist`, `fashion_mnist` (idx, gzipped or not) or
      `cifar10` (binary version), in `data_dir` or a folder of that name in it;
-  2. `data_dir`, if that is itself an `.npz` or a folder with images in it;
-  3. `name`, if that is a path to an `.npz` or to a folder of images;
+  2. `data_dir`, if that is itself an `.npz` or `.npy` or a folder with images
+     in it;
+  3. `name`, if that is a path to an `.npz`, an `.npy` or a folder of images;
   4. the embedded files: `fashion_mnist_10k`, the 10,000 images of
      Fashion-MNIST's test split, which are the embedded data set's only split;
   5. `tensorflow_datasets`, in `data_dir` or in its own default folder, where it
@@ -80,8 +84,9 @@ def load(
     name: the data set's name, or a path.
     split: 'train' or 'test'; for `tensorflow_datasets` also its expressions. A
       folder of images may have a folder for each split.
-    data_dir: where data sets lie, or the path of an `.npz` or folder of images.
+    data_dir: where data sets lie, or the path of such images.
     other_names: names that the caller knows, for the message about a wrong one.
+    on_disk: whether images of a folder are kept in a file, and not in memory.
 
   Returns:
     The split's examples in their stored order.
@@ -92,7 +97,7 @@ def load(
   name = os.fspath(name)
   root = pathlib.Path(os.path.expanduser(data_dir)) if data_dir else None
   try:
-    dataset = _load_files(name, split, root)
+    dataset = _load_files(name, split, root, on_disk)
   except OSError as error:
     raise errors.UserError(
       f'{error.filename or name}: {error.strerror or error}.'
@@ -101,19 +106,20 @@ def load(
 
 
 def _load_files(
-  name: str, split: str, root: pathlib.Path | None
+  name: str, split: str, root: pathlib.Path | None, on_disk: bool
 ) -> Dataset | None:
   """Reads all but `tensorflow_datasets`; None if there is nothing."""
   dataset = dataset_files.find_original(name, split, root)
   if dataset is not None:
     return dataset
   if root is not None and (
-    root.suffix == '.npz' or image_folders.holds_images(root, in_classes=False)
+    root.suffix in _SUFFIXES
+    or image_folders.holds_images(root, in_classes=False)
   ):
-    return _load_path(root, split, name)
+    return _load_path(root, split, name, on_disk)
   path = _as_path(name, root)
   if path is not None:
-    return _load_path(path, split, path.name)
+    return _load_path(path, split, path.name, on_disk)
   if name == 'fashion_mnist_10k':
     dataset_files.check_split(name, split, ('train',))
     return dataset_files.read_embedded_fashion_mnist(name)
@@ -183,22 +189,27 @@ def _as_path(name: str, root: pathlib.Path | None) -> pathlib.Path | None:
       os.path.isdir(candidate) and image_folders.holds_images(candidate)
     ):
       return candidate
-  if path.suffix == '.npz' or name[0] in ('.', '~') or path.is_absolute():
+  if path.suffix in _SUFFIXES or name[0] in ('.', '~') or path.is_absolute():
     return path
   return None
 
 
-def _load_path(path: pathlib.Path, split: str, name: str) -> Dataset:
-  """Reads an `.npz` or a folder of images."""
+def _load_path(
+  path: pathlib.Path, split: str, name: str, on_disk: bool
+) -> Dataset:
+  """Reads an `.npz`, an `.npy` or a folder of images."""
   if path.is_dir():
-    images, labels = image_folders.read(path, split)
+    images, labels = image_folders.read(path, split, on_disk)
   elif not path.exists():
     raise errors.UserError(f'{path}: no such file or folder.')
   elif path.suffix == '.npz' and path.is_file():
     images, labels = dataset_files.read_npz(path, split)
+  elif path.suffix == '.npy' and path.is_file():
+    dataset_files.check_split(path, split, ('train',))
+    images, labels = dataset_files.open_npy(path), None
   else:
     raise errors.UserError(
-      f'{path}: a data set is an .npz file or a folder of images.'
+      f'{path}: a data set is an .npz or .npy file or a folder of images.'
     )
   return Dataset(images, labels, name, str(path))
 
@@ -256,7 +267,7 @@ def _unknown_name(
   where = '' if root is None else f', nor are there images in {root}'
   return (
     f'dataset {errors.one_line(repr(name), 100)} is no known data set, no .npz '
-    f'file and no folder of images{where}; {hint}There are '
+    f'or .npy file and no folder of images{where}; {hint}There are '
     f'{", ".join(own)}, and the image classification data sets of '
     'tensorflow_datasets'
   )

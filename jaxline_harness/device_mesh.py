@@ -23,7 +23,7 @@ import numpy as np
 PyTree = Any
 
 AXIS = 'i'
-_EVERYWHERE = sharding.PartitionSpec()
+EVERYWHERE = sharding.PartitionSpec()  # A copy on each device.
 
 
 def make_mesh(devices: Sequence[Any] | None = None) -> sharding.Mesh:
@@ -41,7 +41,7 @@ def replicate(tree: PyTree) -> PyTree:
   Returns:
     The same tree of global arrays of the same shapes.
   """
-  placement = sharding.NamedSharding(make_mesh(), _EVERYWHERE)
+  placement = sharding.NamedSharding(make_mesh(), EVERYWHERE)
 
   def put(x):
     x = np.asarray(x)
@@ -64,9 +64,12 @@ def unreplicate(tree: PyTree) -> PyTree:
 
 
 def run_everywhere(
-  function: Callable[..., Any], mesh: sharding.Mesh, **options: Any
+  function: Callable[..., Any],
+  mesh: sharding.Mesh,
+  in_specs: PyTree = EVERYWHERE,
+  **options: Any,
 ) -> Any:
-  """Compiles a function that each device of a mesh runs on replicated arrays.
+  """Compiles a function that each device of a mesh runs.
 
   Inside, `lax.pmean(x, 'i')`, `lax.axis_index('i')` and the like are what they
   are inside `pmap`, gradients through them too.
@@ -74,6 +77,8 @@ def run_everywhere(
   Args:
     function: of pytrees of arrays, to arrays that are the same on all devices.
     mesh: its devices need not be here for `lower` and `compile`.
+    in_specs: how arguments are spread over devices, as `jax.shard_map` has it;
+      by default all of them are on all devices.
     **options: of `jax.jit`.
 
   Returns:
@@ -83,11 +88,11 @@ def run_everywhere(
   mapped = jax.shard_map(
     function,
     mesh=mesh,
-    in_specs=_EVERYWHERE,
-    out_specs=_EVERYWHERE,
+    in_specs=in_specs,
+    out_specs=EVERYWHERE,
     check_vma=False,
   )
-  placement = sharding.NamedSharding(mesh, _EVERYWHERE)
-  return jax.jit(
-    mapped, in_shardings=placement, out_shardings=placement, **options
+  inputs, outputs = jax.tree.map(
+    lambda spec: sharding.NamedSharding(mesh, spec), (in_specs, EVERYWHERE)
   )
+  return jax.jit(mapped, in_shardings=inputs, out_shardings=outputs, **options)

@@ -17,9 +17,13 @@ Images lie in one folder, or in a folder for each class; either may be there
 once for each split (`train/`, `test/`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import hashlib
+import math
 import pathlib
 import re
+import shutil
+import tempfile
 from typing import Any, NamedTuple
 import warnings
 
@@ -28,6 +32,7 @@ import numpy as np
 
 from jaxline_harness import dataset_files
 from jaxline_harness import errors
+from jaxline_harness import files
 from jaxline_harness import memory
 
 _SUFFIXES = frozenset(
@@ -56,13 +61,15 @@ def holds_images(path: pathlib.Path, in_classes: bool = True) -> bool:
 
 
 def read(
-  path: pathlib.Path, split: str
+  path: pathlib.Path, split: str, on_disk: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
   """Reads a folder of images of one size, sorted by name.
 
   Args:
     path: the folder.
     split: which split of it.
+    on_disk: whether to keep the images in a file of `files.cache_folder`, which
+      is mapped into memory, and found again while no image is changed.
 
   Returns:
     Images, uint8 `(N, height, width, channels)`, greyscale if every file is,
@@ -81,7 +88,7 @@ def read(
   else:
     dataset_files.check_split(path, split, ('train',))
   if not all(entry.is_dir() for entry in _entries(path)):
-    return _read_images(_image_files(path), path), None
+    return _read_images(_image_files(path), path, on_disk), None
   # A class has the same number in each split, even if one of them lacks it.
   classes = sorted({entry.name for s in splits for entry in _entries(s)})
   by_class = [
@@ -90,7 +97,7 @@ def read(
   ]
   labels = np.repeat(np.arange(len(classes)), list(map(len, by_class)))
   image_files = [file for image_files in by_class for file in image_files]
-  return _read_images(image_files, path), labels.astype(np.int32)
+  return _read_images(image_files, path, on_disk), labels.astype(np.int32)
 
 
 def _entries(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -132,14 +139,78 @@ def _image_files(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _read_images(
-  image_files: Sequence[pathlib.Path], folder: pathlib.Path
+  image_files: Sequence[pathlib.Path], folder: pathlib.Path, on_disk: bool
 ) -> np.ndarray:
+  """Reads images of one size, into memory or a file."""
+  if not image_files:
+    raise errors.UserError(f'{folder}: no images in this folder.')
+  if not on_disk:
+    shape, pixels = _decode(image_files, folder)
+    memory.check_host(
+      f'{folder}: {shape[0]} images of {shape[2]} x {shape[1]} pixels',
+      math.prod(shape),
+    )
+    images = np.empty(shape, np.uint8)
+    for i, image in enumerate(pixels):
+      images[i] = image
+    return images
+  cache = _cache_path(image_files)
+  if not cache.exists():
+    _write_images(cache, *_decode(image_files, folder))
+  logging.info('%s: its images are kept in %s.', folder, cache)
+  return dataset_files.open_npy(cache)
+
+
+def _cache_path(image_files: Sequence[pathlib.Path]) -> pathlib.Path:
+  """Where images are kept that are known by names, sizes and times."""
+  digest = hashlib.sha256()
+  for file in image_files:
+    about = file.stat()
+    digest.update(
+      f'{file.absolute()}\0{about.st_size}\0{about.st_mtime_ns}\n'.encode(
+        errors='surrogateescape'
+      )
+    )
+  folder = pathlib.Path(files.cache_folder()) / 'decoded_images'
+  return folder / f'{digest.hexdigest()[:32]}.npy'
+
+
+def _write_images(
+  path: pathlib.Path, shape: tuple[int, ...], pixels: Iterable[np.ndarray]
+) -> None:
+  """Writes an `.npy`, which is there only when it is whole."""
+  files.make_folder(str(path.parent), 'XDG_CACHE_HOME')
+  needed, free = math.prod(shape), shutil.disk_usage(path.parent).free
+  if needed > free:
+    raise errors.UserError(
+      f'{path.parent}: {shape[0]} images would take {needed / 2**30:.1f} GiB, '
+      f'but there are {free / 2**30:.1f} GiB; set XDG_CACHE_HOME to a folder '
+      'with more.'
+    )
+  with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+    half_written = pathlib.Path(scratch) / path.name
+    with half_written.open('wb') as f:
+      header = {'descr': '|u1', 'fortran_order': False, 'shape': shape}
+      np.lib.format.write_array_header_1_0(f, header)
+      for image in pixels:
+        f.write(image.tobytes())
+    half_written.replace(path)
+
+
+def _decode(
+  image_files: Sequence[pathlib.Path], folder: pathlib.Path
+) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
   """Reads images of one size.
 
   All are greyscale if every file is, else all are RGB.
+
+  Args:
+    image_files: the files.
+    folder: for messages.
+
+  Returns:
+    The shape of them all, and one after the other, read when it is asked for.
   """
-  if not image_files:
-    raise errors.UserError(f'{folder}: no images in this folder.')
   headers = [_use_image(file, _read_header) for file in image_files]
   (width, height), first = headers[0].size, image_files[0].name
   for file, header in zip(image_files, headers, strict=True):
@@ -151,15 +222,12 @@ def _read_images(
   if any(header.is_transparent for header in headers):
     logging.warning('%s: transparency is left out of the images.', folder)
   mode = 'L' if all(h.mode in ('1', 'L', 'LA') for h in headers) else 'RGB'
-  memory.check_host(
-    f'{folder}: {len(headers)} images of {width} x {height} pixels',
-    len(headers) * height * width * len(mode),
+  shape = height, width, len(mode)
+  pixels = (
+    _use_image(file, lambda image: np.asarray(image.convert(mode)))
+    for file in image_files
   )
-  images = np.empty((len(headers), height, width, len(mode)), np.uint8)
-  for i, file in enumerate(image_files):
-    pixels = _use_image(file, lambda image: np.asarray(image.convert(mode)))
-    images[i] = pixels.reshape(images.shape[1:])
-  return images
+  return (len(headers), *shape), (each.reshape(shape) for each in pixels)
 
 
 class _Header(NamedTuple):

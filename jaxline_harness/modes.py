@@ -207,7 +207,7 @@ def _make_observers(
 
 
 def _make_observer(
-  observation: train_loop.Observation,
+  observation: periodic.Observation,
   config: config_dict.ConfigDict,
   checkpointer: Any,
 ) -> periodic.PeriodicAction:

@@ -16,9 +16,24 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 import math
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 _CHUNK_SECONDS = 2.0
+
+
+class Observation(NamedTuple):
+  """What is measured beside training, at steps of its own.
+
+  Attributes:
+    series: the folder in the run's folder that gets its rows and curves.
+    every: steps from one to the next; 0 for never.
+    measure: maps the step, and a `run_directory.Writer` (None in processes that
+      write nothing), to scalars. Every process calls it.
+  """
+
+  series: str
+  every: int
+  measure: Callable[[int, Any], Mapping[str, Any]]
 
 
 class PeriodicAction:

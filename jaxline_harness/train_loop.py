@@ -23,7 +23,7 @@ import abc
 import collections
 from collections.abc import Callable, Mapping, Sequence
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from jax import sharding
@@ -34,6 +34,7 @@ import numpy as np
 
 from jaxline_harness import device_mesh
 from jaxline_harness import distributed
+from jaxline_harness import drawn_ahead
 from jaxline_harness import errors
 from jaxline_harness import memory
 from jaxline_harness import periodic
@@ -47,21 +48,6 @@ TrainState = Any
 
 _NEVER = np.int32(-1)
 _MAX_NAMES = 5
-
-
-class Observation(NamedTuple):
-  """What is measured beside training, at steps of its own.
-
-  Attributes:
-    series: the folder in the run's folder that gets its rows and curves.
-    every: steps from one to the next; 0 for never.
-    measure: maps the step, and a `run_directory.Writer` (None in processes that
-      write nothing), to scalars. Every process calls it.
-  """
-
-  series: str
-  every: int
-  measure: Callable[[int, Any], Mapping[str, Any]]
 
 
 class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
@@ -85,7 +71,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
   def __init__(self, mode: str, init_rng: jax.Array | None = None):
     super().__init__(mode=mode, init_rng=init_rng)
     self.train_state: TrainState = None
-    self._device_data: PyTree = None
+    self._device_data: Any = None
     self._compiled_chunk: Any = None
     self._programs: dict[str, jax.stages.Compiled] = {}
     self._back_offs = 0
@@ -114,7 +100,11 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
 
   @abc.abstractmethod
   def device_data(self) -> PyTree:
-    """Returns the numpy arrays that each device gets a copy of, once."""
+    """Returns the numpy arrays that each device gets a copy of, once.
+
+    In place of an array may be a `drawn_ahead.Source` of batches: a step is
+    given a `drawn_ahead.Window` there.
+    """
 
   def describe_data(self) -> Mapping[str, Any]:
     """Returns what to use a model without its data; checkpoints keep it."""
@@ -170,7 +160,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     del logs
     return {}
 
-  def observations(self) -> Sequence[Observation]:
+  def observations(self) -> Sequence[periodic.Observation]:
     """Returns what is measured beside training; it changes no step."""
     return ()
 
@@ -251,9 +241,10 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     if self._compiled_chunk is None:
       data = self.device_data()
       chunk = _compile_together(self.lower_chunk(device_mesh.make_mesh()))
-      memory.check_program('a step on so large a batch', chunk, beside=data)
+      held = drawn_ahead.shapes_held(data, jax.device_count())
+      memory.check_program('a step on so large a batch', chunk, beside=held)
       self._compiled_chunk = chunk
-      self._device_data = device_mesh.replicate(data)
+      self._device_data = drawn_ahead.DeviceData(data)
     start = _copy_state(self.train_state)
     logs, bad_step = self._advance(last_step)
     if bad_step != _NEVER:
@@ -262,11 +253,15 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
 
   def _advance(self, last_step: int) -> tuple[dict[str, np.ndarray], int]:
     """Trains to `last_step`: its logs, and the first step that went wrong."""
-    self.train_state, logs, bad_step = self._compiled_chunk(
-      self.train_state, self._device_data, np.int32(last_step)
-    )
-    logs, bad_step = device_mesh.unreplicate((logs, bad_step))
-    return logs, int(bad_step)
+    end = int(device_mesh.unreplicate(self.train_state.global_step))
+    while True:
+      data, end = self._device_data.at(end, last_step)
+      self.train_state, logs, bad_step = self._compiled_chunk(
+        self.train_state, data, np.int32(end)
+      )
+      logs, bad_step = device_mesh.unreplicate((logs, bad_step))
+      if end == last_step or bad_step != _NEVER:
+        return logs, int(bad_step)
 
   def _explain_nonfinite(
     self, start: TrainState, step: int
@@ -326,9 +321,12 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     """
     if train_state is None:
       train_state = self.train_state
-    arguments = train_state, self._device_data
+    step = int(device_mesh.unreplicate(train_state.global_step))
+    arguments = train_state, self._device_data.at(step, step)[0]
     if what not in self._programs:
-      mapped = device_mesh.run_everywhere(function, device_mesh.make_mesh())
+      mesh = device_mesh.make_mesh()
+      specs = drawn_ahead.specs_of((train_state, self.device_data()))
+      mapped = device_mesh.run_everywhere(function, mesh, specs)
       program = _compile_together(mapped.lower(*arguments))
       memory.check_program(what, program)
       self._programs[what] = program
@@ -362,11 +360,11 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       if there is none.
     """
     arguments = self.abstract_train_state(), self.device_data(), np.int32(0)
-    shapes = jax.tree.map(
-      lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype), arguments
+    specs = drawn_ahead.specs_of(arguments)
+    run = device_mesh.run_everywhere(
+      self._run_steps, mesh, specs, donate_argnums=0
     )
-    run = device_mesh.run_everywhere(self._run_steps, mesh, donate_argnums=0)
-    traced = run.trace(*shapes)
+    traced = run.trace(*drawn_ahead.shapes_of(arguments))
     return traced.lower(lowering_platforms=platform and (platform,))
 
   def _run_steps(self, train_state, data, last_step):

@@ -51,6 +51,7 @@ import numpy as np
 from jaxline_harness import checkpointing
 from jaxline_harness import configs
 from jaxline_harness import device_mesh
+from jaxline_harness import drawn_ahead
 from jaxline_harness import errors
 from jaxline_harness import launch
 from jaxline_harness import run_directory
@@ -178,6 +179,11 @@ class MappedSeeds(train_loop.ChunkedExperiment):
       *(jax.tree.flatten(e.device_data()) for e in self._experiments),
       strict=True,
     )
+    if drawn_ahead.sources(leaves[0]):
+      raise errors.UserError(
+        'seeds cannot be mapped while each draws its own examples from the '
+        'host: set data_on=device, or leave map_seeds out'
+      )
     self._data_tree = trees[0]
     shared, own = {}, {}
     for k, (first, *others) in enumerate(zip(*leaves, strict=True)):

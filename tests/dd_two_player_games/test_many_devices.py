@@ -81,9 +81,10 @@ def one_process(tmp_path_factory):
 
 @pytest.mark.slow
 def test_processes_change_no_parameter(one_process, tmp_path):
-  """Of two devices each; below, of one."""
+  """Of two devices each, with examples on the host; below, of one."""
   _, start, wanted = one_process
-  actual = processes.train(tmp_path / 'run', POINTS, 2, 2, 20)
+  command = [*POINTS, f'{SETTINGS}data_on=host']
+  actual = processes.train(tmp_path / 'run', command, 2, 2, 20)
   processes.assert_equal_but_for_rounding(actual, wanted, start)
 
 

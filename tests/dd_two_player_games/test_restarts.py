@@ -22,6 +22,7 @@ import pytest
 
 from dd_two_player_games import model_utils
 from jaxline_harness import device_mesh
+from jaxline_harness import drawn_ahead
 from tests.dd_two_player_games import small_experiments
 
 
@@ -61,6 +62,36 @@ def test_chunks_and_restarts_change_no_bit(name):
   restarted.restore_from_snapshot(made.snapshot_state())
   assert_equal(small_experiments.train(restarted, 30, 9), logs)
   assert_equal(restarted.snapshot_state(), expected)
+
+
+@pytest.mark.parametrize(
+  'training',
+  [
+    {'num_disc_updates': 2, 'conditional': True},
+    pytest.param(small_experiments.runge_kutta(2), marks=pytest.mark.slow),
+  ],
+)
+def test_examples_on_the_host_change_no_bit(training, monkeypatch):
+  """Wherever chunks end, and windows of batches."""
+  monkeypatch.setattr(drawn_ahead, '_MOST_STEPS', 3)
+  on_device, on_host = (
+    small_experiments.make(
+      small_experiments.points_config(training, data_on=where)
+    )
+    for where in ('device', 'host')
+  )
+  logs = small_experiments.train(on_device, 8)
+  expected = on_device.snapshot_state()
+  on_host.ensure_train_state()
+  start = on_host.snapshot_state()
+  for chunk in (8, 2):
+    on_host.restore_from_snapshot(start)
+    assert_equal(small_experiments.train(on_host, 8, chunk), logs)
+    assert_equal(on_host.snapshot_state(), expected)
+  before, after = on_host.look_ahead()
+  assert_equal(before, expected['train_state'])
+  small_experiments.train(on_device, 9)
+  assert_equal(after, on_device.snapshot_state()['train_state'])
 
 
 @pytest.mark.slow

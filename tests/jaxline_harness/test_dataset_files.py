@@ -333,11 +333,41 @@ def test_npy_by_the_name_of_an_npz(tmp_path):
     datasets.load(str(path))
 
 
+def test_an_npy_stays_on_disk(tmp_path):
+  images = _made_up((3, 4, 5, 3))
+  np.save(tmp_path / 'a.npy', images)
+  for name, data_dir in (
+    (str(tmp_path / 'a.npy'), None),
+    ('a.npy', tmp_path),
+    ('mine', tmp_path / 'a.npy'),
+  ):
+    examples = datasets.load(name, data_dir=data_dir).examples
+    np.testing.assert_array_equal(examples, images)
+    assert not examples.flags.owndata
+    assert not examples.flags.writeable
+
+
+@pytest.mark.parametrize(
+  ('content', 'message'),
+  [
+    (np.asfortranarray(_made_up((3, 4, 5, 3))), 'one after the other'),
+    (np.zeros((3, 4, 5, 3), np.float32), 'must be uint8'),
+    (np.array([{}]), 'cannot be read as an .npy'),
+  ],
+)
+def test_an_npy_that_holds_no_images(tmp_path, content, message):
+  np.save(tmp_path / 'a.npy', content)
+  with pytest.raises(errors.UserError, match=message):
+    datasets.load(str(tmp_path / 'a.npy'))
+
+
 def test_what_is_no_regular_file(tmp_path):
   os.mkfifo(tmp_path / 'a.npz')
   os.symlink('/dev/zero', tmp_path / 'b.npz')
   for name in ('a.npz', 'b.npz'):
-    with pytest.raises(errors.UserError, match='data set is an .npz file or'):
+    with pytest.raises(
+      errors.UserError, match='data set is an .npz or .npy file'
+    ):
       datasets.load(str(tmp_path / name))
 
 
@@ -370,5 +400,7 @@ def test_missing_paths(tmp_path):
     with pytest.raises(errors.UserError, match='none.*no such file or folder'):
       datasets.load(name, data_dir=data_dir)
   (tmp_path / 'text').write_text('x')
-  with pytest.raises(errors.UserError, match='an .npz file or a folder'):
+  with pytest.raises(
+    errors.UserError, match='an .npz or .npy file or a folder'
+  ):
     datasets.load(str(tmp_path / 'text'))

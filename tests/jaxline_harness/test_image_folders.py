@@ -377,3 +377,33 @@ def test_more_than_there_is_memory_for(tmp_path, monkeypatch):
   line = '3 images of 4 x 4 pixels would take'
   with pytest.raises(errors.UserError, match=line):
     datasets.load(str(tmp_path))
+
+
+def test_images_on_disk(tmp_path, monkeypatch):
+  """They are decoded once, and again where one has changed."""
+  monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+  images = _made_up((2, 6, 5, 3))
+  folder = tmp_path / 'images'
+  for i, pixels in enumerate(images):
+    _save(folder / f'class {i}' / 'a.png', pixels)
+
+  def load():
+    return datasets.load(str(folder), on_disk=True)
+
+  with monkeypatch.context() as patch:
+    usage = shutil.disk_usage(tmp_path)._replace(free=100)
+    patch.setattr(shutil, 'disk_usage', lambda path: usage)
+    with pytest.raises(errors.UserError, match='2 images would take .*CACHE'):
+      load()
+  with monkeypatch.context() as patch:
+    patch.setattr(memory, 'of_host', lambda: 0)
+    dataset = load()
+  np.testing.assert_array_equal(dataset.examples, images)
+  np.testing.assert_array_equal(dataset.labels, [0, 1])
+  assert not dataset.examples.flags.owndata
+  with monkeypatch.context() as patch:
+    patch.setattr(Image, 'open', lambda *_, **__: pytest.fail('it is read'))
+    np.testing.assert_array_equal(load().examples, images)
+  _save(folder / 'class 0' / 'a.png', images[1])
+  np.testing.assert_array_equal(load().examples, images[[1, 1]])
+  assert len(list((tmp_path / 'cache').rglob('*'))) == 4  # Two folders, two.

@@ -316,6 +316,13 @@ def test_all_methods_of_the_fair_comparison_can_be_mapped(tmp_path):
     assert after.global_step.shape == (1,)
 
 
+def test_examples_on_the_host_are_refused():
+  config = small_experiments.points_config(data_on='host')
+  mapped = make_mapped(experiment.Experiment, config)
+  with pytest.raises(errors.UserError, match='set data_on=device'):
+    mapped.device_data()
+
+
 def test_an_experiment_whose_keys_are_no_data_is_refused():
   mapped = make_mapped(UnmappableExperiment, toy_config())
   with pytest.raises(errors.UserError, match='nothing depends on random_seed'):
