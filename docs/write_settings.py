@@ -19,6 +19,7 @@ Run `python docs/write_settings.py` where the packages can be imported.
 from collections.abc import Iterator
 import itertools
 import pathlib
+import re
 import textwrap
 
 from dd_two_player_games import base_config as of_gans
@@ -55,13 +56,15 @@ def _entries(tree: settings.Tree) -> Iterator[str]:
 
   for text, items in itertools.groupby(settings.leaves(tree), description):
     names = [f'`{name}={settings.show(s.default)}`' for name, s in items]
-    yield textwrap.fill(
+    item = textwrap.fill(
       f'- {", ".join(names)}: {text}',
       80,
       subsequent_indent='  ',
       break_long_words=False,
       break_on_hyphens=False,
     )
+    # A line that begins with a number and a point would be a list's.
+    yield re.sub(r'(?m)^( *\d+)\.', r'\1\\.', item)
 
 
 def page() -> str:
