@@ -29,16 +29,18 @@ from claims import readings
 from claims import rules
 from claims import tables
 from claims import verdicts
+from figures import _style
 from jaxline_harness import files
 from run_sweeps import summary
 
 FOLDER = declaration.PICTURES
 _COLORS = {
   readings.HOLDS: '#2a7f62',
-  readings.FAILS: '#d1495b',
-  readings.UNDECIDED: '#b7791f',
+  readings.FAILS: '#b3261e',
+  readings.UNDECIDED: '#a8650a',
 }
-_LINES = ('#00798c', '#d1495b')
+# Of levels that are no methods.
+_LINES = ('#1a1a1a', '#8c6d31')
 _WANTED = '#cfe8dc'
 
 
@@ -75,17 +77,15 @@ def draw(claim: declaration.Claim, outcome: verdicts.Outcome) -> Figure:
   compared = [rule for rule in claim.rules if isinstance(rule, rules.Better)]
   if len(outcome.table.axes) == 1:  # One setting, of which there is no curve.
     compared = []
-  height = max(0.75 + 0.72 * len(found), 2.9 if compared else 0.0)
-  figure = Figure(
-    figsize=(8.4 if compared else 6.0, height), dpi=110, layout='constrained'
-  )
+  height = max(0.5 + 1.0 * len(found), 3.6 if compared else 0.0)
+  figure = _style.new_figure(height)
   panels: Any = [figure]
   if compared:
-    panels = figure.subfigures(1, 2, width_ratios=(1.15, 1))
+    panels = figure.subfigures(1, 2, width_ratios=(1, 1))
     _draw_curves(panels[0].subplots(), outcome.table, compared[0])
   column = panels[-1].subplots(len(found), 1, squeeze=False)[:, 0]
   for axes, reading in zip(column, found, strict=True):
-    _draw_reading(axes, reading)
+    _draw_reading(axes, reading, 54 if compared else 115)
   return figure
 
 
@@ -94,7 +94,7 @@ def _draw_curves(axes: Axes, table: tables.Table, rule: rules.Better) -> None:
   axis = rule.axis or table.axes[0]
   others = [k for k, name in enumerate(table.axes) if name != axis]
   labels: list[str] = []
-  for level, color in zip((rule.level, rule.than), _LINES, strict=True):
+  for level, line in zip((rule.level, rule.than), _LINES, strict=True):
     where = {**rule.where, axis: level}
     found = table.values(rule.metric, where, rule.diverged_as)
     labels = ['\n'.join(levels[k] for k in others) for levels in found]
@@ -113,18 +113,18 @@ def _draw_curves(axes: Axes, table: tables.Table, rule: rules.Better) -> None:
       ms=4,
       lw=1.3,
       capsize=3,
-      color=color,
+      color=_style.color_of(level, line),
       label=level,
     )
-  axes.set_xticks(range(len(labels)), labels, fontsize=7)
-  axes.set_xlabel(', '.join(table.axes[k] for k in others), fontsize=8)
-  axes.set_ylabel(rule.metric.replace('_', ' '), fontsize=8)
-  axes.tick_params(axis='y', labelsize=7)
-  axes.spines[['top', 'right']].set_visible(False)
-  axes.legend(fontsize=7, frameon=False)
+  axes.set_xticks(range(len(labels)), labels)
+  axes.set(
+    xlabel=', '.join(table.axes[k] for k in others),
+    ylabel=rule.metric.replace('_', ' '),
+  )
+  axes.legend(title=axis)
 
 
-def _draw_reading(axes: Axes, reading: readings.Reading) -> None:
+def _draw_reading(axes: Axes, reading: readings.Reading, width: int) -> None:
   """The effect with its interval, seeds as dots, over what is wanted."""
   effect = reading.effect
   color = _COLORS[reading.verdict]
@@ -140,12 +140,9 @@ def _draw_reading(axes: Axes, reading: readings.Reading) -> None:
     lw=0,
   )
   dots: Sequence[float] = reading.samples
-  axes.plot(dots, np.full(len(dots), -0.45), '.', color='#888888', ms=4)
+  axes.plot(dots, np.full(len(dots), -0.45), '.', color='#666666', ms=5)
   axes.plot([effect.low, effect.high], [0.25, 0.25], color=color, lw=2.5)
   axes.plot(effect.value, 0.25, 'o', color=color, ms=6)
   title = f'{reading.name}: {reading.verdict}'
-  axes.set_title(
-    textwrap.fill(title, 62), fontsize=7.5, loc='left', color=color, pad=3
-  )
-  axes.tick_params(axis='x', labelsize=7)
-  axes.spines[['top', 'right', 'left']].set_visible(False)
+  axes.set_title(textwrap.fill(title, width), loc='left', color=color, pad=4)
+  axes.spines['left'].set_visible(False)

@@ -17,6 +17,7 @@ A README shows them 800 pixels wide, where text of 9 points is 10 pixels high.
 """
 
 import matplotlib as mpl
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -33,6 +34,11 @@ METHODS = {
   'optimistic': '#7cb342',
   'SGA': '#e07b00',
   'LOGAN': '#5c6bc0',
+  'Runge-Kutta 4': '#6d4c41',
+}
+_SYNONYMS = {
+  'interaction terms cancelled': 'drift cancelled',
+  'optimistic descent': 'optimistic',
 }
 
 # A loss's colour is no method's.
@@ -70,6 +76,11 @@ mpl.rcParams.update(
 )
 
 
+def color_of(method: str, otherwise: str) -> str:
+  """The colour of a method by any of its names, or else the one given."""
+  return METHODS.get(_SYNONYMS.get(method, method), otherwise)
+
+
 def new_figure(height: float, title: str = '') -> Figure:
   """An empty figure as wide as all, with the title of the whole."""
   figure = Figure(figsize=(WIDTH, height), dpi=_DPI, layout='constrained')
@@ -80,12 +91,13 @@ def new_figure(height: float, title: str = '') -> Figure:
 
 def place_legend(figure: Figure, *panels: Axes, ncols: int = 5) -> None:
   """One legend for all of these panels, below them."""
-  entries = {}
+  entries: dict[str, Artist] = {}
   for axes in panels:
     handles, labels = axes.get_legend_handles_labels()
     entries |= dict(zip(labels, handles, strict=True))
   figure.legend(
-    *(entries.values(), entries.keys()),
+    handles=list(entries.values()),
+    labels=list(entries),
     loc='outside lower center',
     ncols=ncols,
   )

@@ -216,7 +216,6 @@ GROUPS = {
 # Curves of these groups do not meet those of GANs.
 _COLOURS = _style.METHODS | {
   'negative momentum': '#20a4b5',
-  'Runge-Kutta 4': '#6d4c41',
   'extragradient': '#1b5e20',
   'lookahead': '#b08d57',
   'unrolled': '#202124',

@@ -31,11 +31,15 @@ from matplotlib.ticker import NullLocator
 from matplotlib.ticker import StrMethodFormatter
 
 from figures import _output
+from figures import _style
 
 COSTS = {'small': 'seconds', 'quick': 'seconds'}
 
 FIGURES = _output.ROOT / 'docs' / 'scaling.json'
-_COLOURS = {'plain': '#5f6368', 'cancelled': '#00798c'}
+_COLOURS = {
+  'plain': _style.METHODS['simultaneous'],
+  'cancelled': _style.METHODS['drift cancelled'],
+}
 _STYLES = {'weak': '-', 'strong': '--'}
 _BATCHES = {'weak': '128 examples a GPU', 'strong': '1,024 examples in all'}
 
@@ -53,7 +57,9 @@ def draw(rows: Sequence[dict[str, Any]]) -> Figure:
   Args:
     rows: of `read_projection`.
   """
-  figure = Figure(figsize=(9.6, 4.2), dpi=140, layout='constrained')
+  figure = _style.new_figure(
+    4.4, 'CIFAR GAN, eight H100s a node: projected, not measured'
+  )
   left, right = figure.subplots(1, 2, sharex=True)
   for variant, colour in _COLOURS.items():
     for scaling, style in _STYLES.items():
@@ -81,18 +87,11 @@ def draw(rows: Sequence[dict[str, Any]]) -> Figure:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter('{x:.0f}'))
     axes.axvspan(7, 11.3, color='0.93', lw=0)
-    axes.spines[['top', 'right']].set_visible(False)
   left.set_xlim(7, 290)
   left.text(
     8.9, 0.86, 'one\nnode', ha='center', transform=left.get_xaxis_transform()
   )
-  figure.legend(
-    *right.get_legend_handles_labels(),
-    loc='outside lower center',
-    ncols=2,
-    frameon=False,
-  )
-  figure.suptitle('CIFAR GAN, eight H100s a node: projected, not measured')
+  _style.place_legend(figure, right, ncols=2)
   return figure
 
 
