@@ -334,10 +334,14 @@ def test_batch_norm_is_of_all_devices():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  ('shape', 'is_conditional', 'attention'),
-  [((32, 32, 3), True, 1), ((28, 28, 1), False, 0), ((9, 14, 3), True, 0)],
+  ('shape', 'is_conditional', 'attention', 'drift'),
+  [
+    ((32, 32, 3), True, 1, {}),
+    ((28, 28, 1), False, 0, {}),
+    ((9, 14, 3), True, 1, small_experiments.CANCEL),
+  ],
 )
-def test_training(tmp_path, shape, is_conditional, attention):
+def test_training(tmp_path, shape, is_conditional, attention, drift):
   config = small_experiments.images_config(
     dataset=test_data_facts.write_images(
       tmp_path / 'mine.npz', shape, labels=np.arange(24) % 3
@@ -353,7 +357,7 @@ def test_training(tmp_path, shape, is_conditional, attention):
       'num_latents': 4,
       'conditional': is_conditional,
       **small_experiments.SIMULTANEOUS,
-      **small_experiments.CANCEL,
+      **drift,
     },
     eval={'run_image_metrics': False},
   )
