@@ -16,7 +16,6 @@ r"""Continuous time: the flow of a game, and the flows that its steps follow."""
 from collections.abc import Sequence
 from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import optax
@@ -128,7 +127,7 @@ def integrate(
     The parameters at the end, in the structure of `params`.
   """
   points = _solve(
-    *(field, params, time, diffrax.SaveAt(t1=True)),
+    *(field, params, time, {'t1': True}),
     *(rtol, atol, max_steps, throw),
   )
   return jax.tree.map(lambda leaf: leaf[-1], points)
@@ -148,11 +147,13 @@ def trajectory(
   Returns:
     Params with an axis for the times in front.
   """
-  saved = diffrax.SaveAt(ts=times)
-  return _solve(field, params, times[-1], saved, rtol, atol)
+  return _solve(field, params, times[-1], {'ts': times}, rtol, atol)
 
 
 def _solve(field, params, time, saved, rtol, atol, max_steps=4096, throw=True):
+  # A third of what a training imports, and hardly one needs it.
+  import diffrax  # pylint: disable=g-import-not-at-top
+
   leaves, structure = jax.tree.flatten(params)  # diffrax takes no empty tuple.
 
   def negative(unused_t, leaves, unused_args):
@@ -166,7 +167,7 @@ def _solve(field, params, time, saved, rtol, atol, max_steps=4096, throw=True):
     t1=time,
     dt0=None,
     y0=leaves,
-    saveat=saved,
+    saveat=diffrax.SaveAt(**saved),
     stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
     max_steps=max_steps,
     throw=throw,
