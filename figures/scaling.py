@@ -78,9 +78,9 @@ def draw(rows: Sequence[dict[str, Any]]) -> Figure:
         **line,
       )
   left.set(yscale='log', ylabel='examples a second', xlabel='GPUs')
-  left.set_title('A batch that grows with the GPUs keeps them busy')
+  left.set_title('With a batch that grows, so does the rate')
   right.set(ylim=(0, 100), ylabel='of a step, sending (%)', xlabel='GPUs')
-  right.set_title('One of fixed size ends up sending')
+  right.set_title('Beyond one node, sending takes half')
   for axes in (left, right):
     axes.set_xscale('log', base=2)
     axes.xaxis.set_major_locator(FixedLocator([8, 16, 32, 64, 128, 256]))
