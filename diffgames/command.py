@@ -124,8 +124,9 @@ def _find_source_tree(verb: str) -> pathlib.Path:
   root = shipped.find_source_tree()
   if root is None:
     raise errors.UserError(
-      f'{verb} works in the source tree only, by ./run.sh {verb}: an '
-      'installation has the packages, configs and sweeps'
+      f'{verb} works in the source tree only, and this is an installation; '
+      'in a clone of the project, or its sdist unpacked, type '
+      f'./run.sh {verb}'
     )
   return root
 
