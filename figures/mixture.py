@@ -18,8 +18,10 @@ Every method is configs/mixture_comparison_config.py with some overrides:
   ./run.sh figures mixture [--size=full|small|quick]
 
 `full` has the config's own sizes and takes hours on a CPU. Writes the densities
-of the samples over training to `figures/mixture.png`, all figures to
-`docs/mixture.json`, and prints the last ones.
+of the samples over training, beside that of the data, to `figures/mixture.png`,
+all figures to `docs/mixture.json`, and prints the last ones. Competitive
+descent, whose steps cost a hundred others, is left out: it has a sweep of its
+own, `fair_mixture_competitive`.
 """
 
 from typing import Any, NamedTuple
@@ -31,6 +33,7 @@ from scipy import ndimage
 from dd_two_player_games import data_utils
 from figures import _gan_runs
 from figures import _output
+from figures import _style
 from figures._gan_runs import both_optimizers
 from figures._gan_runs import setting
 
@@ -82,6 +85,8 @@ _CANCEL = 'training__grad_regularizes__dd_coeffs_multiplier__{}__other_dot_prod'
 # SGA and consensus of one draw of both players, as in their sources.
 _WHOLE_DRAW = 'biased_estimate_fn_shared_draws'
 
+_COMPETITIVE = 'SGD, competitive'
+
 # Overrides of the config, whose optimiser is RMSProp.
 METHODS = {
   'SGD': _SGD,
@@ -89,7 +94,7 @@ METHODS = {
     *_SGD,
     *setting(**{_CANCEL.format(player): -1.0 for player in ('disc', 'gen')}),
   ],
-  'SGD, competitive': [*_SGD, *setting(training__adjustment='competitive')],
+  _COMPETITIVE: [*_SGD, *setting(training__adjustment='competitive')],
   'AdaGrad': both_optimizers(name='adagrad', lr=0.01),
   'RMSProp': [],
   'RMSProp, SGA': setting(
@@ -185,56 +190,54 @@ def density(samples: np.ndarray) -> np.ndarray:
 def draw(runs: dict[str, _gan_runs.Run], title: str) -> Figure:
   """Draws a row of densities a run; white points are the modes."""
   num_looks = max(len(run.steps) for run in runs.values())
-  figure = Figure(
-    figsize=(1.25 * num_looks + 1.6, 1.3 * len(runs) + 0.5),
-    dpi=110,
-    layout='constrained',
-  )
-  figure.suptitle(title, fontsize=10)
-  panels = figure.subplots(len(runs), num_looks, squeeze=False)
-  # As dark as a mode of the data.
-  most = density(data_utils.mixture_of_gaussians(20_000, 0).examples).max()
+  figure = _style.new_figure(1.25 * len(runs) + 0.5, title)
+  panels = figure.subplots(len(runs), num_looks + 1, squeeze=False)
+  data = data_utils.mixture_of_gaussians(20_000, 0).examples
+  most = density(data).max()  # As dark as a mode of the data.
   for row, (name, run) in zip(panels, runs.items(), strict=True):
-    _draw_row(row, name, run, most)
+    for axes in row:
+      axes.set(xticks=[], yticks=[])
+    _draw_row(row[:-1], name, run, most)
+    _draw_density(row[-1], data, most, 'data')
   return figure
 
 
 def _draw_row(row, name, run, most):
   """Draws what a run's samples were at each look, or that it had diverged."""
   num_shown = diverged_from(run)
-  for axes in row:
-    axes.set(xticks=[], yticks=[])
   for axes in [] if num_shown is None else row[num_shown:]:
     axes.text(
       *(0.5, 0.5, 'diverged'),
       transform=axes.transAxes,
       ha='center',
       va='center',
-      fontsize=8,
-      color='tab:red',
+      color='#b3261e',
     )
   looks = zip(row[:num_shown], run.steps, run.samples, strict=False)
   for axes, step, samples in looks:
-    axes.imshow(
-      density(samples).T ** 0.5,
-      cmap='viridis',
-      origin='lower',
-      vmax=most**0.5,
-      extent=(-_EXTENT, _EXTENT) * 2,
-    )
-    axes.plot(*data_utils.mixture_means().T, 'w.', ms=1, alpha=0.5)
-    axes.set_title(f'{step:,}', fontsize=7, pad=2)
+    _draw_density(axes, samples, most, f'step {step:,}')
   told = 'diverged'
   if num_shown is None:
     _, reached, covered = quality(run.samples[-1])
     told = f'reached {reached}, covered {covered}'
   row[0].set_ylabel(
     f'{name.replace(", ", chr(10))}\n{told}',
-    fontsize=7,
     rotation=0,
     ha='right',
     va='center',
   )
+
+
+def _draw_density(axes, samples, most, title):
+  axes.imshow(
+    density(samples).T ** 0.5,
+    cmap='viridis',
+    origin='lower',
+    vmax=most**0.5,
+    extent=(-_EXTENT, _EXTENT) * 2,
+  )
+  axes.plot(*data_utils.mixture_means().T, 'w.', ms=1, alpha=0.5)
+  axes.set_title(title, pad=2)
 
 
 def table(results: dict[str, dict[str, Any]]) -> str:
@@ -277,7 +280,8 @@ def make_runs(
 def main() -> None:
   """Makes the runs that are missing, writes the picture, prints the table."""
   size_name = _output.choose_size(COSTS, __doc__)
-  runs = make_runs(size_name)
+  methods = {k: v for k, v in METHODS.items() if k != _COMPETITIVE}
+  runs = make_runs(size_name, methods=methods)
   results = {name: measure(run) for name, run in runs.items()}
   size = SIZES[size_name]
   title = f'Samples by step: width {size.width}, batch {size.batch_size}'

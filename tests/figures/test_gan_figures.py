@@ -155,9 +155,10 @@ def test_what_diverged_is_said_where_it_is_drawn():
     ),
   }
   figure = mixture.draw(runs, 'A title')
-  panels = np.reshape(figure.axes, (3, 3))
+  panels = np.reshape(figure.axes, (3, 4))
+  assert [axes.get_title() for axes in panels[:, -1]] == 3 * ['data']
   told = [
-    [[t.get_text() for t in axes.texts] for axes in row] for row in panels
+    [[t.get_text() for t in axes.texts] for axes in row[:-1]] for row in panels
   ]
   lost = ['diverged']
   assert told == [[[], [], []], [[], [], lost], [[], lost, lost]]
