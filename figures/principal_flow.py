@@ -39,13 +39,13 @@ from principal_flow_instability_single_objective import principal_flow
 COSTS = {'small': '10 minutes', 'quick': ''}
 
 COLOURS = {
-  'gradient flow': '#9aa0a6',
-  'IGR flow': '#edae49',
-  'third-order flow': '#a05fb5',
-  'principal flow': '#00798c',
+  'gradient flow': _style.METHODS['flow'],
+  'IGR flow': _style.METHODS['modified flow'],
+  'third-order flow': '#8c5a2b',
+  'principal flow': '#7b4ab5',
   'principal flow, third order': '#1b3a4b',
 }
-STEPS_COLOUR = '#d1495b'
+STEPS_COLOUR = _style.METHODS['simultaneous']
 POINTS_A_STEP = 16
 
 
@@ -86,7 +86,9 @@ def quadratics(quick: bool) -> tuple[Figure, Any]:
   matrix, start = jnp.diag(jnp.array([1.0, 0.01])), jnp.array([-0.35, -0.2])
   loss = lambda x: x @ matrix @ x
   names = ('gradient flow', 'IGR flow', 'principal flow')
-  figure = Figure(figsize=(9.6, 4.2), dpi=140, layout='constrained')
+  figure = _style.new_figure(
+    4.4, 'Only the principal flow oscillates and diverges as descent does'
+  )
   results = []
   for axes, h, num_steps in zip(
     figure.subplots(1, 2), (0.9, 1.05), (200, 5), strict=True
@@ -98,7 +100,8 @@ def quadratics(quick: bool) -> tuple[Figure, Any]:
     extent = 1.1 * np.abs(steps[:, 0]).max()
     _contours(axes, loss, (-extent, extent), (-0.22, 0.03))
     _draw_paths(axes, steps, curves)
-    axes.set_title(f'learning rate {h}, {num_steps} steps')
+    ends = 'converges' if h < 1 else 'diverges'
+    axes.set_title(f'h = {h}: descent {ends}, {num_steps} steps')
     axes.set(xlabel=f'x, hλ = {2 * h:g}', ylabel=f'y, hλ = {0.02 * h:g}')
     results.append(
       {
@@ -128,7 +131,6 @@ def _draw_paths(axes, steps, curves):
     axes.plot(*curve.T, color=COLOURS[name], lw=width, label=name)
   axes.plot(*steps.T, '.', color=STEPS_COLOUR, ms=6, label='gradient descent')
   axes.plot(*steps[0], 'k*', ms=10, label='start')
-  axes.spines[['top', 'right']].set_visible(False)
 
 
 # 2. The banana function and a small network.
@@ -142,7 +144,11 @@ def banana(params: jax.Array) -> jax.Array:
 
 def nonlinear(quick: bool) -> tuple[Figure, Any]:
   """Paths on the banana function; the drift of each step of a network."""
-  figure = Figure(figsize=(10.4, 8.2), dpi=140, layout='constrained')
+  figure = _style.new_figure(
+    7.6,
+    'After a step the principal flow is nearest to descent; '
+    'where hλ₀ is large, not for long',
+  )
   (paths, far), (near, network) = figure.subplots(2, 2)
   names = ('gradient flow', 'principal flow') if quick else tuple(descent.FLOWS)
   results = {
@@ -152,7 +158,7 @@ def nonlinear(quick: bool) -> tuple[Figure, Any]:
     ],
     'network': _draw_network(network, 20 if quick else 240, names),
   }
-  _style.place_legend(figure, paths, network)
+  _style.place_legend(figure, paths, network, ncols=4)
   return figure, results
 
 
@@ -181,7 +187,6 @@ def _draw_banana(paths, axes, start, h, num_steps, names):
     f'hλ₀ from {h_lambda.min():.2f} to {h_lambda.max():.2f}'
   )
   axes.set(xlabel='step', ylabel='distance to gradient descent')
-  axes.spines[['top', 'right']].set_visible(False)
   return {
     'start': start.tolist(),
     'learning_rate': h,
@@ -212,7 +217,6 @@ def _draw_network(axes, num_steps, names, h=0.4, interval=20):
   )
   axes.set_title(f'network, h = {h}: drift of single steps')
   axes.set(xlabel='step', ylabel='drift / length of the step')
-  axes.spines[['top', 'right']].set_visible(False)
   return {
     'learning_rate': h,
     'step': at.tolist(),
@@ -221,13 +225,19 @@ def _draw_network(axes, num_steps, names, h=0.4, interval=20):
   }
 
 
-DRAWINGS = {
-  'quadratics': quadratics,
-  'nonlinear': nonlinear,
-  'edge_of_stability': _principal_flow_training.edge_of_stability,
-  'dal': _principal_flow_training.dal,
+COMPUTED = {'quadratics': quadratics, 'nonlinear': nonlinear}
+# How the others are trained for, and how they are drawn.
+TRAINED = {
+  'edge_of_stability': (
+    _principal_flow_training.measure_edge_of_stability,
+    _principal_flow_training.draw_edge_of_stability,
+  ),
+  'dal': (
+    _principal_flow_training.measure_dal,
+    _principal_flow_training.draw_dal,
+  ),
 }
-IN_FLOAT64 = ('quadratics', 'nonlinear')
+DRAWINGS = (*COMPUTED, *TRAINED)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -236,15 +246,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
   parser.add_argument(
     '--only', nargs='+', choices=DRAWINGS, default=list(DRAWINGS)
   )
+  parser.add_argument(
+    '--redraw',
+    action='store_true',
+    help='train nothing: draw the numbers that lie beside the pictures',
+  )
   given = parser.parse_args(arguments)
+  quick = given.size == 'quick'
   for name in given.only:
-    with jax.enable_x64(name in IN_FLOAT64):
-      figure, results = DRAWINGS[name](given.size == 'quick')
+    if name in COMPUTED:
+      with jax.enable_x64(True):
+        figure, results = COMPUTED[name](quick)
+    else:
+      measure, draw = TRAINED[name]
+      results = _read_record(name) if given.redraw else measure(quick)
+      figure = draw(results)
     picture = _output.write_picture(
       f'principal_flow_{name}', given.size, figure
     )
     numbers = json.dumps(results, indent=1) + '\n'
     picture.with_suffix('.json').write_text(numbers)
+
+
+def _read_record(name):
+  path = _output.ROOT / 'figures' / f'principal_flow_{name}.json'
+  return json.loads(path.read_text())
 
 
 if __name__ == '__main__':
