@@ -18,6 +18,7 @@ them: the published quadratics; the banana function and a small network; the
 edge of stability; drift-adjusted learning rates (DAL).
 
   ./run.sh figures principal_flow [--size=small|quick] [--only FIGURE ...]
+      [--redraw]
 """
 
 from collections.abc import Sequence
