@@ -13,7 +13,7 @@
 # limitations under the License.
 """Full-batch gradient descent of networks: λ₀ at each step, and DAL."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 import functools
 from typing import Any
 
@@ -41,9 +41,14 @@ _NUM_STEPS = 1200
 _NUM_IMAGES = 500
 # They go on from the last step's eigenvector: these few give four digits.
 _NUM_PRODUCTS = 6
-_NET: hk.Transformed = hk.without_apply_rng(
-  hk.transform(lambda images: nets.MLP(10, (32, 32))(images))
-)
+
+
+def _transform(make_net: Callable[[], Any]) -> hk.Transformed:
+  return hk.without_apply_rng(hk.transform(lambda images: make_net()(images)))
+
+
+_MLP = _transform(lambda: nets.MLP(10, (32, 32)))
+_CONVOLUTIONAL = _transform(lambda: nets.ConvNet(10))
 
 
 def measure_edge(seed: int) -> Iterator[declaration.Row]:
@@ -56,7 +61,7 @@ def measure_edge(seed: int) -> Iterator[declaration.Row]:
   """
   with jax.enable_x64(False):
     batch = _load_small_images(slice(_NUM_IMAGES))
-    params = _NET.init(jax.random.key(seed), batch['images'][:1])
+    params = _MLP.init(jax.random.key(seed), batch['images'][:1])
     histories = {
       h: jax.device_get(_follow_small(params, batch, h)) for h in EDGE_RATES
     }
@@ -77,9 +82,9 @@ def _load_small_images(chosen: slice) -> dict[str, jax.Array]:
 
 
 def _compute_loss(
-  params: Any, batch: dict[str, jax.Array]
+  net: hk.Transformed, params: Any, batch: dict[str, jax.Array]
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
-  logits = _NET.apply(params, batch['images'])
+  logits = net.apply(params, batch['images'])
   return nets.cross_entropy(logits, batch['labels']), {}
 
 
@@ -87,7 +92,8 @@ def _compute_loss(
 def _follow_small(
   params: Any, batch: dict[str, jax.Array], h: Any
 ) -> tuple[jax.Array, jax.Array]:
-  return follow_curvature(_compute_loss, params, batch, h, _NUM_STEPS)
+  loss = functools.partial(_compute_loss, _MLP)
+  return follow_curvature(loss, params, batch, h, _NUM_STEPS)
 
 
 def follow_curvature(
@@ -159,6 +165,7 @@ def summarize_descent(
 # Drift-adjusted learning rates.
 
 FIXED_RATES = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_CONVOLUTIONAL_RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # Its λ₀ are smaller.
 _NUM_DAL_STEPS = 500
 _NUM_TEST_IMAGES = 2000
 _UNIT_RATE = 0.05  # On which DAL does not depend, but for rounding.
@@ -172,17 +179,28 @@ def measure_dal(seed: int) -> Iterator[declaration.Row]:
   Yields:
     For each method, losses, test accuracy and λ₀.
   """
+  yield from _compare_rates(_MLP, FIXED_RATES, seed)
+
+
+def measure_convolutional_dal(seed: int) -> Iterator[declaration.Row]:
+  """The same of two convolutions of 8 and 16 channels, each with a pooling."""
+  yield from _compare_rates(_CONVOLUTIONAL, _CONVOLUTIONAL_RATES, seed)
+
+
+def _compare_rates(
+  net: hk.Transformed, rates: Sequence[float], seed: int
+) -> Iterator[declaration.Row]:
   methods: dict[str, tuple[float | None, float]] = {
     f'DAL-{power:g}': (power, _UNIT_RATE) for power in (1.0, 0.5)
   }
-  methods |= {f'fixed rate, {h:g}': (None, h) for h in FIXED_RATES}
+  methods |= {f'fixed rate, {h:g}': (None, h) for h in rates}
   with jax.enable_x64(False):
     batch = _load_small_images(slice(_NUM_IMAGES))
     others = _load_small_images(slice(-_NUM_TEST_IMAGES, None))
-    start = _NET.init(jax.random.key(seed), batch['images'][:1])
+    start = net.init(jax.random.key(seed), batch['images'][:1])
     found = {
       name: jax.device_get(
-        _evaluate(_descend(start, batch, *method), batch, others)
+        _evaluate(net, _descend(net, start, batch, *method), batch, others)
       )
       for name, method in methods.items()
     }
@@ -190,20 +208,24 @@ def measure_dal(seed: int) -> Iterator[declaration.Row]:
     yield {'method': name, **metrics}
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@functools.partial(jax.jit, static_argnums=(0, 3))
 def _descend(
-  params: Any, batch: dict[str, jax.Array], power: float | None, rate: Any
+  net: hk.Transformed,
+  params: Any,
+  batch: dict[str, jax.Array],
+  power: float | None,
+  rate: Any,
 ) -> Any:
   """The end of descent at DAL's learning rates, or without a power at one."""
   optimizer = optax.with_extra_args_support(optax.sgd(rate))
   if power is not None:
     optimizer = optax.chain(dal.scale_by_dal(power, rate), optimizer)
 
+  loss = functools.partial(_compute_loss, net)
+
   def step(carry, _):
     params, state = carry
-    _, grads, product = batches.gradient_and_product(
-      _compute_loss, params, batch
-    )
+    _, grads, product = batches.gradient_and_product(loss, params, batch)
     updates, state = optimizer.update(
       grads, state, params, hessian_product=product
     )
@@ -213,18 +235,20 @@ def _descend(
   return jax.lax.scan(step, carry, None, length=_NUM_DAL_STEPS)[0][0]
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnums=0)
 def _evaluate(
-  params: Any, batch: dict[str, jax.Array], others: dict[str, jax.Array]
+  net: hk.Transformed,
+  params: Any,
+  batch: dict[str, jax.Array],
+  others: dict[str, jax.Array],
 ) -> dict[str, jax.Array]:
-  (loss, _), _, product = batches.gradient_and_product(
-    _compute_loss, params, batch
-  )
+  loss = functools.partial(_compute_loss, net)
+  (value, _), _, product = batches.gradient_and_product(loss, params, batch)
   pairs = hessian.top_eigenpairs(product, params, 1, 20, jax.random.key(0))
-  guesses = _NET.apply(params, others['images']).argmax(axis=-1)
+  guesses = net.apply(params, others['images']).argmax(axis=-1)
   return {
-    'train_loss': loss,
-    'test_loss': _compute_loss(params, others)[0],
+    'train_loss': value,
+    'test_loss': loss(params, others)[0],
     'test_accuracy': jnp.mean(guesses == others['labels']),
     'lambda_0': pairs.values[0],
   }

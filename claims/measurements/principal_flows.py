@@ -72,9 +72,8 @@ def measure_network(seed: int) -> Iterator[declaration.Row]:
     step than the gradient flow and than the IGR flow.
   """
   h = 0.4
-  loss, _ = (
-    descent.make_small_network()
-  )  # The same for all seeds: it compiles once.
+  # The loss of all seeds is one, so that it compiles once.
+  loss, _ = descent.make_small_network()
   _, params = descent.make_small_network(seed)
   points = descent.descend(loss, params, h, 240)
   for at in (0, 60, 240):

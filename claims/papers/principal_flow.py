@@ -13,6 +13,8 @@
 # limitations under the License.
 """Rosca, Wu, Qin, Dherin, "On a continuous time model of gradient descent"."""
 
+from typing import Any
+
 from claims import declaration
 from claims import rules
 from claims.measurements import full_batch
@@ -37,6 +39,9 @@ _EDGE = declaration.Measurement(
 _DAL = declaration.Measurement(
   'dal_full_batch', full_batch.measure_dal, ['method'], 1
 )
+_CONVOLUTIONAL_DAL = declaration.Measurement(
+  'dal_convolutional', full_batch.measure_convolutional_dal, ['method'], 5
+)
 _LARGER = (
   'A network of four times as many inputs, and minibatches, are in '
   '[`principal_flow.md`](principal_flow.md#drift-adjusted-learning-rates), '
@@ -49,17 +54,55 @@ _PILOT = (
 )
 
 
-def _dal_claim(
-  name: str, statement: str, rule: rules.Better
-) -> declaration.Claim:
-  return declaration.Claim(
-    name=name,
-    paper=_PAPER,
-    statement=statement,
-    source=_DAL,
-    rules=[rule],
-    note=_LARGER,
-  )
+_CONVOLUTIONAL = (
+  'Two convolutions of 8 and 16 channels. Learning rates and the least '
+  'difference of λ₀ were chosen on seed 100, which is not among those that '
+  'count.'
+)
+
+
+def _dal_claims(
+  suffix: str,
+  network: str,
+  source: declaration.Measurement,
+  least_flattening: float,
+  note: str,
+) -> list[declaration.Claim]:
+  """What is said of DAL, of one network."""
+  losses: Any = {'more_is_better': False, 'diverged_as': 10.0}
+  judged = {
+    'dal_needs_no_sweep': (
+      'DAL-1 ends within 0.05 of the training loss of the best fixed rate',
+      rules.Better('DAL-1', 'fixed rate', 'train_loss', -0.05, **losses),
+    ),
+    'dal_smaller_power_trains_faster': (
+      'A smaller power of DAL trains faster: 0.5 than 1',
+      rules.Better('DAL-0.5', 'DAL-1', 'train_loss', 0.02, **losses),
+    ),
+    'dal_smaller_power_flattens': (
+      'A smaller power of DAL ends at a smaller λ₀: 0.5 than 1',
+      rules.Better(
+        *('DAL-0.5', 'DAL-1', 'lambda_0', least_flattening),
+        more_is_better=False,
+        diverged_as=1000.0,
+      ),
+    ),
+    'dal_smaller_power_generalises': (
+      'A smaller power of DAL generalises better: 0.5 than 1',
+      rules.Better('DAL-0.5', 'DAL-1', 'test_accuracy', 0.01, diverged_as=0.1),
+    ),
+  }
+  return [
+    declaration.Claim(
+      name=name + suffix,
+      paper=_PAPER,
+      statement=f'{statement}{network}.',
+      source=source,
+      rules=[rule],
+      note=note,
+    )
+    for name, (statement, rule) in judged.items()
+  ]
 
 
 CLAIMS = (
@@ -103,6 +146,11 @@ CLAIMS = (
       for step in ('0', '60', '240')
       for flow in ('gradient', 'IGR')
     ],
+    note=(
+      'Where the principal flow cannot be solved over a step, the ratio is not '
+      'a number and its reading undecided: so at step 0 of seed 2, which '
+      'begins at hλ₀ = 2.5.'
+    ),
   ),
   declaration.Claim(
     name='edge_of_stability',
@@ -143,36 +191,10 @@ CLAIMS = (
     ],
     note=_PILOT,
   ),
-  _dal_claim(
-    'dal_needs_no_sweep',
-    'DAL-1 ends within 0.05 of the training loss of the best fixed rate.',
-    rules.Better(
-      *('DAL-1', 'fixed rate', 'train_loss', -0.05),
-      more_is_better=False,
-      diverged_as=10.0,
-    ),
-  ),
-  _dal_claim(
-    'dal_smaller_power_trains_faster',
-    'A smaller power of DAL trains faster: 0.5 than 1.',
-    rules.Better(
-      *('DAL-0.5', 'DAL-1', 'train_loss', 0.02),
-      more_is_better=False,
-      diverged_as=10.0,
-    ),
-  ),
-  _dal_claim(
-    'dal_smaller_power_flattens',
-    'A smaller power of DAL ends at a smaller λ₀: 0.5 than 1.',
-    rules.Better(
-      *('DAL-0.5', 'DAL-1', 'lambda_0', 5.0),
-      more_is_better=False,
-      diverged_as=1000.0,
-    ),
-  ),
-  _dal_claim(
-    'dal_smaller_power_generalises',
-    'A smaller power of DAL generalises better: 0.5 than 1.',
-    rules.Better('DAL-0.5', 'DAL-1', 'test_accuracy', 0.01, diverged_as=0.1),
+  *_dal_claims('', '', _DAL, 5.0, _LARGER),
+  *_dal_claims(
+    '_convolutional',
+    ', on a convolutional network',
+    *(_CONVOLUTIONAL_DAL, 0.3, _CONVOLUTIONAL),
   ),
 )
