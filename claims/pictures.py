@@ -40,7 +40,7 @@ _COLORS = {
   readings.UNDECIDED: '#a8650a',
 }
 # Of levels that are no methods.
-_LINES = ('#1a1a1a', '#8c6d31')
+_LINES = ('#1a1a1a', '#8c6d31', '#6a51a3')
 _WANTED = '#cfe8dc'
 
 
@@ -82,29 +82,46 @@ def draw(claim: declaration.Claim, outcome: verdicts.Outcome) -> Figure:
   panels: Any = [figure]
   if compared:
     panels = figure.subfigures(1, 2, width_ratios=(1, 1))
-    _draw_curves(panels[0].subplots(), outcome.table, compared[0])
+    axes = panels[0].subplots()
+    _draw_curves(axes, outcome.table, compared)
+    _style.place_legend(panels[0], axes, ncols=2)
   column = panels[-1].subplots(len(found), 1, squeeze=False)[:, 0]
   for axes, reading in zip(column, found, strict=True):
     _draw_reading(axes, reading, 54 if compared else 115)
   return figure
 
 
-def _draw_curves(axes: Axes, table: tables.Table, rule: rules.Better) -> None:
-  """Means of both levels over all settings, with their intervals."""
+def _draw_curves(
+  axes: Axes, table: tables.Table, compared: Sequence[rules.Better]
+) -> None:
+  """Means of the levels over all settings, with their intervals.
+
+  Where a level has settings of its own, such as a coefficient, these are put in
+  order from the best to the worst: there is no other that all have in common.
+  """
+  rule = compared[0]
   axis = rule.axis or table.axes[0]
-  others = [k for k, name in enumerate(table.axes) if name != axis]
-  labels: list[str] = []
-  for level, line in zip((rule.level, rule.than), _LINES, strict=True):
-    where = {**rule.where, axis: level}
-    found = table.values(rule.metric, where, rule.diverged_as)
-    labels = ['\n'.join(levels[k] for k in others) for levels in found]
+  own = table.axes.index(axis)
+  others = [k for k in range(len(table.axes)) if k != own]
+  names = {rule.level: None}
+  names |= {r.than: None for r in compared if r.metric == rule.metric}
+  curves = {
+    name: table.values(
+      rule.metric, {**rule.where, axis: name}, rule.diverged_as
+    )
+    for name in names
+  }
+  has_own = any(len({k[own] for k in found}) > 1 for found in curves.values())
+  for shift, line, (name, found) in zip(
+    (-0.06, 0.06, 0.0), _LINES, curves.items(), strict=False
+  ):
     means = [
-      summary.estimate([list(by_seed.values())], np.mean)
-      for by_seed in found.values()
+      summary.estimate([list(v.values())], np.mean) for v in found.values()
     ]
+    if has_own:
+      means.sort(key=lambda mean: mean.value, reverse=rule.more_is_better)
     y = np.array([mean.value for mean in means])
     reach = [[m.value - m.low, m.high - m.value] for m in means]
-    shift = -0.06 if level == rule.level else 0.06
     axes.errorbar(
       np.arange(len(y)) + shift,
       y,
@@ -113,15 +130,16 @@ def _draw_curves(axes: Axes, table: tables.Table, rule: rules.Better) -> None:
       ms=4,
       lw=1.3,
       capsize=3,
-      color=_style.color_of(level, line),
-      label=level,
+      color=_style.color_of(name, line),
+      label=name,
     )
+  labels = ['\n'.join(levels[k] for k in others) for levels in found]
+  xlabel = ', '.join(table.axes[k] for k in others)
+  if has_own:
+    labels = [str(k + 1) for k in range(len(labels))]
+    xlabel = 'settings, from the best to the worst'
   axes.set_xticks(range(len(labels)), labels)
-  axes.set(
-    xlabel=', '.join(table.axes[k] for k in others),
-    ylabel=rule.metric.replace('_', ' '),
-  )
-  axes.legend(title=axis)
+  axes.set(xlabel=xlabel, ylabel=rule.metric.replace('_', ' '))
 
 
 def _draw_reading(axes: Axes, reading: readings.Reading, width: int) -> None:

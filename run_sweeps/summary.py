@@ -130,7 +130,8 @@ def estimate(samples: Sequence[Sequence[float]], statistic: Any) -> Estimate:
       sample.
 
   Returns:
-    The estimate; without an interval for a single seed.
+    The estimate; without an interval for a single seed, or where a sample is
+    not finite.
   """
   data = np.asarray(samples, float)
   if not data.size:
@@ -142,7 +143,7 @@ def estimate(samples: Sequence[Sequence[float]], statistic: Any) -> Estimate:
     return statistic([np.mean(sample, axis=axis) for sample in drawn], axis=0)
 
   value = float(compute(*data))
-  if data.shape[1] < 2:
+  if data.shape[1] < 2 or not np.isfinite(data).all():
     return Estimate(value)
   interval = stats.bootstrap(
     data,

@@ -81,6 +81,12 @@ def test_one_seed_has_no_interval():
   assert np.isnan(summary.estimate([[]], np.mean).value)
 
 
+@pytest.mark.filterwarnings('error')
+def test_what_is_not_finite_has_no_interval():
+  estimate = summary.estimate([[1.0, np.nan, 2.0]], np.mean)
+  assert np.isnan([estimate.value, estimate.low, estimate.high]).all()
+
+
 def test_runs_that_diverged_count_as_the_sweep_says(tmp_path):
   diverged = {('fancy', 0.4, seed) for seed in (0, 1)}
   plan = make_plan(tmp_path, diverged_as={'score': 1.0})
