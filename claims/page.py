@@ -14,6 +14,7 @@
 """Writes docs/claims.md from what is recorded."""
 
 from collections.abc import Iterable, Iterator, Sequence
+import math
 import pathlib
 
 from claims import catalogue
@@ -82,7 +83,9 @@ def make_page(folder: pathlib.Path = declaration.RESULTS) -> str:
   }
   counted = [outcome.verdict for outcome in outcomes.values()]
   told = ', '.join(
-    f'{counted.count(verdict)} {verb}' for verdict, verb in _TOLD.items()
+    f'{counted.count(verdict)} {verb}'
+    for verdict, verb in _TOLD.items()
+    if verdict in counted
   )
   lines = [_TITLE, '', f'**Of {len(counted)} claims: {told}.**', _SCOPE]
   lines += [*_make_table(outcomes), '', _HOW]
@@ -156,11 +159,8 @@ def _compare(found: Sequence[readings.Reading]) -> Iterator[str]:
   yield _make_row(['---'] * 4)
   for reading in found:
     effect = reading.effect
-    yield _make_row(
-      [
-        reading.name,
-        reading.describe_wanted(),
-        f'{effect.value:.3g} [{effect.low:.3g}, {effect.high:.3g}]',
-        reading.verdict,
-      ]
-    )
+    measured = f'{effect.value:.3g} [{effect.low:.3g}, {effect.high:.3g}]'
+    if math.isnan(effect.value):
+      measured = 'not a number'
+    row = [reading.name, reading.describe_wanted(), measured, reading.verdict]
+    yield _make_row(row)

@@ -31,7 +31,7 @@ _QUADRATICS = declaration.Measurement(
   1,
 )
 _NETWORK = declaration.Measurement(
-  'principal_flow_network', principal_flows.measure_network, ['step'], 4
+  'principal_flow_network', principal_flows.measure_network, ['step'], 20
 )
 _EDGE = declaration.Measurement(
   'edge_of_stability', full_batch.measure_edge, ['learning rate'], 2
@@ -40,7 +40,7 @@ _DAL = declaration.Measurement(
   'dal_full_batch', full_batch.measure_dal, ['method'], 1
 )
 _CONVOLUTIONAL_DAL = declaration.Measurement(
-  'dal_convolutional', full_batch.measure_convolutional_dal, ['method'], 5
+  'dal_convolutional', full_batch.measure_convolutional_dal, ['method'], 12
 )
 _LARGER = (
   'A network of four times as many inputs, and minibatches, are in '
