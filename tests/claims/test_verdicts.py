@@ -243,9 +243,23 @@ def test_a_picture_says_each_verdict(outcomes):
   outcome = verdicts.judge(claim, make_table(scores))
   figure = pictures.draw(claim, outcome)
   curves, readout = figure.subfigs
-  assert [t.get_text() for t in curves.axes[0].get_legend().get_texts()] == [
-    'fancy',
-    'plain',
-  ]
+  (legend,) = curves.legends
+  assert [t.get_text() for t in legend.get_texts()] == ['fancy', 'plain']
   for axes, reading in zip(readout.axes, outcome.all_readings, strict=True):
     assert axes.get_title('left').endswith(f': {reading.verdict}')
+
+
+def test_a_level_s_own_settings_are_drawn_from_the_best_to_the_worst():
+  scores = {
+    ('fancy, 1', '0.1'): spread(3),
+    ('fancy, 2', '0.1'): spread(5),
+    ('plain, 7', '0.1'): spread(4),
+    ('other', '0.1'): spread(1),
+  }
+  claim = make_claim(BETTER, dataclasses.replace(BETTER, than='other'))
+  outcome = verdicts.judge(claim, make_table(scores))
+  axes = pictures.draw(claim, outcome).subfigs[0].axes[0]
+  curves = {c.get_label(): c.lines[0].get_ydata() for c in axes.containers}
+  assert list(curves) == ['fancy', 'plain', 'other']
+  np.testing.assert_allclose(curves['fancy'], [5, 3])
+  assert axes.get_xlabel() == 'settings, from the best to the worst'
