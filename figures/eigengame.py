@@ -34,6 +34,7 @@ from eigengame_unloaded import eigengame
 from eigengame_unloaded import metrics
 from eigengame_unloaded import optim
 from figures import _output
+from figures import _style
 from jaxline_harness import datasets
 from jaxline_harness import draws
 
@@ -42,14 +43,16 @@ COSTS = {'small': '2 minutes', 'quick': ''}
 LEARNING_RATE = 1e-2
 MOMENTUM = 0.9
 NUM_POINTS = 50
-# Oja's and Sanger's lines are broken, since others lie under them.
+# No method of other pictures has these colours. Oja's and Sanger's lines are
+# broken, since others lie under them.
 METHODS = {
-  'mu_eigengame': ('μ-EigenGame', '#00798c', '-'),
-  'alpha_eigengame': ('α-EigenGame', '#d1495b', '-'),
-  'krasulina': ('matrix Krasulina', '#8a8f98', '-'),
-  'oja': ('Oja with QR', '#edae49', (0, (4, 4))),
-  'sanger': ('Sanger', '#6b4e9b', (0, (1, 1.5))),
+  'mu_eigengame': ('μ-EigenGame', '#1b4f72', '-'),
+  'alpha_eigengame': ('α-EigenGame', '#b03a8c', '-'),
+  'krasulina': ('matrix Krasulina', '#b5b8bd', '-'),
+  'oja': ('Oja with QR', '#e59866', (0, (4, 4))),
+  'sanger': ('Sanger', '#4b5320', (0, (1, 1.5))),
 }
+FLOOR = 1e-8  # What is nearer to the subspace is drawn here.
 
 
 class Size(NamedTuple):
@@ -175,7 +178,12 @@ def draw(
   curves: dict[int | None, dict[str, Curve]], num_eigenvectors: int
 ) -> Figure:
   """Draws a column of panels a minibatch size: streaks over distances."""
-  figure = Figure(figsize=(10.5, 6.2), dpi=140, layout='constrained')
+  figure = _style.new_figure(
+    6.4,
+    f'The first {num_eigenvectors} eigenvectors of Fashion-MNIST: minibatches '
+    'keep α-EigenGame away from them\n'
+    f'Learning rate {LEARNING_RATE} (cosine decay), momentum {MOMENTUM}',
+  )
   panels = figure.subplots(
     2, len(curves), sharex='col', sharey='row', squeeze=False
   )
@@ -186,24 +194,15 @@ def draw(
       label, colour, style = METHODS[name]
       lines = {'color': colour, 'ls': style, 'lw': 2.0, 'label': label}
       upper.plot(curve.steps, curve.streaks, **lines)
-      lower.semilogy(curve.steps, np.maximum(curve.distances, 1e-8), **lines)
+      lower.semilogy(curve.steps, np.maximum(curve.distances, FLOOR), **lines)
     upper.set_title(f'minibatch {batch_size}' if batch_size else 'full batch')
     lower.set_xlabel('step')
   panels[0, 0].set_ylabel('longest streak of right eigenvectors')
   panels[0, 0].set_yticks(range(0, num_eigenvectors + 1, 4))
-  panels[1, 0].set_ylabel('subspace distance')
-  for axes in panels.flat:
-    axes.spines[['top', 'right']].set_visible(False)
-  figure.legend(
-    *panels[0, 0].get_legend_handles_labels(),
-    loc='outside lower center',
-    ncols=len(METHODS),
-    frameon=False,
+  panels[1, 0].set_ylabel(
+    f'subspace distance\n(below {FLOOR:g} drawn at {FLOOR:g})'
   )
-  figure.suptitle(
-    f'The first {num_eigenvectors} eigenvectors of Fashion-MNIST, '
-    f'learning rate {LEARNING_RATE} (cosine decay), momentum {MOMENTUM}'
-  )
+  _style.place_legend(figure, panels[0, 0])
   return figure
 
 
