@@ -14,6 +14,7 @@
 """A picture of a claim: what was measured, and what is wanted of it."""
 
 from collections.abc import Sequence
+import dataclasses
 import io
 import pathlib
 import textwrap
@@ -39,8 +40,9 @@ _COLORS = {
   readings.FAILS: '#b3261e',
   readings.UNDECIDED: '#a8650a',
 }
-# Of levels that are no methods.
+# Of levels that are no methods, and how far from a tick a level is drawn.
 _LINES = ('#1a1a1a', '#8c6d31', '#6a51a3')
+_SHIFTS = (-0.06, 0.06, 0.0)
 _WANTED = '#cfe8dc'
 
 
@@ -103,8 +105,10 @@ def _draw_curves(
   axis = rule.axis or table.axes[0]
   own = table.axes.index(axis)
   others = [k for k in range(len(table.axes)) if k != own]
-  names = {rule.level: None}
-  names |= {r.than: None for r in compared if r.metric == rule.metric}
+  names = [rule.level]
+  names += [  # Of those that ask the same of other levels.
+    r.than for r in compared if dataclasses.replace(r, than=rule.than) == rule
+  ]
   curves = {
     name: table.values(
       rule.metric, {**rule.where, axis: name}, rule.diverged_as
@@ -112,9 +116,7 @@ def _draw_curves(
     for name in names
   }
   has_own = any(len({k[own] for k in found}) > 1 for found in curves.values())
-  for shift, line, (name, found) in zip(
-    (-0.06, 0.06, 0.0), _LINES, curves.items(), strict=False
-  ):
+  for k, (name, found) in enumerate(curves.items()):
     means = [
       summary.estimate([list(v.values())], np.mean) for v in found.values()
     ]
@@ -123,17 +125,18 @@ def _draw_curves(
     y = np.array([mean.value for mean in means])
     reach = [[m.value - m.low, m.high - m.value] for m in means]
     axes.errorbar(
-      np.arange(len(y)) + shift,
+      np.arange(len(y)) + _SHIFTS[k],
       y,
       np.maximum(np.array(reach).T, 0),
       fmt='o-',
       ms=4,
       lw=1.3,
       capsize=3,
-      color=_style.color_of(name, line),
+      color=_style.color_of(name, _LINES[k]),
       label=name,
     )
-  labels = ['\n'.join(levels[k] for k in others) for levels in found]
+  settings = curves[rule.level]
+  labels = ['\n'.join(levels[k] for k in others) for levels in settings]
   xlabel = ', '.join(table.axes[k] for k in others)
   if has_own:
     labels = [str(k + 1) for k in range(len(labels))]

@@ -153,7 +153,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   # Training.
 
-  def device_data(self) -> dict[str, np.ndarray]:
+  def device_data(self) -> dict[str, Any]:
     # Keys are data, not constants, so that all seeds share compiled programs.
     return {
       'examples': self._examples,

@@ -106,8 +106,10 @@ def _find_tests(arguments: list[str]) -> Program:
   """pytest, on a process a core: most of the time goes to compiling."""
   root = _find_source_tree('test')
   chosen = '' if '--all' in arguments else 'not slow'
-  options = ['--dist=worksteal', '--numprocesses=logical', '--maxprocesses=4']
-  options.append('--durations=20')  # What the next cut in time begins with.
+  options = [
+    *('--dist=worksteal', '--numprocesses=logical', '--maxprocesses=4'),
+    '--durations=20',  # What the next cut in time begins with.
+  ]
   rest = [argument for argument in arguments if argument != '--all']
   return Program('pytest', ['-m', chosen, *options, *rest], root)
 
