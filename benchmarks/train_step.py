@@ -20,9 +20,14 @@ Each case runs in two processes at a time, project and textbook
 machine's moods meet both. Processes, because peak memory is one's own. The
 project runs as in training, in chunks on the device; the textbook's step is
 dispatched one by one. Compile time is that of the first step, less a step.
+Memory is the most that a GPU gave, or on a CPU the process held.
+
+What fails is said and left out; the status is 1 then.
 """
 
 import argparse
+from collections.abc import Sequence
+import contextlib
 import itertools
 import json
 import os
@@ -40,6 +45,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 SHARED = 'unbiased_estimate_fn_shared_draws'
+CASES = ('mlp', 'mnist', 'cifar')
+_PLAIN = ('plain', 'cancelled', 'all')
+_USUAL_VARIANTS = (*_PLAIN, 'cancelled-shared', 'all-shared', 'rk4')
+# On a CPU the last ones only show that they run.
+VARIANTS = (*_USUAL_VARIANTS, *(f'{variant}-bfloat16' for variant in _PLAIN))
 # Seconds that the steps timed at once should last.
 _TURN_SECONDS = 1.0
 
@@ -159,20 +169,33 @@ def serve(implementation: str, case: str, variant: str) -> None:
     start = time.perf_counter()
     model.run(int(line))
     print(time.perf_counter() - start, flush=True)
-  print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, flush=True)
+  print(_peak_bytes() / 2**20, flush=True)
+
+
+def _peak_bytes() -> int:
+  """The most memory of the device, or on a CPU of this process."""
+  import jax
+
+  if statistics := jax.devices()[0].memory_stats():
+    return statistics['peak_bytes_in_use']
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Process:
   """A process that times one implementation of a case."""
 
   def __init__(self, *args: str):
-    # Compile times are to be those without a cache.
-    env = {**os.environ, 'JAX_ENABLE_COMPILATION_CACHE': 'false'}
+    env = {
+      **os.environ,
+      # Compile times are to be those without a cache.
+      'JAX_ENABLE_COMPILATION_CACHE': 'false',
+      # Else the first process takes most of a GPU's memory from the others.
+      'XLA_PYTHON_CLIENT_PREALLOCATE': 'false',
+    }
     self._process = subprocess.Popen(
       [sys.executable, __file__, '--serve', *args],
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
-      stderr=subprocess.DEVNULL,
       text=True,
       env=env,
     )
@@ -192,6 +215,11 @@ class Process:
     self._process.wait()
     return peak
 
+  def stop(self) -> None:
+    """Ends the process, so that it holds no memory of a device."""
+    self._process.kill()
+    self._process.wait()
+
   def _read(self) -> str:
     line = self._process.stdout.readline()
     if not line:
@@ -199,30 +227,49 @@ class Process:
     return line
 
 
-def measure(case: str, variant: str, repeats: int) -> dict[str, Any]:
-  """Times one case and variant; the textbook has no variants with a dash."""
+def measure(
+  case: str, variant: str, repeats: int, names: Sequence[str]
+) -> dict[str, Any]:
+  """Times one case and variant.
+
+  Args:
+    case: see `full_config`.
+    variant: see `full_config`.
+    repeats: how often.
+    names: of the implementations; the textbook has no variants with a dash.
+
+  Returns:
+    Their figures.
+
+  Raises:
+    RuntimeError: if a process ends; on standard error it has said why.
+  """
   import numpy as np
 
-  names = ['project'] if '-' in variant else ['project', 'textbook']
   processes, first = {}, {}
-  for name in names:  # One after the other: compiling takes both cores.
-    processes[name] = Process(name, case, variant)
-    first[name] = processes[name].seconds(1)
-  single = {name: process.seconds(1) for name, process in processes.items()}
-  steps = {name: max(1, int(_TURN_SECONDS / single[name])) for name in names}
-  # Where a turn is a single step, the one above was the first turn.
-  times = {name: [single[name]] * (steps[name] == 1) for name in names}
-  while any(len(times[name]) < repeats for name in names):
-    for name, process in processes.items():
-      times[name].append(process.seconds(steps[name]) / steps[name])
+  with contextlib.ExitStack() as stack:
+    for name in names:  # One after the other: compiling takes both cores.
+      processes[name] = Process(name, case, variant)
+      stack.callback(processes[name].stop)
+      first[name] = processes[name].seconds(1)
+    single = {name: process.seconds(1) for name, process in processes.items()}
+    steps = {name: max(1, int(_TURN_SECONDS / single[name])) for name in names}
+    # Where a turn is a single step, the one above was the first turn.
+    times = {name: [single[name]] * (steps[name] == 1) for name in names}
+    while any(len(times[name]) < repeats for name in names):
+      for name, process in processes.items():
+        times[name].append(process.seconds(steps[name]) / steps[name])
+    peaks = {
+      name: process.peak_megabytes() for name, process in processes.items()
+    }
   result = {'case': case, 'variant': variant, 'date': time.strftime('%Y-%m-%d')}
-  for name, process in processes.items():
+  for name in names:
     median = float(np.median(times[name]))
     result[name] = {
       'step_seconds': median,
       'step_seconds_range': [min(times[name]), max(times[name])],
       'compile_seconds': first[name] - median,
-      'peak_megabytes': process.peak_megabytes(),
+      'peak_megabytes': peaks[name],
     }
   return result
 
@@ -266,25 +313,33 @@ def table(results: list[dict[str, Any]]) -> str:
   return '\n'.join(lines)
 
 
-def main() -> None:
-  """Measures, prints the table and writes the figures."""
+def parse_arguments() -> argparse.Namespace:
+  """Reads the command line."""
   parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
   parser.add_argument('--serve', nargs=3, help=argparse.SUPPRESS)
-  cases, plain = ['mlp', 'mnist', 'cifar'], ['plain', 'cancelled', 'all']
-  usual = [*plain, 'cancelled-shared', 'all-shared', 'rk4']
-  # On a CPU they only show that they run.
-  variants = [*usual, *(f'{variant}-bfloat16' for variant in plain)]
-  parser.add_argument('--cases', nargs='+', choices=cases, default=cases)
-  parser.add_argument('--variants', nargs='+', choices=variants, default=usual)
+  parser.add_argument('--cases', nargs='+', choices=CASES, default=CASES)
+  parser.add_argument(
+    '--variants', nargs='+', choices=VARIANTS, default=_USUAL_VARIANTS
+  )
   parser.add_argument('--repeats', type=int, default=5)
+  parser.add_argument(
+    '--without-textbook', action='store_true', help='time the project alone'
+  )
   parser.add_argument(
     '--output', type=pathlib.Path, default=ROOT / 'docs' / 'train_step.json'
   )
-  args = parser.parse_args()
+  return parser.parse_args()
+
+
+def main() -> None:
+  """Measures, prints the table and writes the figures."""
+  args = parse_arguments()
   if args.serve:
     serve(*args.serve)
     return
 
+  # This process needs a device's name only, and leaves its memory to others.
+  os.environ['XLA_PYTHON_CLIENT_PREALLOCATE'] = 'false'
   import jax
 
   figures = {
@@ -293,7 +348,7 @@ def main() -> None:
     'machine': platform.machine(),
     'jax': jax.__version__,
   }
-  measured = {}
+  measured, failed = {}, []
   if args.output.exists():  # Cases that are not measured anew are kept.
     before = json.loads(args.output.read_text())
     if all(before.get(key) == value for key, value in figures.items()):
@@ -301,11 +356,21 @@ def main() -> None:
   for case in args.cases:
     for variant in args.variants:
       print(f'{case}, {variant} …', file=sys.stderr, flush=True)
-      measured[case, variant] = measure(case, variant, args.repeats)
-      order = itertools.product(cases, variants)
+      with_textbook = not args.without_textbook and '-' not in variant
+      names = ['project', *['textbook'] * with_textbook]
+      try:
+        result = measure(case, variant, args.repeats, names)
+      except (RuntimeError, OSError) as error:  # A pipe may break, too.
+        print(f'{case}, {variant}: {error}', file=sys.stderr, flush=True)
+        failed.append(f'{case} {variant}')
+        continue
+      measured[case, variant] = result
+      order = itertools.product(CASES, VARIANTS)
       figures['results'] = [measured[key] for key in order if key in measured]
       args.output.write_text(json.dumps(figures, indent=1) + '\n')
-  print(table(figures['results']))
+  print(table(figures.get('results', [])), flush=True)
+  if failed:
+    sys.exit(f'not measured, see above: {", ".join(failed)}')
 
 
 if __name__ == '__main__':

@@ -13,6 +13,9 @@
 # limitations under the License.
 """The benchmark's configs are what its table says; the table is Markdown."""
 
+import json
+import sys
+
 import pytest
 
 from benchmarks import train_step
@@ -79,3 +82,28 @@ def test_table():
     '1.00',
   ]
   assert cells[1][3:6] == ['–', '–', '1.50']
+
+
+def test_what_fails_costs_the_others_nothing(tmp_path, monkeypatch, capsys):
+  def measure(case, variant, repeats, names):
+    if variant == 'plain':
+      raise RuntimeError('no memory')
+    figures = {
+      'step_seconds': 0.5,
+      'step_seconds_range': [0.5, 0.5],
+      'compile_seconds': 2.0,
+      'peak_megabytes': 300.0,
+    }
+    return {'case': case, 'variant': variant, **dict.fromkeys(names, figures)}
+
+  monkeypatch.setattr(train_step, 'measure', measure)
+  monkeypatch.setenv('XLA_PYTHON_CLIENT_PREALLOCATE', 'true')  # Kept after.
+  output = tmp_path / 'figures.json'
+  command = 'x --without-textbook --cases mlp --variants plain rk4 --output'
+  monkeypatch.setattr(sys, 'argv', [*command.split(), str(output)])
+  with pytest.raises(SystemExit, match='not measured, see above: mlp plain'):
+    train_step.main()
+  assert 'mlp, plain: no memory' in capsys.readouterr().err
+  (kept,) = json.loads(output.read_text())['results']
+  assert kept['variant'] == 'rk4'
+  assert 'textbook' not in kept
