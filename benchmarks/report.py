@@ -54,4 +54,7 @@ def write(
     'results': results,
   }
   path.parent.mkdir(exist_ok=True)
-  path.write_text(json.dumps(figures, indent=2) + '\n')
+  # Never half a file, whenever the benchmark is stopped.
+  whole = path.with_name(f'{path.name}.new')
+  whole.write_text(json.dumps(figures, indent=2) + '\n')
+  whole.replace(path)

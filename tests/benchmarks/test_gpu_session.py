@@ -16,21 +16,30 @@
 import functools
 import importlib
 import pathlib
+import subprocess
 import sys
 
 import pytest
 
+from benchmarks import train_step
 from dd_two_player_games import base_config
+from jaxline_harness import errors
 
 ROOT = pathlib.Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'benchmarks'))  # As its scripts find each other.
 
+import gpu_page  # noqa: E402
 import gpu_session  # noqa: E402
 
 
 def test_half_an_hour_is_enough():
   parts = gpu_session.list_parts(rehearse=False)
-  assert sum(part.limit for part in parts) <= 1800
+  assert sum(part.expected for part in parts) <= 1500
+  assert all(part.expected < part.limit for part in parts)
+  # What matters most fits ten minutes, whatever goes wrong.
+  first = {part.name: part.limit for part in parts[:5]}
+  assert {'eval_default', 'steps_cifar'} <= set(first)
+  assert sum(first.values()) <= 600
   names = [part.name for part in parts]
   assert len(set(names)) == len(names)
   # What is evaluated has been trained, by the same config and settings.
@@ -55,17 +64,143 @@ def test_settings_exist(part):
       functools.reduce(getattr, path.split('.'), config)
 
 
+@pytest.mark.parametrize('rehearse', [False, True])
+def test_steps_can_be_timed(monkeypatch, rehearse):
+  for part in gpu_session.list_parts(rehearse):
+    script, *arguments = part.command.split()
+    if script.endswith('train_step.py'):
+      monkeypatch.setattr(sys, 'argv', [script, *arguments])
+      parsed = train_step.parse_arguments()
+      assert parsed.cases != ['mlp'] or rehearse
+      assert len(parsed.variants) == 1 or not rehearse
+
+
 def test_a_rehearsal_runs_the_same_parts_at_tiny_sizes():
   full, tiny = (gpu_session.list_parts(rehearse) for rehearse in (False, True))
   assert [part.name for part in tiny] == [part.name for part in full]
-  assert not any('mnist' in part.command for part in tiny)
+  for part, whole in zip(tiny, full, strict=True):
+    assert part.environment == whole.environment
+    assert not {'cifar', 'mnist'} & set(part.command.split())
+    for word in part.command.split():
+      name, _, steps = word.partition('=')
+      assert name != '--config.training_steps' or int(steps) <= 32
+
+
+def test_the_plan(monkeypatch, capsys):
+  monkeypatch.setattr(sys, 'argv', ['x', '--plan', '--only', 'seeds_1'])
+  gpu_session.main()
+  _, part = capsys.readouterr().out.splitlines()
+  assert part.split() == ['seeds_1', '30', 's', '50', 's', '0:30', '0:50']
+
+
+def make_parts(tmp_path, **codes):
+  """Programs as parts, by name."""
+  for name, code in codes.items():
+    (tmp_path / name).write_text(code)
+  return [gpu_session.Part(name, 1, 60, str(tmp_path / name)) for name in codes]
+
+
+def test_a_session_goes_on_where_it_was_cut_off(tmp_path, capsys):
+  out, card = tmp_path / 'out', 'some card'
+  fails = "print('no | memory'); raise SystemExit(int('%d'))"
+  parts = make_parts(tmp_path, a=fails % 1, b='')
+  assert not gpu_session.run_session(
+    parts, out, card, gpu_session.begin(out, card)
+  )
+  told = capsys.readouterr().out.splitlines()
+  assert [line.split()[:3] for line in told] == [
+    ['a', 'status', '1,'],
+    ['b', 'done,', told[1].split()[2]],
+  ]
+  assert told[0].endswith(': no | memory')
+  assert r'| no \| memory |' in (out / 'figures.md').read_text()
+
+  parts = make_parts(tmp_path, a='', b=fails % 1)
+  assert gpu_session.run_session(parts, out, card, gpu_session.begin(out, card))
+  told = capsys.readouterr().out.splitlines()
+  assert told[0].split()[1] == 'done,'
+  assert told[1].split() == ['b', 'done', 'before']
+  known = gpu_session.begin(out, card)
+  assert [known[name]['end'] for name in 'ab'] == ['done', 'done']
+  with pytest.raises(errors.UserError, match='another card'):
+    gpu_session.begin(out, 'another')
+
+
+def test_no_part_begins_that_has_no_time_left(tmp_path, capsys):
+  out, parts = tmp_path / 'out', make_parts(tmp_path, a='raise', b='')
+  parts[0] = parts[0]._replace(expected=100)
+  known = gpu_session.begin(out, 'card')
+  assert not gpu_session.run_session(parts, out, 'card', known, seconds=90)
+  assert set(gpu_session.begin(out, 'card')) == {'b'}
+  assert 'not begun' in capsys.readouterr().out
+
+
+def test_no_folder_of_others_is_taken(tmp_path):
+  (tmp_path / 'mine').write_text('')
+  with pytest.raises(errors.UserError, match='give a new folder'):
+    gpu_session.begin(tmp_path, 'card')
+
+
+def test_what_is_known_is_kept_when_it_is_stopped(tmp_path, monkeypatch):
+  out, parts = tmp_path / 'out', make_parts(tmp_path, a='input()', b='')
+  known = gpu_session.begin(out, 'card')
+
+  class Stopped(subprocess.Popen):
+    def wait(self, timeout=None):
+      if timeout == parts[0].limit:
+        raise KeyboardInterrupt
+      return super().wait(timeout)
+
+  monkeypatch.setattr(subprocess, 'Popen', Stopped)
+  assert not gpu_session.run_session(parts, out, 'card', known)
+  (left,) = gpu_session.begin(out, 'card').values()
+  assert (left['part'], left['end']) == ('a', 'interrupted')
+
+
+def test_the_page():
+  def took(milliseconds):
+    return {
+      'step_seconds': milliseconds / 1000,
+      'compile_seconds': 20.0,
+      'peak_megabytes': 1234.5,
+    }
+
+  def make(card):
+    time = {'date': '2026-11-26 12:00', 'end': 'done', 'seconds': 80.0}
+    cancelled = {'case': 'cifar', 'variant': 'cancelled', 'project': took(5)}
+    metrics = {'FID': '25.04', 'FID_floor': '1.1', 'step': '8000'}
+    results = [
+      {'part': 'train_default', 'steps_per_second': 500.0, **time},
+      {'part': 'eval_default', 'metrics': metrics, **time},
+      {
+        'part': 'steps_cifar',
+        'steps': [{**cancelled, 'textbook': took(10)}],
+        **time,
+      },
+      {'part': 'steps_float32', 'steps': [cancelled], **time},
+    ]
+    code = {'versions': {'jax': '1.2'}, 'git_commit': None}
+    about = {'card': card, 'date': '2026-11-26', 'machine': 'M', 'code': code}
+    return gpu_page.make_page({'results': results, **about})
+
+  page = make('NVIDIA H100 80GB HBM3')
+  cells = '| cifar, cancelled | default | 5 | 10 | 2.0 | 2.7 | 20.0 | 1,234 |'
+  assert cells in page
+  assert '| cifar, cancelled | float32 | 5 | – | – | – | 20.0 | 1,234 |' in page
+  trained = '| `sgd_fashion_mnist` | 500 | 2 | 0.046 | 80 | 8000 | 25.0 (1.1) |'
+  assert trained in page
+  assert 'rehearsal' not in page
+  other = make(gpu_page.REHEARSAL)
+  assert '| cifar, cancelled | default | 5 | 10 | 2.0 | 20.0 | 1,234 |' in other
+  assert '**A rehearsal' in other
 
 
 def run_part(tmp_path, code, limit=60):
   """Runs a program as a part; returns what is kept of it, and its log."""
   program = tmp_path / 'program.py'
   program.write_text(code)
-  part = gpu_session.Part('eval_x', limit, f'{program} {{folder}}', {'A': 'b'})
+  command = f'{program} {{folder}}'
+  part = gpu_session.Part('eval_x', 1, limit, command, {'A': 'b'})
   return gpu_session.run_part(part, tmp_path)
 
 
@@ -111,5 +246,6 @@ def test_without_a_gpu_it_says_so(tmp_path, monkeypatch, capsys):
     gpu_session.main()
   assert caught.value.code == 2
   (line,) = capsys.readouterr().err.splitlines()
-  assert line.startswith('error: JAX finds no GPU here; --rehearse')
+  assert line.startswith('error: JAX finds no GPU here')
+  assert '--rehearse' in line
   assert not list(tmp_path.iterdir())
