@@ -249,7 +249,8 @@ class Program:
     read = sum(self._size(name) for name in of.operands)
     written = self._size(of.name)
     if kind.endswith('-start'):
-      return read
+      is_slice = kind.removesuffix('-start') in _SLICES
+      return min(read, count_bytes(_result_of(of))) if is_slice else read
     if kind.endswith('-done'):
       return written
     if kind in _SLICES:
@@ -368,6 +369,17 @@ def count_bytes(type_text: str, unless: str | None = None) -> int:
     shape = shape.replace('<=', '')
     total += math.ceil(size * math.prod(int(n) for n in shape.split(',') if n))
   return total
+
+
+def _result_of(start: Instruction) -> str:
+  """Returns the type of what is begun, as `((operands), result, context)` has.
+
+  Args:
+    start: begins what runs beside other instructions.
+  """
+  inner = start.type.removeprefix('((')
+  found = _ARRAY.search(inner, _closing(inner))
+  return found[0] if found else ''
 
 
 def _of(names: str) -> list[str]:

@@ -138,6 +138,42 @@ def test_bytes_that_a_step_moves(on_chip, near):
   )
 
 
+# From CIFAR's step on a TPU v5e: a weight is put out of the chip and taken back
+# in slices; a batch of images is taken from all.
+TPU_TEXT = """\
+HloModule jit__run_steps
+
+%take (p0: u8[50000,32,32,3], p1: s32[1024]) -> u8[32,32,32,3] {
+  %p0 = u8[50000,32,32,3]{2,1,3,0:T(8,128)(4,1)} parameter(0)
+  %p1 = s32[1024]{0:T(1024)S(1)} parameter(1)
+  ROOT %images = u8[32,32,32,3]{2,1,3,0:T(8,128)(4,1)S(1)} gather(%p0, %p1)
+}
+
+ENTRY %main (data: u8[50000,32,32,3]) -> f32[32,8192] {
+  %data = u8[50000,32,32,3]{2,1,3,0:T(8,128)(4,1)} parameter(0)
+  %numbers = s32[1024]{0:T(1024)S(1)} parameter(1)
+  %weight = f32[128,8192]{1,0:T(8,128)S(1)} parameter(2)
+  %batch = u8[32,32,32,3]{2,1,3,0:T(8,128)(4,1)S(1)} \
+fusion(%data, %numbers), kind=kLoop, calls=%take
+  %copy-start = (f32[128,8192]{1,0:T(8,128)}, \
+f32[128,8192]{1,0:T(8,128)S(1)}, u32[]{:S(2)}) copy-start(%weight)
+  %copy-done = f32[128,8192]{1,0:T(8,128)} copy-done(%copy-start)
+  %slice-start = ((f32[128,8192]{1,0:T(8,128)}), \
+f32[32,8192]{1,0:T(8,128)S(1)}, s32[]{:S(2)}) slice-start(%copy-done), \
+slice={[0:32], [0:8192]}
+  ROOT %slice-done = f32[32,8192]{1,0:T(8,128)S(1)} slice-done(%slice-start)
+}
+"""
+
+
+def test_bytes_that_a_tpu_moves():
+  """Of what it takes slices of it reads these, also beside other work."""
+  batch = 32 * 32 * 32 * 3
+  put_out, taken_back = 4 * 128 * 8192, 4 * 32 * 8192
+  program = program_text.Program(TPU_TEXT, on_chip_space=1)
+  assert program.bytes_moved() == batch + put_out + taken_back
+
+
 # One convolution of 2 images, 3 to 5 channels, as XLA may write it and its
 # gradients. Along each dimension 4 times 4 taps meet all but 2 inputs.
 IMAGES, KERNEL, RESULT = 'f32[2,8,8,3]', 'f32[5,4,4,3]', 'f32[2,4,4,5]'
