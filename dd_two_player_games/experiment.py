@@ -102,7 +102,7 @@ class Experiment(train_loop.ChunkedExperiment):
     config_checks.check_data(config, self._dataset)
     # Of the initial parameters, of the data's order, of latents, of evaluation.
     self._init_key, self._data_key, self._latents_key, self._eval_key = (
-      jax.random.split(jax.random.PRNGKey(config.random_seed), 4)
+      prng.split_seed(config.random_seed, 4)
     )
     self._data = labelled.label(
       self._dataset.examples,
@@ -124,12 +124,10 @@ class Experiment(train_loop.ChunkedExperiment):
       self.max_back_offs = config.training.back_off_times
     network_checks.check_shapes(
       *(config, self._gan, self._dataset.name, self._first_examples()),
-      self.initial_train_state,
+      self.abstract_train_state,
     )
+    network_checks.check_step(config, self.trace_chunk)
     data = drawn_ahead.shapes_of(self.device_data())
-    network_checks.check_step(
-      config, data, self.initial_train_state, self.update
-    )
     network_checks.check_memory(
       config, self._gan, data, self._facts, self.abstract_train_state()
     )
@@ -146,6 +144,7 @@ class Experiment(train_loop.ChunkedExperiment):
   def with_numbers(self, config: config_dict.ConfigDict) -> 'Experiment':
     """Itself with other numbers in its config, which may be traced."""
     other = copy.copy(self)
+    other._forget_programs()
     other._config = config
     other._gan = training.build_gan(config, self._facts)
     other._trainer = training.Trainer(config, other._gan)
@@ -157,15 +156,19 @@ class Experiment(train_loop.ChunkedExperiment):
     # Keys are data, not constants, so that all seeds share compiled programs.
     return {
       'examples': self._examples,
-      'data_key': np.asarray(self._data_key),
-      'latents_key': np.asarray(self._latents_key),
+      'data_key': self._data_key,
+      'latents_key': self._latents_key,
     }
 
   def describe_data(self) -> dict[str, Any]:
     return self._facts.to_record()
 
-  def initial_train_state(self) -> training.TrainState:
-    return self._trainer.initial_state(self._init_key, self._first_examples())
+  def initial_arguments(self) -> tuple[np.ndarray]:
+    return (self._init_key,)
+
+  def initial_train_state(self, key: Any = None) -> training.TrainState:
+    key = self._init_key if key is None else key
+    return self._trainer.initial_state(key, self._first_examples())
 
   def _first_examples(self) -> labelled.Batch:
     """Two examples, as networks see them."""

@@ -35,6 +35,7 @@ from jaxline_harness import errors
 from jaxline_harness import files
 from jaxline_harness import loggers
 from jaxline_harness import periodic
+from jaxline_harness import prng
 from jaxline_harness import run_directory
 from jaxline_harness import run_lock
 from jaxline_harness import signals
@@ -75,9 +76,9 @@ def make_experiment(
   Raises:
     errors.UserError: if the data or the devices do not suit it.
   """
-  rng = jax.random.PRNGKey(config.random_seed)
+  rng = prng.raw_key(config.random_seed)
   if mode == 'train' and not config.legacy_random_seed_behavior:
-    rng = jax.random.split(rng)[1]
+    rng = prng.split_seed(config.random_seed, 2)[1]
   experiment = experiment_class(mode, init_rng=rng, **config.experiment_kwargs)
   experiment.check_config(config)
   return experiment

@@ -24,6 +24,8 @@ them, LLVM's vectoriser (JAX 0.12's) would follow each path through the rounds,
 and each round doubles the number of paths.
 """
 
+import functools
+
 import jax
 from jax.extend import random as extend_random
 import jax.numpy as jnp
@@ -42,6 +44,18 @@ def step_key(key: jax.Array) -> jax.Array:
     The same key as a typed one, whose random numbers are the same as JAX's.
   """
   return jax.random.wrap_key_data(key, impl=UNROLLED_THREEFRY)
+
+
+def raw_key(seed: int) -> np.ndarray:
+  """`jax.random.PRNGKey(seed)` of a seed below 2³², without a program."""
+  return np.array([0, seed], np.uint32)
+
+
+def split_seed(seed: int, num: int) -> np.ndarray:
+  """`jax.random.split(jax.random.PRNGKey(seed), num)`, likewise."""
+  numbers = np.arange(num, dtype=np.uint32)
+  words = _threefry(raw_key(seed), np.zeros_like(numbers), numbers)
+  return np.stack(words, axis=-1)
 
 
 def _threefry(key, x0, x1):
@@ -72,6 +86,8 @@ def _as_jaxs(key):
   return jax.random.wrap_key_data(key, impl='threefry2x32')
 
 
+# Under jit, so that all draws of a shape are traced and lowered once.
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def _random_bits(key, bit_width, shape):
   if bit_width != 32:
     raise NotImplementedError(f'random bits of width {bit_width}')
@@ -87,6 +103,7 @@ def _random_bits(key, bit_width, shape):
   )
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def _split(key, shape):
   keys = jax.lax.platform_dependent(
     key,
@@ -98,6 +115,7 @@ def _split(key, shape):
   return jax.lax.optimization_barrier(keys)
 
 
+@jax.jit
 def _fold_in(key, number):
   number = jnp.asarray(number, jnp.uint32)
   key = jax.lax.platform_dependent(

@@ -32,6 +32,7 @@ from jaxline import experiment as jaxline_experiment
 from ml_collections import config_dict
 import numpy as np
 
+from jaxline_harness import chunk_program
 from jaxline_harness import device_mesh
 from jaxline_harness import distributed
 from jaxline_harness import drawn_ahead
@@ -46,7 +47,6 @@ PyTree = Any
 # back and try a smaller learning rate, `back_offs`; the last two int32 scalars.
 TrainState = Any
 
-_NEVER = np.int32(-1)
 _MAX_NAMES = 5
 
 
@@ -72,15 +72,27 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     super().__init__(mode=mode, init_rng=init_rng)
     self.train_state: TrainState = None
     self._device_data: Any = None
+    self._back_offs = 0
+    self._forget_programs()
+
+  def _forget_programs(self) -> None:
+    self._traced_initial_state: jax.stages.Traced | None = None
+    self._traced_chunk: jax.stages.Traced | None = None
     self._compiled_chunk: Any = None
     self._programs: dict[str, jax.stages.Compiled] = {}
-    self._back_offs = 0
 
   # What a subclass provides.
 
   @abc.abstractmethod
   def initial_train_state(self) -> TrainState:
     """Returns one replica of the state at step 0; pure."""
+
+  def initial_arguments(self) -> tuple[Any, ...]:
+    """Returns what `initial_train_state` is given: arrays, by default none.
+
+    Keys, say, which as constants of it would give each seed its own program.
+    """
+    return ()
 
   @abc.abstractmethod
   def update(
@@ -168,14 +180,20 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
 
   def abstract_train_state(self) -> TrainState:
     """Returns shapes and types of one replica of the state."""
-    return jax.eval_shape(self.initial_train_state)
+    return self._trace_initial_state().out_info
 
   def make_initial_state(self) -> TrainState:
     """Returns one replica of the state at step 0 as numpy arrays."""
-    program = jax.jit(self.initial_train_state).lower().compile()
+    program = self._trace_initial_state().lower().compile()
     shapes = self.abstract_train_state()
     memory.check_program('the initial state', program, beside=shapes)
-    return jax.device_get(program())
+    return jax.device_get(program(*self.initial_arguments()))
+
+  def _trace_initial_state(self) -> jax.stages.Traced:
+    if self._traced_initial_state is None:
+      run = jax.jit(self.initial_train_state)
+      self._traced_initial_state = run.trace(*self.initial_arguments())
+    return self._traced_initial_state
 
   def ensure_train_state(self) -> None:
     """Makes the initial state unless there is a state already."""
@@ -240,14 +258,14 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
     """
     if self._compiled_chunk is None:
       data = self.device_data()
-      chunk = _compile_together(self.lower_chunk(device_mesh.make_mesh()))
+      chunk = _compile_together(self.trace_chunk().lower())
       held = drawn_ahead.shapes_held(data, jax.device_count())
       memory.check_program('a step on so large a batch', chunk, beside=held)
       self._compiled_chunk = chunk
       self._device_data = drawn_ahead.DeviceData(data)
     start = _copy_state(self.train_state)
     logs, bad_step = self._advance(last_step)
-    if bad_step != _NEVER:
+    if bad_step != chunk_program.NEVER:
       raise self._explain_nonfinite(start, bad_step)
     return logs | {k: np.asarray(v) for k, v in self.measure(logs).items()}
 
@@ -260,7 +278,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
         self.train_state, data, np.int32(end)
       )
       logs, bad_step = device_mesh.unreplicate((logs, bad_step))
-      if end == last_step or bad_step != _NEVER:
+      if end == last_step or bad_step != chunk_program.NEVER:
         return logs, int(bad_step)
 
   def _explain_nonfinite(
@@ -278,7 +296,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       *(name for name, is_finite in terms.items() if not is_finite),
       *(
         f'{name} ({value})'
-        for name, value in _select_losses(logs).items()
+        for name, value in chunk_program.select_losses(logs).items()
         if name not in terms and not np.isfinite(value)
       ),
       *_name_leaves(lambda x: ~np.isfinite(x), {'params': after.params}),
@@ -346,51 +364,25 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
   def lower_chunk(
     self, mesh: sharding.Mesh, platform: str | None = None
   ) -> jax.stages.Lowered:
-    """Lowers the training program, from shapes alone.
+    """Lowers the training program, `chunk_program.trace`, from shapes alone.
 
     Args:
       mesh: as `device_mesh.make_mesh` makes it. To compile, its devices need
         not be here: see `machines`.
       platform: to lower for; by default that of the devices.
-
-    Returns:
-      A function of (state, device data, last step) that trains from the state's
-      `global_step` to the last one. It gives the state, the last step's logs,
-      and the first step with a loss or a parameter that is not finite, `_NEVER`
-      if there is none.
     """
-    arguments = self.abstract_train_state(), self.device_data(), np.int32(0)
-    specs = drawn_ahead.specs_of(arguments)
-    run = device_mesh.run_everywhere(
-      self._run_steps, mesh, specs, donate_argnums=0
-    )
-    traced = run.trace(*drawn_ahead.shapes_of(arguments))
-    return traced.lower(lowering_platforms=platform and (platform,))
+    platforms = (platform,) if platform else None
+    return self._trace_for(mesh).lower(lowering_platforms=platforms)
 
-  def _run_steps(self, train_state, data, last_step):
-    """Trains one replica to `last_step`; see `lower_chunk`."""
-    _, log_shapes, _ = jax.eval_shape(
-      self._update_and_check, train_state, data, _NEVER
-    )
-    no_logs = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), log_shapes)
+  def trace_chunk(self) -> jax.stages.Traced:
+    """Traces what `run_chunk` will compile: once, for a check of a step too."""
+    if self._traced_chunk is None:
+      self._traced_chunk = self._trace_for(device_mesh.make_mesh())
+    return self._traced_chunk
 
-    def body(_, carry):
-      train_state, _, bad_step = carry
-      return self._update_and_check(train_state, data, bad_step)
-
-    carry = (train_state, no_logs, jnp.asarray(_NEVER))
-    return jax.lax.fori_loop(train_state.global_step, last_step, body, carry)
-
-  def _update_and_check(self, train_state, data, bad_step):
-    """`update` with logs of the one type that a loop can carry, and a check."""
-    train_state, logs = self.update(train_state, data)
-    logs = {k: jnp.asarray(v, jnp.float32) for k, v in logs.items()}
-    watched = jax.tree.leaves((train_state.params, _select_losses(logs)))
-    is_finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in watched]).all()
-    bad_step = jnp.where(
-      is_finite | (bad_step != _NEVER), bad_step, train_state.global_step
-    )
-    return train_state, logs, bad_step
+  def _trace_for(self, mesh: sharding.Mesh) -> jax.stages.Traced:
+    shapes = self.abstract_train_state()
+    return chunk_program.trace(self.update, mesh, shapes, self.device_data())
 
 
 def _compile_together(program: jax.stages.Lowered) -> jax.stages.Compiled:
@@ -406,10 +398,6 @@ def _compile_together(program: jax.stages.Lowered) -> jax.stages.Compiled:
 def _copy_state(train_state: TrainState) -> TrainState:
   """One replica as arrays that no later step writes over."""
   return jax.tree.map(np.array, device_mesh.unreplicate(train_state))
-
-
-def _select_losses(logs: Mapping[str, Any]) -> dict[str, Any]:
-  return {k: v for k, v in logs.items() if k.endswith('loss')}
 
 
 def _name_leaves(has: Callable[[Any], Any], tree: PyTree) -> list[str]:

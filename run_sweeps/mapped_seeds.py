@@ -165,8 +165,14 @@ class MappedSeeds(train_loop.ChunkedExperiment):
 
   # Training.
 
-  def initial_train_state(self) -> MappedState:
-    states = [e.initial_train_state() for e in self._experiments]
+  def initial_arguments(self) -> tuple[Any, ...]:
+    return tuple(e.initial_arguments() for e in self._experiments)
+
+  def initial_train_state(self, *arguments: Any) -> MappedState:
+    states = [
+      experiment.initial_train_state(*own)
+      for experiment, own in zip(self._experiments, arguments, strict=True)
+    ]
     return MappedState(
       states=jax.tree.map(lambda *leaves: jnp.stack(leaves), *states),
       global_step=jnp.zeros((), jnp.int32),

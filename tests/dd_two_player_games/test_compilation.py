@@ -55,6 +55,20 @@ def test_it_is_donated_and_stays_on_the_devices():
   assert 2 * gradients < sent < 3 * gradients
 
 
+def test_seeds_share_the_program_of_the_initial_state():
+  first, other = (
+    small_experiments.make(small_experiments.points_config(random_seed=seed))
+    for seed in (0, 1)
+  )
+  key, other_key = first.initial_arguments(), other.initial_arguments()
+  assert (key[0] != other_key[0]).any()
+  first, other = (
+    jax.jit(made.initial_train_state).lower(*key).as_text()
+    for made in (first, other)
+  )
+  assert first == other
+
+
 @pytest.mark.parametrize(
   ('target', 'precision'), [('h100:2', 'highest'), ('v5e:2x1', None)]
 )

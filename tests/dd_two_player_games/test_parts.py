@@ -30,6 +30,7 @@ from dd_two_player_games import gan
 from dd_two_player_games import losses
 from dd_two_player_games import nets
 from dd_two_player_games import parts as parts_of_gans
+from dd_two_player_games import training
 from jaxline_harness import checkpoint_files
 from jaxline_harness import errors
 from tests import command_lines
@@ -501,9 +502,9 @@ def test_networks_that_do_not_work(parts, settings, expected):
 @pytest.mark.parametrize(
   ('settings', 'expected'),
   [
-    (
+    (  # A batch of 16 on four devices.
       {'losses': {'generator': 'vector_loss'}},
-      'vector_loss gives shape (16, 1), not one number',
+      'vector_loss gives shape (4, 1), not one number',
     ),
     (
       {'losses': {'generator': 'failing_loss'}},
@@ -511,7 +512,7 @@ def test_networks_that_do_not_work(parts, settings, expected):
     ),
     (
       {'penalties': {'discriminator': 'vector_penalty'}},
-      'vector_penalty gives shape (16, 1), not one number',
+      'vector_penalty gives shape (4, 1), not one number',
     ),
     ({'training': {'adjustment': 'adjustment_of_one'}}, 'zip() '),
     ({'data_processor': 'flat'}, 'it must make floating-point numbers of that'),
@@ -531,6 +532,19 @@ def test_parts_that_do_not_work(parts, settings, expected):
   assert expected in line
   assert str(parts) in line
   assert '\n' not in line
+
+
+def test_training_takes_the_trace_of_the_check(parts, monkeypatch):
+  traced = []
+  step = training.Trainer.step
+  monkeypatch.setattr(
+    training.Trainer, 'step', lambda *args: traced.append(1) or step(*args)
+  )
+  nets = {'discriminator': f'{parts}:Linear', 'generator': f'{parts}:Linear'}
+  made = small_experiments.make(points_config(nets=NETWORK | nets))
+  assert len(traced) == 1
+  made.trace_chunk()
+  assert len(traced) == 1
 
 
 # As a user meets them.

@@ -37,6 +37,15 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.parametrize('seed', [0, 7, 2**32 - 1])
+def test_keys_of_seeds_are_jaxs(seed):
+  key = jax.random.PRNGKey(seed)
+  np.testing.assert_array_equal(prng.raw_key(seed), key)
+  keys = prng.split_seed(seed, 3)
+  np.testing.assert_array_equal(keys, jax.random.split(key, 3))
+  assert keys.dtype == key.dtype
+
+
 @pytest.mark.quick_cases(2)
 @pytest.mark.parametrize('operation', OPERATIONS)
 def test_numbers_are_jaxs(operation):

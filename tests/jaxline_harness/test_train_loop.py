@@ -72,6 +72,36 @@ def test_chunk_length_changes_no_bit():
     assert bits(other) == bits(reference)
 
 
+def test_all_is_traced_once():
+  traced = []
+
+  class Traced(toy_experiment.Experiment):
+    def initial_train_state(self):
+      traced.append('state')
+      return super().initial_train_state()
+
+    def update(self, train_state, data):
+      traced.append('step')
+      return super().update(train_state, data)
+
+  experiment = Traced('train', config=make_experiment().config)
+  experiment.abstract_train_state()
+  experiment.trace_chunk()
+  run(experiment, 3)
+  assert traced == ['state', 'step']
+
+
+def test_a_step_keeps_the_types_of_the_state():
+  class Growing(toy_experiment.Experiment):
+    def update(self, train_state, data):
+      state, logs = super().update(train_state, data)
+      return state._replace(params={'w': state.params['w'][None]}), logs
+
+  experiment = Growing('train', config=make_experiment().config)
+  with pytest.raises(TypeError, match=r'float32\[3\].* before, and .*\[1, 3\]'):
+    experiment.trace_chunk()
+
+
 def test_seed_changes_the_state():
   # Otherwise the test above would also pass for a step that does nothing.
   first, second = make_experiment(), make_experiment(seed=1)
