@@ -41,6 +41,7 @@ from jaxline_harness import draws
 from jaxline_harness import errors
 from jaxline_harness import launch
 from jaxline_harness import memory
+from jaxline_harness import prng
 from jaxline_harness import train_loop
 
 
@@ -83,9 +84,7 @@ class Experiment(train_loop.ChunkedExperiment):
     """
     super().__init__(mode, init_rng)
     self._config = config
-    self._init_key, data_key = jax.random.split(
-      jax.random.PRNGKey(config.random_seed)
-    )
+    self._init_key, data_key = prng.split_seed(config.random_seed, 2)
     self._source = sources.load(config, data_key)
     self._layout = make_layout(config)
     _check_sizes(config, self._source)

@@ -38,6 +38,7 @@ from jaxline_harness import errors
 from jaxline_harness import launch
 from jaxline_harness import memory
 from jaxline_harness import optimizers
+from jaxline_harness import prng
 from jaxline_harness import train_loop
 from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import batches
@@ -77,9 +78,7 @@ class Experiment(train_loop.ChunkedExperiment):
     self._config = config
     self._train, self._test = load_examples(config)
     _check_batches(config, len(self._train['labels']))
-    self._init_key, self._data_key = jax.random.split(
-      jax.random.PRNGKey(config.random_seed)
-    )
+    self._init_key, self._data_key = prng.split_seed(config.random_seed, 2)
     num_classes = 1 + max(
       part['labels'].max() for part in (self._train, self._test)
     )
@@ -95,7 +94,7 @@ class Experiment(train_loop.ChunkedExperiment):
 
   def device_data(self) -> dict[str, Any]:
     # The key is data, not a constant, so that all seeds share a program.
-    return {'train': self._train, 'key': np.asarray(self._data_key)}
+    return {'train': self._train, 'key': self._data_key}
 
   def initial_train_state(self) -> TrainState:
     params = self._net.init(
