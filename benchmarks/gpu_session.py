@@ -67,8 +67,8 @@ _IMAGES = (
 _DETERMINISTIC = {'XLA_FLAGS': '--xla_gpu_deterministic_ops=true'}
 _FLOAT32 = {'JAX_DEFAULT_MATMUL_PRECISION': 'highest'}
 _NO_GPU = (
-  'JAX finds no GPU here (DD_JAX=cuda ./run.sh sets it up for one); --rehearse '
-  'tries the session on the CPU'
+  'JAX finds no GPU here (see docs/installing.md); --rehearse tries the '
+  'session on the CPU'
 )
 _DONE, _INTERRUPTED = 'done', 'interrupted'
 # What a training has to save its state once it is to stop.
