@@ -143,11 +143,11 @@ def _assert_gradients_agree(settings):
     an_experiment._gan,
     regularizer_estimates.unbiased_estimate_fn_lowest_variance,
   )
-  # Arrays, so that one program serves with each of them zero, too.
+  # Of one type, so that one program serves with each of them zero, too.
   config = an_experiment._config.training
   rates = training.learning_rates(config, an_experiment._trainer.schedules, 0)
   coeffs = training.regularizer_coefficients(config, rates)
-  coeffs = jax.tree.map(jnp.asarray, coeffs)
+  coeffs = jax.tree.map(jnp.float32, coeffs)
   args = train_state.params, train_state.state, *draw
   for player in gan.GANTuple._fields:
     expected, expected_state = jax.jit(
@@ -164,7 +164,7 @@ def _assert_gradients_agree(settings):
     # Each term is seen: without it, there is no such agreement.
     for term, coeff in getattr(coeffs, player)._asdict().items():
       assert coeff != 0
-      others = getattr(coeffs, player)._replace(**{term: jnp.zeros(())})
+      others = getattr(coeffs, player)._replace(**{term: jnp.float32(0)})
       without, _ = player_grads(*args, coeffs._replace(**{player: others}))
       assert _error(without, expected) > 10 * TOLERANCE
 
