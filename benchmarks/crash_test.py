@@ -55,7 +55,7 @@ _SMALL_MLP = [
 # Overrides by config file. Adam on points, and SGD on images with networks that
 # have a state (spectral normalisation, batch statistics).
 CASES = {
-  'mixture_of_gaussians': ['--config.training_steps=200', *_SMALL_MLP],
+  'mixture_of_gaussians': ['--config.training_steps=100', *_SMALL_MLP],
   'sgd_fashion_mnist': [
     '--config.training_steps=100',
     f'{EXPERIMENT}.training.batch_size=4',

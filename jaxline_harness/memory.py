@@ -190,9 +190,12 @@ def release_freed() -> None:
   """Gives memory that is free, but kept by the allocator, to the system.
 
   What Orbax leaves of a save is garbage in cycles, tens of megabytes before
-  Python would look for it.
+  Python would look for it. Modules, which take most of the time to look
+  through, are not looked through again.
   """
   gc.collect()
+  if not gc.get_freeze_count():
+    gc.freeze()
   trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
   if trim is not None:
     trim(0)

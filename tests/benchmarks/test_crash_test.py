@@ -25,8 +25,6 @@ sys.path.insert(0, str(ROOT / 'benchmarks'))  # As its scripts find each other.
 
 import crash_test  # noqa: E402
 
-pytestmark = pytest.mark.optimised
-
 
 def test_differences():
   same = {'params/w': b'\0\1', 'metrics.csv': [{'step': '1'}]}

@@ -29,8 +29,6 @@ from dd_two_player_games import data_utils
 from jaxline_harness import draws
 from tests.jaxline_harness import processes
 
-pytestmark = pytest.mark.optimised
-
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAM = [sys.executable, '-m', 'dd_two_player_games.experiment']
 SETTINGS = '--config.experiment_kwargs.config.'

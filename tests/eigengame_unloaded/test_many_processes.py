@@ -25,8 +25,6 @@ import pytest
 
 from tests.jaxline_harness import processes
 
-pytestmark = pytest.mark.optimised
-
 ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 20
 SETTINGS = {

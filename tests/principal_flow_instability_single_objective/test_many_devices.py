@@ -20,8 +20,6 @@ import pytest
 
 from tests.jaxline_harness import processes
 
-pytestmark = pytest.mark.optimised
-
 ROOT = pathlib.Path(__file__).parents[2]
 SETTINGS = '--config.experiment_kwargs.config.'
 COMMAND = [

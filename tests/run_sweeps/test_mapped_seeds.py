@@ -36,8 +36,6 @@ from run_sweeps import results
 from sweeps import fair_mixture
 from tests.dd_two_player_games import small_experiments
 
-pytestmark = pytest.mark.optimised
-
 SEEDS = (3, 0)
 TOLERANCE = {'rtol': 1e-4, 'atol': 1e-6}  # Rounding: sums in another order.
 

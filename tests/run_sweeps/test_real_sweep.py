@@ -27,7 +27,7 @@ from jaxline_harness import shipped
 FILE = shipped.ROOT / 'sweeps' / 'quick_mixture.py'
 RUN = [sys.executable, '-P', '-m', 'run_sweeps.program']
 
-pytestmark = [pytest.mark.slow, pytest.mark.optimised]
+pytestmark = pytest.mark.slow
 
 
 def read_table(out: pathlib.Path) -> list[dict[str, str]]:
