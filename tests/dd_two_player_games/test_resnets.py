@@ -334,21 +334,27 @@ def test_batch_norm_is_of_all_devices():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-  ('shape', 'is_conditional', 'attention', 'drift'),
+  ('shape', 'is_conditional', 'attention', 'num_blocks', 'drift'),
   [
-    ((32, 32, 3), True, 1, {}),
-    ((28, 28, 1), False, 0, {}),
-    ((9, 14, 3), True, 1, small_experiments.CANCEL),
+    ((32, 32, 3), True, 1, 4, {}),
+    ((28, 28, 1), False, 0, 4, {}),
+    ((9, 14, 3), True, 1, 2, small_experiments.CANCEL),
   ],
 )
-def test_training(tmp_path, shape, is_conditional, attention, drift):
+def test_training(
+  tmp_path, shape, is_conditional, attention, num_blocks, drift
+):
   config = small_experiments.images_config(
     dataset=test_data_facts.write_images(
       tmp_path / 'mine.npz', shape, labels=np.arange(24) % 3
     ),
     nets={
       'discriminator': 'ResNetDiscriminator',
-      'disc_kwargs': {'channels': 4, 'attention_after': attention},
+      'disc_kwargs': {
+        'channels': 4,
+        'attention_after': attention,
+        'num_blocks': num_blocks,
+      },
       'generator': 'ResNetGenerator',
       'gen_kwargs': {'channels': 4, 'attention_after': attention},
     },
