@@ -103,11 +103,12 @@ def _find_figures(arguments: list[str]) -> Program | str:
 
 
 def _find_tests(arguments: list[str]) -> Program:
-  """pytest, on a process a core: most of the time goes to compiling."""
+  """pytest, on a process more than there are cores, as some tests wait."""
   root = _find_source_tree('test')
   chosen = '' if '--all' in arguments else 'not slow'
+  cores = os.cpu_count() or 1
   options = [
-    *('--dist=worksteal', '--numprocesses=logical', '--maxprocesses=4'),
+    *('--dist=worksteal', f'--numprocesses={min(cores + 1, 4)}'),
     '--durations=20',  # What the next cut in time begins with.
   ]
   rest = [argument for argument in arguments if argument != '--all']
