@@ -144,6 +144,7 @@ def test_packages_import_what_their_extra_declares(package):
   assert imported_distributions(package, anywhere=True) <= base | optional
 
 
+@pytest.mark.slow
 def test_tests_import_what_their_extra_declares():
   declared = set(partial_installation.declared('test'))
   for folder in (

@@ -108,6 +108,7 @@ def test_dangers(source, expected):
   assert dangers(source) == expected
 
 
+@pytest.mark.slow
 def test_no_source_runs_what_a_file_holds():
   assert len(sources()) > 30
   found = {

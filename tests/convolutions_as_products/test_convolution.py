@@ -135,7 +135,7 @@ def test_values(name, stride):
     _compare(name, compute, inputs, 1e-10, QUICK)
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize('stride', [1, 2, SLOW_STRIDE])
 @pytest.mark.parametrize('name', CONVOLUTIONS)
 def test_derivatives(name, stride):

@@ -37,6 +37,7 @@ def images():
   return small_experiments.make(small_experiments.images_config())
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_it_is_donated_and_stays_on_the_devices():
   cancelled = small_experiments.SIMULTANEOUS | small_experiments.CANCEL

@@ -43,9 +43,8 @@ def save(made, config, path):
   )
 
 
-@pytest.mark.parametrize(
-  'shape', [(9, 14, 3), pytest.param((64, 64, 1), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('shape', [(9, 14, 3), (64, 64, 1)])
 def test_the_default_networks_take_images_of_any_size(tmp_path, shape):
   """And a run of them needs no data set to be used."""
   config = small_experiments.images_config(

@@ -210,6 +210,7 @@ def resize_as_tensorflow_1(images, size):
   return (out - 128) / 128
 
 
+@pytest.mark.slow
 def test_against_numpy(monkeypatch, path, arrays):
   monkeypatch.setattr(inception, 'IMAGE_SIZE', SMALL)
   monkeypatch.setattr(inception, '_BATCH_SIZE', 2)

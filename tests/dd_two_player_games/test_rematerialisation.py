@@ -84,6 +84,7 @@ def derivatives(what):
   return jax.jit(jax.vmap(derivatives_by(what), **ONE_DEVICE))()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('what', rematerialisation.POLICIES)
 def test_derivatives_of_first_and_second_order(what):
   expected = derivatives(rematerialisation.NOTHING)

@@ -64,11 +64,12 @@ def test_chunks_and_restarts_change_no_bit(name):
   assert_equal(restarted.snapshot_state(), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'training',
   [
     {'num_disc_updates': 2, 'conditional': True},
-    pytest.param(small_experiments.runge_kutta(2), marks=pytest.mark.slow),
+    small_experiments.runge_kutta(2),
   ],
 )
 def test_examples_on_the_host_change_no_bit(training, monkeypatch):

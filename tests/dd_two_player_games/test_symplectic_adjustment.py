@@ -77,7 +77,7 @@ def _game(generator_loss):
   return directions, plain(flat), jax.jacobian(plain)(flat)
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
   'generator_loss',
   [losses.generator_goodfellow_loss, losses.generator_saturating_loss],

@@ -55,7 +55,7 @@ def all_sources(npy):
   }
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['gaussian', 'array', 'streamed', 'graph'])
 def test_shares_make_up_the_same_minibatch(npy, name):
   source = all_sources(npy)[name]

@@ -55,8 +55,8 @@ class Writer:
     del global_step, images
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
-@pytest.mark.quick_cases(1)
 def test_trains_and_evaluates_to_the_same_last_bit(jaxline, toy):
   assert toy(test_launch.CONFIG)[0] == 0
   config = toy_experiment.get_config()

@@ -140,6 +140,7 @@ def test_train_as_a_program(tmp_path, one_device_env):
   assert [row['step'] for row in rows(run / 'eval/metrics.csv')] == ['20']
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_stop_and_resume_gives_the_same_files(toy, tmp_path):
   assert toy(CONFIG, '--config.training_steps=47')[0] == 0
@@ -194,6 +195,7 @@ def test_changed_config_is_refused(toy):
   )
 
 
+@pytest.mark.slow
 def test_evaluation_keeps_the_best_and_leaves_other_runs_out(toy):
   assert toy(CONFIG)[0] == 0
   status, out, _ = toy(

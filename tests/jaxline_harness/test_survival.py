@@ -52,6 +52,7 @@ def files_below(folder):
 # Damaged files.
 
 
+@pytest.mark.slow
 def test_damaged_checkpoint_costs_only_its_steps(toy, caplog):
   other = '--config.checkpoint_dir=other'
   longer = '--config.training_steps=30'

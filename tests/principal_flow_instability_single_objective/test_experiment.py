@@ -145,6 +145,7 @@ def trained_with_dal(config_of):
   return train(config_of({'batch_size': 16}, dal=DAL), 5)
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_restarts_and_chunks_change_no_bit(config_of, trained_with_dal):
   config = config_of({'batch_size': 16}, dal=DAL)

@@ -176,10 +176,8 @@ def wait_for_steps(out: pathlib.Path, num: int) -> None:
   raise AssertionError('the cells do not begin')
 
 
-@pytest.mark.parametrize(
-  'number',
-  [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGTERM])
 def test_a_sweep_goes_on_after_a_signal(tmp_path, number):
   rates = {rate: {'rates.one.lr': rate} for rate in (0.1, 0.2, 0.3)}
   changes = {
