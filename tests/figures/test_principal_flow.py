@@ -31,8 +31,6 @@ from principal_flow_instability_single_objective import base_config
 from principal_flow_instability_single_objective import descent
 from principal_flow_instability_single_objective import experiment
 
-pytestmark = pytest.mark.optimised
-
 
 @pytest.mark.slow
 def test_drift_of_a_network_shrinks_by_the_flow_s_order():
