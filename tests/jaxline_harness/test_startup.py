@@ -107,11 +107,12 @@ def test_training_outlives_its_messages(tmp_path, one_device_env, lost):
   assert len(test_launch.rows(run / 'train' / 'metrics.csv')) == 4
 
 
-def catches_hangup(pid):
-  """Whether a process has a handler of SIGHUP, which only `signals` sets."""
+def catches_all(pid):
+  """Whether a process has all handlers that `signals` sets one by one."""
   status = pathlib.Path('/proc', str(pid), 'status').read_text()
   caught = int(status.split('SigCgt:')[1].split()[0], 16)
-  return bool(caught & 1 << (signal.SIGHUP - 1))
+  numbers = signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM
+  return all(caught & 1 << (number - 1) for number in numbers)
 
 
 def end_early(command, *numbers):
@@ -124,7 +125,7 @@ def end_early(command, *numbers):
     # It would heed a `nohup` around the tests.
     preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
   ) as process:
-    while process.poll() is None and not catches_hangup(process.pid):
+    while process.poll() is None and not catches_all(process.pid):
       time.sleep(0.001)
     for number in numbers:
       os.kill(process.pid, number)
