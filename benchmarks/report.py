@@ -21,6 +21,11 @@ import sys
 import time
 from typing import Any
 
+# Run as a file, Python looks for modules in benchmarks/ alone.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from jaxline_harness import files  # noqa: E402
+
 
 def machine() -> str:
   """Cores and architecture, with the processor's model where known."""
@@ -54,7 +59,4 @@ def write(
     'results': results,
   }
   path.parent.mkdir(exist_ok=True)
-  # Never half a file, whenever the benchmark is stopped.
-  whole = path.with_name(f'{path.name}.new')
-  whole.write_text(json.dumps(figures, indent=2) + '\n')
-  whole.replace(path)
+  files.write_atomically(str(path), json.dumps(figures, indent=2) + '\n')
