@@ -262,6 +262,7 @@ class ChunkedExperiment(jaxline_experiment.AbstractExperiment):
       held = drawn_ahead.shapes_held(data, jax.device_count())
       memory.check_program('a step on so large a batch', chunk, beside=held)
       self._compiled_chunk = chunk
+      self._traced_chunk = None  # Of no more use, and large.
       self._device_data = drawn_ahead.DeviceData(data)
     start = _copy_state(self.train_state)
     logs, bad_step = self._advance(last_step)
